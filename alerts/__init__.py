@@ -1,0 +1,1 @@
+"""Detection statistics, alert life cycle, evidence and delivery."""

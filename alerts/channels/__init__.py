@@ -1,0 +1,1 @@
+"""Channels: how an alert leaves the house."""

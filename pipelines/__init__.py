@@ -1,0 +1,1 @@
+"""How documents flow: sources, documents, scores, evidence, candidates, alerts."""

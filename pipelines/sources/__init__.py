@@ -1,0 +1,1 @@
+"""Sources: one protocol, one file a source, one registry."""

@@ -1,0 +1,1 @@
+"""Streams: what a stage may ask of an engine, and the engines."""
