@@ -1,0 +1,287 @@
+"""The records that cross process boundaries, and how they become bytes.
+
+Every record is a frozen ``msgspec.Struct`` with a ``schema`` number and is written as JSON, so that any log
+tool can read it. Times are ISO 8601 in UTC with milliseconds on the wire and float seconds since 1970 in the
+code: ``iso`` and ``epoch`` convert. Readers ignore fields they don't know and refuse a schema number they
+don't know (``UnknownSchema``), which sends the record to the dead letters.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import cache
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+
+from alerts.episode import EpisodeEvent
+from alerts.evidence import Exhibit
+
+SCHEMA = 1
+
+SourceClass = Literal["news", "filing", "social"]
+
+Time = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$",
+        description="ISO 8601, UTC, milliseconds",
+        extra_json_schema={"format": "date-time"},
+    ),
+]
+
+
+class RecordError(ValueError):
+    """A record can't be read; ``reason`` is its dead letter's reason."""
+
+    reason = "undecodable"
+
+
+class UnknownSchema(RecordError):
+    """The record's major version is newer than this reader."""
+
+    reason = "unknown_schema"
+
+
+def iso(seconds: float) -> str:
+    """Seconds since 1970 as ISO 8601 in UTC with milliseconds."""
+    return datetime.fromtimestamp(round(seconds, 3), UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def epoch(time: str) -> float:
+    """ISO 8601 with an offset as seconds since 1970."""
+    return datetime.fromisoformat(time).timestamp()
+
+
+class _Record(msgspec.Struct, frozen=True, kw_only=True, rename={"class_": "class"}):
+    schema: int = SCHEMA
+
+
+class Document(_Record, frozen=True, kw_only=True):
+    """One accepted text with its identity and its clocks."""
+
+    id: str
+    revision: int = 0
+    source: str
+    class_: SourceClass
+    publisher: str | None = None
+    author: str | None = None
+    engagement: dict[str, int] = {}
+    url: str | None = None
+    title: str
+    text: str = ""
+    language: str
+    published: Time
+    updated: Time | None = None
+    fetched: Time
+    at: Time
+    """Detection time: when this text counts."""
+    backfill: bool = False
+    """History: baselines learn from it and nothing opens."""
+
+
+class Sentiment(msgspec.Struct, frozen=True):
+    """Calibrated probabilities and their argmax."""
+
+    label: str
+    negative: float
+    neutral: float
+    positive: float
+
+
+class Topic(msgspec.Struct, frozen=True):
+    label: str
+    probability: float
+
+
+class ScoredEntity(msgspec.Struct, frozen=True):
+    """A company found in the text, with the sentiment toward it."""
+
+    id: str
+    name: str
+    relevance: float
+    sentiment: Sentiment
+    basis: Literal["entity", "document"]
+
+
+class ScoredDocument(Document, frozen=True, kw_only=True):
+    """A document with its judgement; without one where its language is outside the model's card."""
+
+    scored: Time
+    supported: bool
+    sentiment: Sentiment | None = None
+    topic: Topic | None = None
+    abstain: bool = False
+    entities: tuple[ScoredEntity, ...] = ()
+    signature: bytes
+    model: str
+
+
+class Evidence(_Record, frozen=True, kw_only=True):
+    """What one document says about one watched key."""
+
+    id: str
+    revision: int = 0
+    key: str
+    class_: SourceClass
+    at: Time
+    b: float
+    """Probability that the document is bad news for the key."""
+    relevance: float
+    """How much the document is about the key, 0 to 1."""
+    signature: bytes
+    source: str
+    publisher: str | None = None
+    """Independent publisher, normalised; None for social authors."""
+    title: str
+    url: str | None = None
+    published: Time
+    fetched: Time
+    scored: Time
+    negative: float
+    neutral: float
+    positive: float
+    backfill: bool = False
+
+
+class Watermark(_Record, frozen=True, kw_only=True):
+    """The log is complete up to ``at``: lets time pass where no item comes."""
+
+    at: Time
+
+
+class SourceRecord(_Record, frozen=True, kw_only=True):
+    """A source's health when it changed, and now and then in between."""
+
+    source: str
+    class_: SourceClass
+    state: Literal["up", "stale", "down", "stopped"]
+    at: Time
+    last_success: Time | None = None
+    last_new: Time | None = None
+    interval: float
+    streak: int = 0
+    next_poll: Time | None = None
+    reason: str | None = None
+    items_total: int = 0
+    frozen: bool = False
+
+
+class SeriesPoint(_Record, frozen=True, kw_only=True):
+    """One closed block of one key and class: what was counted against what was expected."""
+
+    key: str
+    class_: Literal["news", "social"]
+    start: Time
+    end: Time
+    bad: float
+    others: float
+    documents: int = 0
+    expected: float
+    expected_low: float
+    expected_high: float
+    score: float
+    threshold: float
+    baseline_span: float
+    sentiment: float = 0.0
+    """Sum over the block of weight x (p_positive - p_negative)."""
+    weight: float = 0.0
+    backfill: bool = False
+
+
+class Coverage(msgspec.Struct, frozen=True):
+    """How much of the tape was seen when an alert was made."""
+
+    sources_expected: int
+    sources_healthy: int
+    stale: tuple[str, ...] = ()
+    backlog_seconds: float = 0.0
+
+
+class Candidate(_Record, frozen=True, kw_only=True):
+    """An episode's event on its way to the notify stage."""
+
+    event: EpisodeEvent
+    rule: str
+    exhibits: tuple[Exhibit, ...]
+    counter: tuple[Exhibit, ...] = ()
+    coverage: Coverage
+    model: str
+    published: Time | None = None
+    fetched: Time | None = None
+    scored: Time | None = None
+    decided: Time
+    resent: bool = False
+    """Sent again after a restart; everything downstream is idempotent by id."""
+
+
+class Operation(_Record, frozen=True, kw_only=True):
+    """Something to be told about the daemon itself: an ``ops.*`` event."""
+
+    type: Literal["ops.source_stale", "ops.source_recovered", "ops.pipeline_lag", "ops.channel_disabled"]
+    at: Time
+    subject: str
+    summary: str
+    severity: Literal["info", "warning", "error", "critical"] = "warning"
+    details: dict[str, Any] = {}
+
+
+class Command(_Record, frozen=True, kw_only=True):
+    """What an operator asked for; the notify stage applies it."""
+
+    kind: Literal["silence", "expire_silence", "retry_delivery", "feedback", "enable_channel", "test"]
+    at: Time
+    subject: str
+    details: dict[str, Any] = {}
+
+
+class AlertRecord(_Record, frozen=True, kw_only=True):
+    """An alert event after silences and routing, with the body that webhooks get."""
+
+    id: str
+    """The event id, which is the ``webhook-id``."""
+    type: str
+    key: str
+    at: Time
+    alert: str
+    """The episode's id, constant from firing to resolved; empty for operational events."""
+    severity: str
+    watchlists: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    silenced_by: str | None = None
+    body: msgspec.Raw
+
+
+class DeadLetter(_Record, frozen=True, kw_only=True):
+    """A record that could not be handled, with its bytes."""
+
+    id: str
+    stage: str
+    reason: str
+    detail: str
+    at: Time
+    topic: str
+    payload: bytes
+
+
+R = TypeVar("R", bound=msgspec.Struct)
+
+_encoder = msgspec.json.Encoder()
+encode = _encoder.encode
+
+
+@cache
+def _decoder(kind: type[R]) -> msgspec.json.Decoder[R]:
+    return msgspec.json.Decoder(kind)
+
+
+def decode(kind: type[R], value: bytes) -> R:
+    """Bytes to a record; raises RecordError for bytes that are none, UnknownSchema for a newer one."""
+    try:
+        record = _decoder(kind).decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RecordError(f"not a {kind.__name__}: {error}") from error
+    schema = getattr(record, "schema", SCHEMA)
+    if not 0 < schema <= SCHEMA:
+        raise UnknownSchema(f"{kind.__name__} of schema {schema}; this version reads up to {SCHEMA}")
+    return record
