@@ -1,0 +1,407 @@
+"""The embedded engine: every stage a task of one process, one SQLite file, exactly once.
+
+One thread owns the store. A stage's batch is read there, handled (on that thread where the stage has state, on
+a thread of its own where it has none) and committed there: outputs, state and offset in one transaction. A
+stage that writes wakes the stages that read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import structlog
+from prometheus_client import Gauge
+
+from pipelines.clock import Clock
+from pipelines.documents import DeadLetter, Watermark, encode, iso
+from pipelines.streams.base import (
+    DEAD_LETTERS,
+    TOPICS,
+    WATERMARK,
+    Behind,
+    EngineError,
+    Output,
+    Record,
+    Stage,
+    State,
+    StoreFull,
+)
+from pipelines.streams.store import StageState, Store, Transaction
+
+log = structlog.get_logger(__name__)
+
+LAG_SECONDS = Gauge("tapewatch_stage_lag_seconds", "Age of the oldest record a stage has not handled.", ["stage"])
+LAG_RECORDS = Gauge("tapewatch_stage_lag_records", "Records a stage has not handled.", ["stage"])
+STORE_BYTES = Gauge("tapewatch_store_bytes", "Size of the embedded engine's file.")
+
+BATCH = 512
+"""Records a stage is handed at once: the classifier's length-sorted batches gain little beyond."""
+
+IN_FLIGHT = 2
+"""Batches of a stage without state that may be worked on at once: one computes while the other is written."""
+
+BACKLOG = 20_000
+"""Documents that may wait for the score stage before ingest is held back: some 20 s of work, some 40 MB."""
+
+FULL_RETRY = 1.0
+"""Seconds between tries while the disk is full."""
+
+T = TypeVar("T")
+
+
+class EmbeddedEngine:
+    """Runs stages over a Store. ``clock`` stamps what is written and paces retries."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Clock,
+        retention: float = 7 * 86400.0,
+        backlog: int = BACKLOG,
+        batch: int = BATCH,
+        watermark_interval: float = 1.0,
+    ) -> None:
+        self._clock = clock
+        self._retention = retention
+        self._backlog = backlog
+        self._batch = batch
+        self._watermark_interval = watermark_interval
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._workers = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="stage")
+        self.store = Store(path, now=clock.time)
+        self._stages: list[Stage] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._wake: dict[str, asyncio.Event] = {}
+        self._waiting: dict[str, int] = {}
+        self._oldest: dict[str, float | None] = {}
+        self._readers: dict[str, Callable[[], int]] = {}
+        self._listeners: list[Callable[[Sequence[Output]], None]] = []
+        self._full = False
+        self._fatal: BaseException | None = None
+        self._stopping = asyncio.Event()
+
+    # -- what others ask ----------------------------------------------------------------------------------
+
+    @property
+    def full(self) -> bool:
+        """Whether the last write failed for want of room."""
+        return self._full
+
+    @property
+    def fatal(self) -> BaseException | None:
+        """Why a stage ended that should not have, if one did."""
+        return self._fatal
+
+    def lag(self) -> dict[str, tuple[float, int]]:
+        """Stage to (seconds, records) that it is behind."""
+        now = self._clock.time()
+        report = {}
+        for stage in self._stages:
+            oldest = self._oldest.get(stage.name)
+            waiting = self._waiting.get(stage.name, 0)
+            report[stage.name] = (max(0.0, now - oldest) if oldest is not None and waiting else 0.0, waiting)
+        return report
+
+    def on_commit(self, listener: Callable[[Sequence[Output]], None]) -> None:
+        """``listener`` is called on the event loop with what each committed unit wrote."""
+        self._listeners.append(listener)
+
+    def retain_for(self, reader: str, position: Callable[[], int]) -> None:
+        """Keeps records until ``reader``, which follows the log by itself, is past them."""
+        self._readers[reader] = position
+
+    async def append(self, outputs: Iterable[Output]) -> None:
+        """Writes records from outside the stages; durable when it returns."""
+        rows = list(outputs)
+
+        def work(unit: Transaction) -> None:
+            unit.emit(rows)
+
+        await self.transact(work)
+
+    async def transact(self, work: Callable[[Transaction], T]) -> T:
+        """Runs ``work`` on the store's thread as one unit and tells the readers of what it wrote."""
+        result, outputs = await self._on_store(self._transact, work)
+        self._announce(outputs)
+        return result
+
+    async def ask(self, question: Callable[[Store], T]) -> T:
+        """Runs a reading ``question`` on the store's thread."""
+        return await self._on_store(question, self.store)
+
+    def admit(self) -> None:
+        """Raises Behind while the score stage has more waiting than the backlog allows."""
+        waiting = self._waiting.get("score", 0)
+        if waiting > self._backlog:
+            raise Behind(retry_after=max(1.0, waiting / 1000.0))
+
+    async def admitted(self) -> None:
+        """Waits until there is room for more documents."""
+        while True:
+            try:
+                self.admit()
+            except Behind:
+                await self._clock.sleep(0.2)
+            else:
+                return
+
+    # -- life ---------------------------------------------------------------------------------------------
+
+    async def start(self, stages: Sequence[Stage]) -> None:
+        """Restores the stages' states, sends again what they ask for, and sets them to work."""
+        self._stages = list(stages)
+        for stage in stages:
+            self._wake[stage.name] = asyncio.Event()
+            state = await self._on_store(self.store.state, stage.name, stage.tables)
+            await self.transact(lambda unit, stage=stage, state=state: unit.emit(stage.recovered(state)))
+        for stage in stages:
+            await self._measure(stage)
+            run = self._run_stateful if stage.tables else self._run_stateless
+            self._spawn(run(stage), stage.name)
+        self._spawn(self._keep_house(), "housekeeping")
+
+    async def drained(self) -> None:
+        """Returns when no stage has anything waiting (new input may come at any time)."""
+        while any(waiting for _, waiting in self.lag().values()):
+            self._raise_fatal()
+            await asyncio.sleep(0.02)
+        self._raise_fatal()
+
+    async def watermark(self, topic: str, at: float) -> None:
+        """Says that ``topic`` is complete up to ``at``."""
+        await self.append([Output(topic, WATERMARK, encode(Watermark(at=iso(at))))])
+
+    async def stop(self, budget: float = 20.0) -> None:
+        """Lets the batches under way finish within ``budget`` seconds, then closes the store."""
+        self._stopping.set()
+        for event in self._wake.values():
+            event.set()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=budget)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._workers.shutdown(wait=False, cancel_futures=True)
+        await self._on_store(self.store.close)
+        self._thread.shutdown()
+
+    # -- running a stage ----------------------------------------------------------------------------------
+
+    async def _run_stateful(self, stage: Stage) -> None:
+        state = self.store.state(stage.name, stage.tables)
+        position = await self._on_store(self.store.offset, stage.name)
+        while not self._stopping.is_set():
+            batch = await self._on_store(self.store.read, stage.inputs, position, self._batch)
+            if not batch:
+                await self._idle(stage)
+                continue
+            try:
+                await self._persist(_handle(stage, state, batch))
+            except StageRaised:
+                await self._one_by_one(stage, state, batch)
+            position = batch[-1].offset
+            await self._progress(stage, len(batch))
+
+    async def _one_by_one(self, stage: Stage, state: State, batch: Sequence[Record]) -> None:
+        """A record that the stage raises on goes to the dead letters, its batch mates do not."""
+        for record in batch:
+            try:
+                await self._persist(_handle(stage, state, [record]))
+            except StageRaised as error:
+                await self._persist(_emit(stage, [record], [self._dead(stage, record, error)]))
+
+    async def _run_stateless(self, stage: Stage) -> None:
+        position = await self._on_store(self.store.offset, stage.name)
+        empty = StageState({})
+        under_way: deque[tuple[Sequence[Record], asyncio.Future[list[Output]]]] = deque()
+        loop = asyncio.get_running_loop()
+        try:
+            while not self._stopping.is_set() or under_way:
+                batch: Sequence[Record] = []
+                if not self._stopping.is_set():
+                    batch = await self._on_store(self.store.read, stage.inputs, position, self._batch)
+                if batch:
+                    position = batch[-1].offset
+                    work = loop.run_in_executor(self._workers, self._attempt, stage, batch, empty)
+                    under_way.append((batch, work))
+                if under_way and (not batch or len(under_way) >= IN_FLIGHT):
+                    done, outcome = under_way.popleft()
+                    await self._persist(_emit(stage, done, await outcome))
+                    await self._progress(stage, len(done))
+                elif not batch:
+                    await self._idle(stage)
+        finally:
+            for _, outcome in under_way:
+                outcome.cancel()
+
+    def _attempt(self, stage: Stage, batch: Sequence[Record], state: State) -> list[Output]:
+        try:
+            return stage.handle(batch, state)
+        except Exception as error:
+            # A stage handles bad records itself; what still gets here is a defect, and one record's defect
+            # must not hold up the rest.
+            if len(batch) == 1:
+                return [self._dead(stage, batch[0], error)]
+            return [output for record in batch for output in self._attempt(stage, [record], state)]
+
+    def _dead(self, stage: Stage, record: Record, error: Exception) -> Output:
+        log.exception("stage_raised", action="dead_letter", stage=stage.name, topic=record.topic, key=record.key)
+        letter = DeadLetter(
+            id=record.key,
+            stage=stage.name,
+            reason="stage_raised",
+            detail=f"{type(error.__cause__ or error).__name__}: {error}"[:500],
+            at=iso(self._clock.time()),
+            topic=record.topic,
+            payload=record.value,
+        )
+        return Output(DEAD_LETTERS, record.key, encode(letter))
+
+    async def _persist(self, work: Callable[[Transaction], None]) -> None:
+        """Commits a unit; waits while the disk is full."""
+        while True:
+            try:
+                await self.transact(work)
+            except StoreFull as error:
+                self._note_full(error)
+                if self._stopping.is_set():
+                    raise
+                await self._clock.sleep(FULL_RETRY)
+            else:
+                self._full = False
+                return
+
+    async def _idle(self, stage: Stage) -> None:
+        event = self._wake[stage.name]
+        self._waiting[stage.name] = 0
+        self._oldest[stage.name] = None
+        if not self._stopping.is_set():
+            await event.wait()
+        event.clear()
+
+    async def _measure(self, stage: Stage) -> None:
+        def look(store: Store) -> tuple[int, float | None]:
+            offset = store.offset(stage.name)
+            return store.count(stage.inputs, offset), store.oldest_after(stage.inputs, offset)
+
+        self._waiting[stage.name], self._oldest[stage.name] = await self.ask(look)
+
+    async def _progress(self, stage: Stage, handled: int) -> None:
+        self._waiting[stage.name] = max(0, self._waiting.get(stage.name, 0) - handled)
+        if self._waiting[stage.name] > self._batch:
+            await self._measure(stage)
+
+    # -- the rest -----------------------------------------------------------------------------------------
+
+    def _transact(self, work: Callable[[Transaction], T]) -> tuple[T, list[Output]]:
+        with self.store.transaction() as unit:
+            result = work(unit)
+        return result, unit.outputs
+
+    def _announce(self, outputs: Sequence[Output]) -> None:
+        if not outputs:
+            return
+        now = self._clock.time()
+        counts: dict[str, int] = {}
+        for output in outputs:
+            counts[output.topic] = counts.get(output.topic, 0) + 1
+        for stage in self._stages:
+            added = sum(counts.get(topic, 0) for topic in stage.inputs)
+            if added:
+                if not self._waiting.get(stage.name):
+                    self._oldest[stage.name] = now
+                self._waiting[stage.name] = self._waiting.get(stage.name, 0) + added
+                self._wake[stage.name].set()
+        for listener in self._listeners:
+            listener(outputs)
+
+    async def _on_store(self, work: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+
+    def _spawn(self, work: Awaitable[None], name: str) -> None:
+        async def guarded() -> None:
+            try:
+                await work
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:
+                # The daemon watches ``fatal`` and ends: a stage that is gone must not look like silence.
+                log.exception("stage_ended", action="stop", stage=name)
+                self._fatal = error
+
+        self._tasks.append(asyncio.create_task(guarded(), name=name))
+
+    def _raise_fatal(self) -> None:
+        if self._fatal is not None:
+            raise EngineError(f"a stage ended: {self._fatal}") from self._fatal
+
+    def _note_full(self, error: StoreFull) -> None:
+        if not self._full:
+            log.error("store_full", action="wait", error=str(error))
+        self._full = True
+
+    async def _keep_house(self) -> None:
+        """Lag figures each second, retention in small bites, so that no batch waits long for it."""
+        next_trim = self._clock.monotonic() + 60.0
+        while not self._stopping.is_set():
+            for stage, (seconds, records) in self.lag().items():
+                LAG_SECONDS.labels(stage).set(seconds)
+                LAG_RECORDS.labels(stage).set(records)
+            with contextlib.suppress(FileNotFoundError):
+                STORE_BYTES.set(self.store.path.stat().st_size)
+            if self._clock.monotonic() >= next_trim:
+                with contextlib.suppress(StoreFull):
+                    await self.retain(self._clock.time() - self._retention)
+                next_trim = self._clock.monotonic() + 60.0
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), 1.0)
+
+    async def retain(self, before: float) -> int:
+        """Drops what was written before ``before`` and every reader is past; returns how many records."""
+        dropped = 0
+        for topic in TOPICS:
+            if topic == DEAD_LETTERS:
+                continue  # an operator's business: kept until retried or dropped by hand
+            while count := await self._on_store(self._trim, topic, before):
+                dropped += count
+        await self._on_store(self.store.release_pages)
+        return dropped
+
+    def _trim(self, topic: str, before: float) -> int:
+        positions = [self.store.offset(stage.name) for stage in self._stages if topic in stage.inputs]
+        positions.extend(position() for position in self._readers.values())
+        return self.store.trim(topic, before, min(positions, default=self.store.head))
+
+
+class StageRaised(EngineError):
+    """A stage's handler raised on a batch; its cause is the handler's exception."""
+
+
+def _handle(stage: Stage, state: State, batch: Sequence[Record]) -> Callable[[Transaction], None]:
+    def work(unit: Transaction) -> None:
+        try:
+            outputs = stage.handle(batch, state)
+        except sqlite3.Error:
+            raise  # the store's trouble, not the record's
+        except Exception as error:
+            raise StageRaised(str(error)) from error
+        unit.emit(outputs)
+        unit.advance(stage.name, batch[-1].offset)
+
+    return work
+
+
+def _emit(stage: Stage, batch: Sequence[Record], outputs: Sequence[Output]) -> Callable[[Transaction], None]:
+    def work(unit: Transaction) -> None:
+        unit.emit(outputs)
+        unit.advance(stage.name, batch[-1].offset)
+
+    return work

@@ -1,0 +1,401 @@
+"""The embedded engine's file: log, state, offsets in one SQLite database in WAL mode.
+
+One connection writes, on one thread. ``synchronous=FULL``: what was acknowledged survives a power cut too; the
+stages commit in batches, so that it costs one flush a batch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import msgspec
+import structlog
+
+from pipelines.streams.base import TOPICS, EngineError, Output, Record, StoreFull, StoreLocked
+
+log = structlog.get_logger(__name__)
+
+V = TypeVar("V")
+
+VERSION = 1
+"""Schema version of the file, kept in ``PRAGMA user_version``."""
+
+QUICK_CHECK_BYTES = 1 << 30
+"""Files larger than this are not scanned whole at start: a scan reads about 1 GB in some seconds."""
+
+_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+
+
+class StoreTooNew(EngineError):
+    """The file was written by a newer version."""
+
+
+def _table(kind: str, name: str) -> str:
+    return f"{kind}_{name.replace('-', '_')}"
+
+
+def _create_v1(db: sqlite3.Connection) -> None:
+    for topic in TOPICS:
+        db.execute(
+            f"CREATE TABLE {_table('log', topic)}"
+            "(offset INTEGER PRIMARY KEY, key TEXT NOT NULL, value BLOB NOT NULL, ts REAL NOT NULL)"
+        )
+    db.execute("CREATE TABLE offsets(stage TEXT PRIMARY KEY, offset INTEGER NOT NULL)")
+    db.execute("CREATE TABLE head(one INTEGER PRIMARY KEY CHECK (one = 1), offset INTEGER NOT NULL)")
+    db.execute("INSERT INTO head VALUES (1, 0)")
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create_v1,)
+"""MIGRATIONS[n] brings a file from version n to n + 1."""
+
+
+class Lock:
+    """One daemon a store: an advisory lock that the kernel drops with the process."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.with_name(path.name + ".lock")
+        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(self._fd, 32, 0).decode(errors="replace").strip() or "unknown"
+            os.close(self._fd)
+            raise StoreLocked(
+                f"{path}: another tapewatch (process {holder}) has this store open; stop it first, or give this "
+                "one a store of its own with [engine] path"
+            ) from error
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        os.close(self._fd)
+
+
+class CachedTable(Generic[V]):
+    """A state table behind a bounded write-back cache of decoded values.
+
+    Changes reach the database with ``flush``, inside the batch's transaction; ``forget`` drops what a failed
+    batch may have changed in place.
+    """
+
+    def __init__(self, db: sqlite3.Connection, name: str, kind: type[V], capacity: int) -> None:
+        self._db = db
+        self._sql = name
+        self._capacity = capacity
+        self._encode = msgspec.msgpack.Encoder().encode
+        self._decode = msgspec.msgpack.Decoder(kind).decode
+        self._cache: OrderedDict[str, V] = OrderedDict()
+        self._dirty: dict[str, V | None] = {}
+        self._touched: set[str] = set()
+        db.execute(
+            f"CREATE TABLE IF NOT EXISTS {name}(key TEXT PRIMARY KEY, value BLOB NOT NULL)"
+        )
+
+    def get(self, key: str) -> V | None:
+        self._touched.add(key)
+        if key in self._dirty:
+            return self._dirty[key]
+        value = self._cache.get(key)
+        if value is not None:
+            self._cache.move_to_end(key)
+            return value
+        row = self._db.execute(f"SELECT value FROM {self._sql} WHERE key = ?", (key,)).fetchone()  # noqa: S608 (a name of ours)
+        if row is None:
+            return None
+        value = self._decode(row[0])
+        self._cache[key] = value
+        return value
+
+    def put(self, key: str, value: V) -> None:
+        self._dirty[key] = value
+        self._touched.add(key)
+
+    def delete(self, key: str) -> None:
+        self._dirty[key] = None
+        self._cache.pop(key, None)
+
+    def items(self, below: str | None = None, limit: int | None = None) -> Iterator[tuple[str, V]]:
+        rows = self._db.execute(
+            f"SELECT key, value FROM {self._sql} WHERE ?1 IS NULL OR key < ?1 ORDER BY key LIMIT ?2",  # noqa: S608
+            (below, -1 if limit is None else limit),
+        ).fetchall()
+        merged: dict[str, V | None] = {key: self._cache.get(key) or self._decode(blob) for key, blob in rows}
+        for key, changed in self._dirty.items():
+            if below is None or key < below:
+                merged[key] = changed
+        for key in sorted(merged)[:limit]:
+            value = merged[key]
+            if value is not None:
+                yield key, value
+
+    def flush(self) -> None:
+        if self._dirty:
+            gone = [(key,) for key, value in self._dirty.items() if value is None]
+            kept = [(key, self._encode(value)) for key, value in self._dirty.items() if value is not None]
+            if gone:
+                self._db.executemany(f"DELETE FROM {self._sql} WHERE key = ?", gone)  # noqa: S608
+            if kept:
+                self._db.executemany(f"INSERT OR REPLACE INTO {self._sql} VALUES (?, ?)", kept)  # noqa: S608
+
+    def settle(self) -> None:
+        """After the commit: changed values are the cache's again."""
+        for key, value in self._dirty.items():
+            if value is not None:
+                self._cache[key] = value
+                self._cache.move_to_end(key)
+        self._dirty.clear()
+        self._touched.clear()
+        while len(self._cache) > self._capacity:
+            self._cache.popitem(last=False)
+
+    def forget(self) -> None:
+        """After a roll-back: what was handed out may have been changed in place, so it is read anew."""
+        for key in self._touched:
+            self._cache.pop(key, None)
+        self._touched.clear()
+        self._dirty.clear()
+
+
+class StageState:
+    """The tables of one stage."""
+
+    def __init__(self, tables: Mapping[str, CachedTable[Any]]) -> None:
+        self._tables = tables
+
+    def table(self, name: str) -> CachedTable[Any]:
+        return self._tables[name]
+
+
+class Store:
+    """The file, used from one thread at a time."""
+
+    def __init__(self, path: Path, *, cache: int = 20_000, now: Callable[[], float]) -> None:
+        self.path = path
+        self._cache = cache
+        self._now = now
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = Lock(path)
+        try:
+            self._db = self._open()
+        except BaseException:
+            self._lock.release()
+            raise
+        self._head: int = self._db.execute("SELECT offset FROM head").fetchone()[0]
+        self._states: dict[str, StageState] = {}
+        self._all_tables: list[CachedTable[Any]] = []
+        self._named: dict[str, CachedTable[Any]] = {}
+
+    # -- opening ------------------------------------------------------------------------------------------
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            return self._connect()
+        except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", None) not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+                raise EngineError(f"{self.path}: can't be opened: {error}") from error
+            self._quarantine(str(error))
+            return self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=10)
+        try:
+            db.execute("PRAGMA auto_vacuum=INCREMENTAL")  # takes effect only before the first table
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=FULL")
+            db.execute("PRAGMA wal_autocheckpoint=2000")
+            db.execute("PRAGMA cache_size=-32000")
+            if self.path.stat().st_size <= QUICK_CHECK_BYTES:
+                verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+                if verdict != "ok":
+                    torn = sqlite3.DatabaseError(verdict)
+                    torn.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+                    raise torn
+            self._migrate(db)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _quarantine(self, why: str) -> None:
+        """Sets a torn file aside. What it held and no feed sends again is lost to this store, and said."""
+        aside = self.path.with_name(f"{self.path.name}.quarantined-{int(self._now())}")
+        log.error("store_quarantined", action="quarantine", path=str(self.path), aside=str(aside), why=why)
+        self.path.rename(aside)
+        for suffix in ("-wal", "-shm"):
+            side = self.path.with_name(self.path.name + suffix)
+            if side.exists():
+                side.rename(aside.with_name(aside.name + suffix))
+
+    def _migrate(self, db: sqlite3.Connection) -> None:
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version > VERSION:
+            raise StoreTooNew(
+                f"{self.path}: written by a newer tapewatch (schema {version}, this one knows {VERSION}); "
+                "upgrade, or give this one another [engine] path"
+            )
+        for number in range(version, VERSION):
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                MIGRATIONS[number](db)
+                db.execute(f"PRAGMA user_version = {number + 1}")
+                db.execute("COMMIT")
+            except BaseException:
+                db.execute("ROLLBACK")
+                raise
+
+    # -- state --------------------------------------------------------------------------------------------
+
+    def state(self, owner: str, tables: Mapping[str, type[Any]]) -> StageState:
+        """The tables of ``owner`` (a stage, or ``ingest``), made where they don't exist."""
+        if owner not in self._states:
+            made = {}
+            for name, kind in tables.items():
+                table: CachedTable[Any] = CachedTable(
+                    self._db, _table("state", f"{owner}_{name}"), kind, self._cache
+                )
+                self._all_tables.append(table)
+                made[name] = table
+            self._states[owner] = StageState(made)
+        return self._states[owner]
+
+    # -- the log ------------------------------------------------------------------------------------------
+
+    @property
+    def head(self) -> int:
+        return self._head
+
+    def read(self, topics: Sequence[str], after: int, limit: int) -> list[Record]:
+        """Up to ``limit`` records of ``topics`` beyond ``after``, in the order of the log."""
+        found: list[Record] = []
+        for topic in topics:
+            rows = self._db.execute(
+                f"SELECT key, value, offset FROM {_table('log', topic)} WHERE offset > ? ORDER BY offset LIMIT ?",  # noqa: S608
+                (after, limit),
+            )
+            found.extend(Record(topic, key, value, offset) for key, value, offset in rows)
+        if len(topics) > 1:
+            found.sort(key=lambda record: record.offset)
+        return found[:limit]
+
+    def count(self, topics: Sequence[str], after: int) -> int:
+        return sum(
+            self._db.execute(
+                f"SELECT count(*) FROM {_table('log', topic)} WHERE offset > ?",  # noqa: S608
+                (after,),
+            ).fetchone()[0]
+            for topic in topics
+        )
+
+    def oldest_after(self, topics: Sequence[str], after: int) -> float | None:
+        """When the oldest record beyond ``after`` was written, or None where there is none."""
+        times = []
+        for topic in topics:
+            row = self._db.execute(
+                f"SELECT ts FROM {_table('log', topic)} WHERE offset > ? ORDER BY offset LIMIT 1",  # noqa: S608
+                (after,),
+            ).fetchone()
+            if row is not None:
+                times.append(row[0])
+        return min(times, default=None)
+
+    def offset(self, stage: str) -> int:
+        row = self._db.execute("SELECT offset FROM offsets WHERE stage = ?", (stage,)).fetchone()
+        return 0 if row is None else int(row[0])
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """State, outputs and offsets together: all take effect, or none does."""
+        unit = Transaction(self._head)
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield unit
+            self._write(unit)
+            self._db.execute("COMMIT")
+        except BaseException as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            for table in self._all_tables:
+                table.forget()
+            if isinstance(error, sqlite3.OperationalError) and _no_room(error):
+                raise StoreFull(f"{self.path}: {error}; make room on this disk, work resumes by itself") from error
+            raise
+        self._head = unit.head
+        for table in self._all_tables:
+            table.settle()
+
+    def _write(self, unit: Transaction) -> None:
+        now = self._now()
+        by_topic: dict[str, list[tuple[int, str, bytes, float]]] = {}
+        for output in unit.outputs:
+            unit.head += 1
+            by_topic.setdefault(output.topic, []).append((unit.head, output.key, output.value, now))
+        for topic, rows in by_topic.items():
+            self._db.executemany(f"INSERT INTO {_table('log', topic)} VALUES (?, ?, ?, ?)", rows)  # noqa: S608
+        for stage, offset in unit.offsets.items():
+            self._db.execute("INSERT OR REPLACE INTO offsets VALUES (?, ?)", (stage, offset))
+        if unit.outputs:
+            self._db.execute("UPDATE head SET offset = ?", (unit.head,))
+        for table in self._all_tables:
+            table.flush()
+
+    def trim(self, topic: str, before: float, consumed: int, limit: int = 5_000) -> int:
+        """Drops up to ``limit`` records written before ``before`` that every reader is past."""
+        name = _table("log", topic)
+        row = self._db.execute(
+            f"SELECT max(offset) FROM (SELECT offset, ts FROM {name} WHERE offset <= ? ORDER BY offset LIMIT ?) "  # noqa: S608
+            "WHERE ts < ?",
+            (consumed, limit, before),
+        ).fetchone()
+        if row[0] is None:
+            return 0
+        with self.transaction():
+            return self._db.execute(f"DELETE FROM {name} WHERE offset <= ?", (row[0],)).rowcount  # noqa: S608
+
+    def release_pages(self, pages: int = 500) -> None:
+        """Gives free pages back to the file system, a few at a time."""
+        self._db.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+
+    def close(self) -> None:
+        self._db.close()
+        self._lock.release()
+
+
+class Transaction:
+    """What one unit of work adds to the store."""
+
+    def __init__(self, head: int) -> None:
+        self.head = head
+        self.outputs: list[Output] = []
+        self.offsets: dict[str, int] = {}
+
+    def emit(self, outputs: Iterable[Output]) -> None:
+        self.outputs.extend(outputs)
+
+    def advance(self, stage: str, offset: int) -> None:
+        self.offsets[stage] = offset
+
+
+def _no_room(error: sqlite3.OperationalError) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in _FULL or getattr(error.__cause__, "errno", None) == errno.ENOSPC
+
+
+class LogTail:
+    """A read-only view of the log for readers on other threads."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, check_same_thread=False, timeout=10)
+
+    read = Store.read
+    count = Store.count
+
+    def close(self) -> None:
+        self._db.close()
