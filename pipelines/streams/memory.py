@@ -19,7 +19,9 @@ from pipelines.streams.base import WATERMARK, Output, Record, Stage
 
 V = TypeVar("V")
 
-ONE_PARTITION = frozenset({"candidates", "commands", "deliveries", "alerts", "dead-letters", "profiles", "sources", "series"})
+ONE_PARTITION = frozenset(
+    {"candidates", "commands", "deliveries", "alerts", "dead-letters", "profiles", "sources", "series"}
+)
 """Topics of low volume that have one partition on every engine."""
 
 BROADCAST = frozenset({"profiles", "sources"})
@@ -67,7 +69,9 @@ class MemoryTable(Generic[V]):
 
 class MemoryState:
     def __init__(self, stage: Stage) -> None:
-        self.tables: dict[str, MemoryTable[Any]] = {name: MemoryTable(kind) for name, kind in stage.tables.items()}
+        self.tables: dict[str, MemoryTable[Any]] = {
+            name: MemoryTable(kind) for name, kind in stage.tables.items()
+        }
 
     def table(self, name: str) -> MemoryTable[Any]:
         return self.tables[name]
@@ -89,7 +93,13 @@ class MemoryEngine:
     """Runs stages until nothing waits; the caller's thread does the work."""
 
     def __init__(
-        self, stages: Sequence[Stage], *, hostile: bool = False, seed: int = 0, partitions: int = 3, batch: int = 256
+        self,
+        stages: Sequence[Stage],
+        *,
+        hostile: bool = False,
+        seed: int = 0,
+        partitions: int = 3,
+        batch: int = 256,
     ) -> None:
         self._rng = random.Random(seed)  # noqa: S311 (chooses faults, no secrets)
         self._hostile = hostile
@@ -121,7 +131,11 @@ class MemoryEngine:
     def forget(self, topic: str) -> None:
         """Drops what every task is past: bounds the memory of a long replay."""
         for number, partition in enumerate(self._logs(topic)):
-            readers = [t.position[topic] for t in self._tasks if topic in t.position and self._reads(t, topic, number)]
+            readers = [
+                t.position[topic]
+                for t in self._tasks
+                if topic in t.position and self._reads(t, topic, number)
+            ]
             if not readers or min(readers) >= len(partition):
                 partition.clear()
                 for task in self._tasks:
@@ -157,7 +171,9 @@ class MemoryEngine:
                 targets = [zlib.crc32(output.key.encode()) % len(logs)]
             for target in targets:
                 self._next += 1
-                logs[target].append((Record(output.topic, output.key, output.value, self._next, target), origin))
+                logs[target].append(
+                    (Record(output.topic, output.key, output.value, self._next, target), origin)
+                )
 
     def _step(self, task: _Task) -> bool:
         batch: list[Record] = []

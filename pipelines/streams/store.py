@@ -95,9 +95,7 @@ class CachedTable(Generic[V]):
         self._cache: OrderedDict[str, V] = OrderedDict()
         self._dirty: dict[str, V | None] = {}
         self._touched: set[str] = set()
-        db.execute(
-            f"CREATE TABLE IF NOT EXISTS {name}(key TEXT PRIMARY KEY, value BLOB NOT NULL)"
-        )
+        db.execute(f"CREATE TABLE IF NOT EXISTS {name}(key TEXT PRIMARY KEY, value BLOB NOT NULL)")
 
     def get(self, key: str) -> V | None:
         self._touched.add(key)
@@ -199,7 +197,10 @@ class Store:
         try:
             return self._connect()
         except sqlite3.DatabaseError as error:
-            if getattr(error, "sqlite_errorcode", None) not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            if getattr(error, "sqlite_errorcode", None) not in (
+                sqlite3.SQLITE_CORRUPT,
+                sqlite3.SQLITE_NOTADB,
+            ):
                 raise EngineError(f"{self.path}: can't be opened: {error}") from error
             self._quarantine(str(error))
             return self._connect()
@@ -325,7 +326,9 @@ class Store:
             for table in self._all_tables:
                 table.forget()
             if isinstance(error, sqlite3.OperationalError) and _no_room(error):
-                raise StoreFull(f"{self.path}: {error}; make room on this disk, work resumes by itself") from error
+                raise StoreFull(
+                    f"{self.path}: {error}; make room on this disk, work resumes by itself"
+                ) from error
             raise
         self._head = unit.head
         for table in self._all_tables:

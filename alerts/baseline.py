@@ -1,0 +1,301 @@
+"""What a key's history lets one expect: discounted Gamma rates, a bad share, its wander, the week's shape.
+
+Pure: times are seconds since 1970, rates are per second of exposure. Exposure is time weighted by the pooled
+hour-of-week profile (mean 1), less the time in which the sources were down. Baselines learn in blocks of 30
+minutes, one block late, so that a burst is not its own expectation.
+
+Source of the statistic: Gamma-Poisson conjugate updating with exponential forgetting (West and Harrison,
+*Bayesian Forecasting and Dynamic Models*), winsorised so that one burst does not become the new normal.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+BLOCK = 1800.0
+WEEK_HOURS = 168
+HOUR = 3600.0
+DAY = 86_400.0
+WEEK = 7 * DAY
+MONDAY = 4 * DAY
+"""1970-01-05, the first Monday of the epoch."""
+MONTH = 30.4 * DAY
+
+A0 = 0.5
+"""Weight of the prior rate, in items: half an item, so that history soon outweighs it."""
+
+ALL_TO_BAD = 4.0
+"""Prior ratio of all items to bad ones: the share prior below has mean 1/4."""
+
+SHARE_PRIOR = (1.5, 4.5)
+WANDER_PRIOR = (3.2, 40.0)
+"""Rate wander c² = .08, with the weight of 40 blocks."""
+WANDER_BOUNDS = (0.02, 0.6)
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True):
+    """Shape of the week and rates of the population, valid from ``effective_from`` on.
+
+    ``hours``: 168 values with mean 1, from Monday 00:00 UTC. ``prior``: class to bad items per second of a
+    typical key.
+    """
+
+    schema: int = 1
+    version: int = 0
+    effective_from: float = 0.0
+    hours: tuple[float, ...] = (1.0,) * WEEK_HOURS
+    prior: Mapping[str, float] = msgspec.field(
+        default_factory=lambda: {"news": 2e-5 / 60.0, "social": 0.05 / 60.0}
+    )
+
+
+class Shape:
+    """A profile ready for integration."""
+
+    def __init__(self, profile: Profile) -> None:
+        if len(profile.hours) != WEEK_HOURS or min(profile.hours) < 0:
+            raise ValueError(f"profile {profile.version}: hours must be {WEEK_HOURS} values of 0 or more")
+        self.profile = profile
+        self.hours = profile.hours
+        self.flat = len(set(profile.hours)) == 1 and profile.hours[0] == 1.0
+        total, sums = 0.0, [0.0]
+        for value in profile.hours:
+            total += value * HOUR
+            sums.append(total)
+        self._sums = sums
+        self.prior = profile.prior
+
+    def integral(self, t: float) -> float:
+        """Weighted seconds since the first Monday of the epoch."""
+        if self.flat:
+            return t - MONDAY
+        weeks, rest = divmod(t - MONDAY, WEEK)
+        hour = int(rest // HOUR)
+        return weeks * self._sums[WEEK_HOURS] + self._sums[hour] + self.hours[hour] * (rest - HOUR * hour)
+
+    def at(self, t: float) -> float:
+        """The weight of the hour of ``t``."""
+        return 1.0 if self.flat else self.hours[int((t - MONDAY) % WEEK // HOUR)]
+
+
+class ClassSettings(msgspec.Struct, frozen=True):
+    """What differs between news (with filings) and social posts."""
+
+    name: str
+    ratios: tuple[float, ...]
+    """Multiples of the expectation that are tested against it."""
+    phi: float
+    """Cluster discount: how many items one happening usually draws."""
+    pi: float
+    """Weight of the second null, a volume surge with the usual mood."""
+    longest_half_life: float
+    longest_excursion: float
+    least: float
+    """Raw bad evidence below which nothing fires."""
+    cold: float
+    """Span of history in seconds below which more evidence is asked: twice ``least`` at none."""
+
+
+NEWS = ClassSettings("news", (2.0, 4.0, 16.0, 64.0), 1.0, 0.0, 180 * DAY, 5 * DAY, 2.0, 7 * DAY)
+SOCIAL = ClassSettings("social", (2.0, 4.0), 2.0, 0.05, 14 * DAY, 2 * DAY, 4.0, DAY)
+
+HALF_LIFE_ITEMS = 50.0
+SHORTEST_HALF_LIFE = DAY
+SHARE_HALF_LIFE = 3 * DAY
+WANDER_DECAY = 0.995
+GUARD = 8.0
+"""A block without any item where this many were expected is an outage, not a quiet hour."""
+
+
+class Baseline(msgspec.Struct, array_like=True):
+    """One key's history in one class. Sums are discounted; see ``absorb``."""
+
+    since: float
+    """When exposure began."""
+    bad: float = 0.0
+    bad_exposure: float = 0.0
+    all: float = 0.0
+    all_exposure: float = 0.0
+    share_bad: float = 0.0
+    share_all: float = 0.0
+    wander: float = 0.0
+    wander_weight: float = 0.0
+    block: int = 0
+    """Number of the open block since 1970."""
+    block_from: float = 0.0
+    block_blind: float = 0.0
+    """Cumulative blind seconds when the open block began."""
+    block_bad: float = 0.0
+    block_others: float = 0.0
+    block_documents: int = 0
+    pending: tuple[float, float, float, float] | None = None
+    """The closed block that is learned when the next one closes: bad, others, exposure, seconds."""
+
+
+class Closed(NamedTuple):
+    """A block that has just closed, for series and profile."""
+
+    start: float
+    bad: float
+    others: float
+    documents: int
+    expected: float
+
+
+def begin(since: float, blind: float) -> Baseline:
+    """An empty history whose exposure starts at ``since``."""
+    return Baseline(since=since, block=int(since // BLOCK), block_from=since, block_blind=blind)
+
+
+def rates(base: Baseline, prior: float) -> tuple[float, float]:
+    """(bad, all) items per second of exposure."""
+    b0 = A0 / prior
+    return (A0 + base.bad) / (b0 + base.bad_exposure), (A0 + base.all) / (b0 / ALL_TO_BAD + base.all_exposure)
+
+
+def bad_share(base: Baseline) -> float:
+    return (SHARE_PRIOR[0] + base.share_bad) / (sum(SHARE_PRIOR) + base.share_all)
+
+
+def rate_wander(base: Baseline) -> float:
+    """c²: squared coefficient of variation of the rate beyond Poisson."""
+    value = (WANDER_PRIOR[0] + base.wander) / (WANDER_PRIOR[1] + base.wander_weight)
+    return min(max(value, WANDER_BOUNDS[0]), WANDER_BOUNDS[1])
+
+
+def roll(base: Baseline, t: float, blind: float, shape: Shape, settings: ClassSettings) -> Closed | None:
+    """Closes the open block if ``t`` lies beyond it and learns the one before; returns what closed."""
+    number = int(t // BLOCK)
+    if number <= base.block:
+        return None
+    if base.pending is not None:
+        absorb(base, base.pending, shape.prior[settings.name], settings)
+    seconds = (number - base.block) * BLOCK
+    exposure = exposed(base.block_from, t, base.block_blind, blind, shape)
+    bad_rate, _ = rates(base, shape.prior[settings.name])
+    start = base.block * BLOCK
+    expected = bad_rate * (shape.integral(start + BLOCK) - shape.integral(start))
+    closed = Closed(start, base.block_bad, base.block_others, base.block_documents, expected)
+    base.pending = (base.block_bad, base.block_others, exposure, seconds)
+    base.block_bad = base.block_others = 0.0
+    base.block_documents = 0
+    base.block, base.block_from, base.block_blind = number, t, blind
+    return closed
+
+
+def exposed(t0: float, t1: float, blind0: float, blind1: float, shape: Shape) -> float:
+    """Weighted seconds between two times, less the share in which the sources were blind."""
+    if t1 <= t0:
+        return 0.0
+    weighted = shape.integral(t1) - shape.integral(t0)
+    seeing = 1.0 - min(1.0, max(0.0, (blind1 - blind0) / (t1 - t0)))
+    return weighted * seeing
+
+
+def absorb(
+    base: Baseline, block: tuple[float, float, float, float], prior: float, settings: ClassSettings
+) -> None:
+    """Learns a closed block: (bad, others, exposure, seconds)."""
+    x, y, exposure, seconds = block
+    bad_rate, all_rate = rates(base, prior)
+    expected_bad, expected_all = bad_rate * exposure, all_rate * exposure
+    n = x + y
+    if n == 0 and expected_all >= GUARD:
+        return
+    winsorised = min(x, _cap(expected_bad)) if base.bad >= 3 else x
+    counted = min(n, _cap(expected_all)) if base.all >= 6 else n
+    base.bad, base.bad_exposure, _ = _discount(
+        base.bad, base.bad_exposure, winsorised, exposure, bad_rate, seconds, settings
+    )
+    base.all, base.all_exposure, half_life = _discount(
+        base.all, base.all_exposure, counted, exposure, all_rate, seconds, settings
+    )
+    if n:
+        _learn_share(base, x, n, counted, seconds, half_life)
+    if expected_bad > 1:
+        r = min(winsorised / expected_bad, 3.0)
+        weight = expected_bad / (expected_bad + 10.0)
+        base.wander = base.wander * WANDER_DECAY + weight * ((r - 1) ** 2 - 1.5 / expected_bad)
+        base.wander_weight = base.wander_weight * WANDER_DECAY + weight
+
+
+def _cap(expected: float) -> float:
+    return 2 * expected + 3 * math.sqrt(2 * expected) + 3
+
+
+def _discount(
+    items: float,
+    total: float,
+    new: float,
+    exposure: float,
+    rate: float,
+    seconds: float,
+    settings: ClassSettings,
+) -> tuple[float, float, float]:
+    span = math.log(2) * HALF_LIFE_ITEMS / max(rate, 1e-12)
+    half_life = min(max(span, SHORTEST_HALF_LIFE), settings.longest_half_life)
+    keep = 0.5 ** (seconds / half_life)
+    return items * keep + new, total * keep + exposure, half_life
+
+
+def _learn_share(
+    base: Baseline, x: float, n: float, counted: float, seconds: float, half_life: float
+) -> None:
+    weight = counted / n
+    p = bad_share(base)
+    n_eff = n * weight
+    bound = p * n_eff + 2 * math.sqrt(p * (1 - p) * n_eff) + 1
+    keep = 0.5 ** (seconds / max(SHARE_HALF_LIFE, half_life))
+    base.share_bad = base.share_bad * keep + min(x * weight, bound)
+    base.share_all = base.share_all * keep + n_eff
+
+
+class BlockSummary(NamedTuple):
+    """A block of one key as profile learning sees it."""
+
+    key: str
+    class_: str
+    start: float
+    bad: float
+    total: float
+
+
+def learn_profile(
+    blocks: Sequence[BlockSummary], previous: Profile, *, effective_from: float, span: float
+) -> Profile:
+    """The next profile from the population's blocks over the last ``span`` seconds.
+
+    Hours are shrunk towards flat with the weight of 20 items an hour; class priors are the median over keys of
+    their bad rate, shrunk to the previous prior with the weight of one item.
+    """
+    sums = [0.0] * WEEK_HOURS
+    bad: dict[tuple[str, str], float] = {}
+    for block in blocks:
+        sums[int((block.start - MONDAY) % WEEK // HOUR)] += block.total
+        key = (block.class_, block.key)
+        bad[key] = bad.get(key, 0.0) + block.bad
+    mean = sum(sums) / WEEK_HOURS
+    raw = [(value + 20.0) / (mean + 20.0) for value in sums]
+    scale = WEEK_HOURS / sum(raw)
+    prior = dict(previous.prior)
+    for name, old in previous.prior.items():
+        found = sorted(
+            (count + 1.0) / (span + 1.0 / old) for (class_, _), count in bad.items() if class_ == name
+        )
+        if found:
+            prior[name] = found[len(found) // 2]
+    return Profile(
+        version=previous.version + 1,
+        effective_from=effective_from,
+        hours=tuple(round(value * scale, 4) for value in raw),
+        prior=prior,
+    )
+
+
+def total_rate(bases: Iterable[tuple[Baseline, float]]) -> float:
+    """Expected bad items a month over several histories with their priors."""
+    return sum(rates(base, prior)[0] for base, prior in bases) * MONTH

@@ -1,0 +1,29 @@
+"""The labels of the shipped heads. At run time labels come from the model's card; these are training's."""
+
+SENTIMENTS = ("negative", "neutral", "positive")
+
+MIXED = "mixed"
+"""A training label, never a class: half negative, half positive, as a soft target."""
+
+TOPICS = (
+    "Analyst Update",
+    "Company | Product News",
+    "Currencies",
+    "Dividend",
+    "Earnings",
+    "Energy | Oil",
+    "Fed | Central Banks",
+    "Financials",
+    "General News | Opinion",
+    "Gold | Metals | Materials",
+    "IPO",
+    "Legal | Regulation",
+    "M&A | Investments",
+    "Macro",
+    "Markets",
+    "Personnel Change",
+    "Politics",
+    "Stock Commentary",
+    "Stock Movement",
+    "Treasuries | Corporate Debt",
+)

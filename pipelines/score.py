@@ -1,0 +1,244 @@
+"""Score: documents in; judgements, evidence for the watched keys and dead letters out. Keeps no state."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+from prometheus_client import Counter, Histogram
+
+from models.classifier import Classifier, ClassifierError, Prediction, scoring_text
+from pipelines.clock import Clock
+from pipelines.documents import (
+    DeadLetter,
+    Document,
+    Evidence,
+    RecordError,
+    ScoredDocument,
+    ScoredEntity,
+    Sentiment,
+    Topic,
+    decode,
+    encode,
+    epoch,
+    iso,
+)
+from pipelines.entities import EntityHit, EntityIndex
+from pipelines.stories import publisher_key, signature
+from pipelines.streams.base import DEAD_LETTERS, DOCUMENTS, EVIDENCE, SCORES, WATERMARK, Output, Record, State
+from pipelines.watch import Watch
+
+log = structlog.get_logger(__name__)
+
+SCORED = Counter("tapewatch_scored_documents_total", "Documents that the model judged.", ["model"])
+SENTIMENT = Counter("tapewatch_sentiment_total", "Documents by the sentiment they got.", ["label"])
+TOPIC = Counter("tapewatch_topic_total", "Documents by the topic they got.", ["label"])
+UNSUPPORTED = Counter(
+    "tapewatch_unsupported_language_total", "Documents kept unjudged: the model can't read their language."
+)
+DEAD = Counter("tapewatch_dead_letters_total", "Records that could not be handled.", ["stage", "reason"])
+BATCH_SECONDS = Histogram(
+    "tapewatch_score_batch_seconds",
+    "Time to judge one batch.",
+    ["model"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
+BATCH_DOCUMENTS = Histogram(
+    "tapewatch_score_batch_documents",
+    "Documents in one batch.",
+    ["model"],
+    buckets=(1, 2, 5, 10, 25, 50, 100, 250, 500, 1000),
+)
+
+EVIDENCE_TITLE = 200
+"""Characters of a headline that travel with each piece of evidence."""
+
+
+class Score:
+    """The score stage."""
+
+    name = "score"
+    inputs = (DOCUMENTS,)
+    tables: Mapping[str, type[Any]] = {}
+
+    def __init__(self, classifier: Classifier, entities: EntityIndex, watch: Watch, *, clock: Clock) -> None:
+        self._classifier = classifier
+        self._languages = frozenset(classifier.languages)
+        self._entities = entities
+        self.watch = watch
+        self._clock = clock
+        self._negative, self._neutral, self._positive = (
+            classifier.sentiments.index(label) for label in ("negative", "neutral", "positive")
+        )
+
+    def recovered(self, state: State) -> list[Output]:
+        return []
+
+    def handle(self, batch: Sequence[Record], state: State) -> list[Output]:
+        outputs: list[Output] = []
+        documents = self._read(batch, outputs)
+        readable = [document for document in documents.values() if document.language in self._languages]
+        predictions = self._predict(readable, batch, documents, outputs)
+        scored_at = iso(self._clock.time())
+        for offset, record in enumerate(batch):
+            if record.key == WATERMARK:
+                outputs.append(Output(EVIDENCE, WATERMARK, record.value))
+                continue
+            document = documents.get(offset)
+            if document is None:
+                continue
+            if document.language not in self._languages:
+                UNSUPPORTED.inc()
+                outputs.append(self._unsupported(document, scored_at))
+            elif (prediction := predictions.get(id(document))) is not None:
+                self._judge(document, prediction, scored_at, outputs)
+        return outputs
+
+    # -- reading and judging ------------------------------------------------------------------------------
+
+    def _read(self, batch: Sequence[Record], outputs: list[Output]) -> dict[int, Document]:
+        documents = {}
+        for number, record in enumerate(batch):
+            if record.key == WATERMARK:
+                continue
+            try:
+                documents[number] = decode(Document, record.value)
+            except RecordError as error:
+                outputs.append(self._dead(record, error.reason, str(error)))
+        return documents
+
+    def _predict(
+        self,
+        readable: Sequence[Document],
+        batch: Sequence[Record],
+        documents: Mapping[int, Document],
+        outputs: list[Output],
+    ) -> dict[int, Prediction]:
+        """Judgements by the identity of their document; a text that fails alone becomes a dead letter."""
+        if not readable:
+            return {}
+        texts = [scoring_text(document.title, document.text) for document in readable]
+        started = time.perf_counter()
+        try:
+            judged: list[Prediction | None] = list(self._classifier.predict(texts))
+        except ClassifierError:
+            records = {id(document): batch[number] for number, document in documents.items()}
+            judged = [
+                self._predict_alone(text, records[id(document)], outputs)
+                for text, document in zip(texts, readable, strict=True)
+            ]
+        model = self._classifier.name
+        BATCH_SECONDS.labels(model).observe(time.perf_counter() - started)
+        BATCH_DOCUMENTS.labels(model).observe(len(readable))
+        SCORED.labels(model).inc(sum(prediction is not None for prediction in judged))
+        return {
+            id(document): prediction
+            for document, prediction in zip(readable, judged, strict=True)
+            if prediction is not None
+        }
+
+    def _predict_alone(self, text: str, record: Record, outputs: list[Output]) -> Prediction | None:
+        try:
+            return self._classifier.predict([text])[0]
+        except ClassifierError as error:
+            outputs.append(self._dead(record, "classifier_failed", str(error)))
+            return None
+
+    def _dead(self, record: Record, reason: str, detail: str) -> Output:
+        DEAD.labels(self.name, reason).inc()
+        log.warning("dead_letter", action="dead_letter", stage=self.name, reason=reason, key=record.key)
+        letter = DeadLetter(
+            id=record.key,
+            stage=self.name,
+            reason=reason,
+            detail=detail[:500],
+            at=iso(self._clock.time()),
+            topic=record.topic,
+            payload=record.value,
+        )
+        return Output(DEAD_LETTERS, record.key, encode(letter))
+
+    # -- writing ------------------------------------------------------------------------------------------
+
+    def _unsupported(self, document: Document, scored_at: str) -> Output:
+        scored = ScoredDocument(
+            **_fields(document),
+            scored=scored_at,
+            supported=False,
+            signature=signature(document.title, document.text),
+            model=self._classifier.name,
+        )
+        return Output(SCORES, document.id, encode(scored))
+
+    def _judge(
+        self, document: Document, prediction: Prediction, scored_at: str, outputs: list[Output]
+    ) -> None:
+        sentiment = self._sentiment(prediction)
+        best = max(range(len(prediction.topic)), key=prediction.topic.__getitem__)
+        topic = Topic(self._classifier.topics[best], round(prediction.topic[best], 6))
+        SENTIMENT.labels(sentiment.label).inc()
+        TOPIC.labels(topic.label).inc()
+        hits = self._entities.find(document.title, document.text)
+        mark = signature(document.title, document.text)
+        scored = ScoredDocument(
+            **_fields(document),
+            scored=scored_at,
+            supported=True,
+            sentiment=sentiment,
+            topic=topic,
+            abstain=prediction.abstain,
+            entities=tuple(
+                ScoredEntity(hit.id, hit.name, round(hit.relevance, 4), sentiment, "document") for hit in hits
+            ),
+            signature=mark,
+            model=self._classifier.name,
+        )
+        outputs.append(Output(SCORES, document.id, encode(scored)))
+        self._testify(scored, hits, outputs)
+
+    def _testify(self, scored: ScoredDocument, hits: Sequence[EntityHit], outputs: list[Output]) -> None:
+        sentiment, topic = scored.sentiment, scored.topic
+        if sentiment is None or topic is None:
+            return
+        social = scored.class_ == "social"
+        publisher = None if social else publisher_key(scored.publisher, scored.source, scored.url)
+        matches = self.watch.match([(hit.id, hit.relevance) for hit in hits], topic.label, topic.probability)
+        for match in matches:
+            evidence = Evidence(
+                id=scored.id,
+                revision=scored.revision,
+                key=match.key,
+                class_=scored.class_,
+                at=scored.at,
+                b=sentiment.negative,
+                relevance=round(match.relevance, 4),
+                signature=scored.signature,
+                source=scored.source,
+                publisher=publisher,
+                title=scored.title[:EVIDENCE_TITLE],
+                url=scored.url,
+                published=scored.published,
+                fetched=scored.fetched,
+                scored=scored.scored,
+                negative=sentiment.negative,
+                neutral=sentiment.neutral,
+                positive=sentiment.positive,
+                backfill=scored.backfill,
+            )
+            outputs.append(Output(EVIDENCE, match.key, encode(evidence)))
+
+    def _sentiment(self, prediction: Prediction) -> Sentiment:
+        values = prediction.sentiment
+        best = max(range(len(values)), key=values.__getitem__)
+        return Sentiment(
+            self._classifier.sentiments[best],
+            negative=round(values[self._negative], 6),
+            neutral=round(values[self._neutral], 6),
+            positive=round(values[self._positive], 6),
+        )
+
+
+def _fields(document: Document) -> dict[str, Any]:
+    return {name: getattr(document, name) for name in Document.__struct_fields__}

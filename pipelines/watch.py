@@ -1,0 +1,144 @@
+"""Which keys are watched: a watch-list's entities, topics and their pairs, the list itself, the topics, the market.
+
+Keys: ``entity:ACME``, ``topic:legal-regulation``, ``entity:ACME/topic:earnings``, ``list:banks``, ``market``.
+Only watched keys get evidence and can ring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from pipelines.entities import Entity
+from pipelines.text import slug
+
+MARKET = "market"
+
+
+class WatchList(msgspec.Struct, frozen=True, kw_only=True):
+    """One list as configured, its entities resolved."""
+
+    name: str
+    entities: tuple[Entity, ...] = ()
+    topics: tuple[str, ...] = ()
+    """Topic labels, spelled as in the model's card."""
+    budget: float | None = None
+    """Expected false alarms per key and month; None is the detector's default."""
+
+
+class WatchedKey(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a watched key: what alerts say about it, and its budget."""
+
+    key: str
+    entities: tuple[Entity, ...] = ()
+    topic: str | None = None
+    watchlists: tuple[str, ...] = ()
+    budget: float | None = None
+
+
+class Match(NamedTuple):
+    """A watched key that a document speaks about. ``entity`` is the one whose sentiment counts, if any."""
+
+    key: str
+    relevance: float
+    entity: str | None
+
+
+def entity_key(entity: str) -> str:
+    return f"entity:{entity}"
+
+
+def topic_key(label: str) -> str:
+    return f"topic:{slug(label)}"
+
+
+def pair_key(entity: str, label: str) -> str:
+    return f"{entity_key(entity)}/{topic_key(label)}"
+
+
+def list_key(name: str) -> str:
+    return f"list:{slug(name)}"
+
+
+class Watch:
+    """All watched keys, and the lookup from a document's entities and topic to them."""
+
+    def __init__(self, lists: Sequence[WatchList], topics: Iterable[str]) -> None:
+        self.lists = tuple(lists)
+        self.keys: dict[str, WatchedKey] = {}
+        self._lists_of: dict[str, list[str]] = {}
+        self._pairs: set[tuple[str, str]] = set()
+        self._topics = {label: topic_key(label) for label in topics}
+        for label, key in self._topics.items():
+            self._add(WatchedKey(key=key, topic=label))
+        self._add(WatchedKey(key=MARKET))
+        for watched in lists:
+            self._add_list(watched)
+
+    def entities(self) -> list[Entity]:
+        """Every watched entity, once."""
+        return list({entity.id: entity for listed in self.lists for entity in listed.entities}.values())
+
+    def match(
+        self, entities: Sequence[tuple[str, float]], topic: str | None, probability: float
+    ) -> list[Match]:
+        """The watched keys of a document: ``entities`` as (id, relevance), ``topic`` with its probability."""
+        found = [Match(MARKET, 1.0, None)]
+        key = self._topics.get(topic) if topic is not None else None
+        if key is not None:
+            found.append(Match(key, probability, None))
+        best: dict[str, tuple[float, str]] = {}
+        for entity, relevance in entities:
+            lists = self._lists_of.get(entity)
+            if lists is None:
+                continue
+            found.append(Match(entity_key(entity), relevance, entity))
+            if topic is not None and (entity, topic) in self._pairs:
+                found.append(Match(pair_key(entity, topic), relevance * probability, entity))
+            for name in lists:
+                if relevance > best.get(name, (0.0, ""))[0]:
+                    best[name] = (relevance, entity)
+        found.extend(Match(list_key(name), relevance, entity) for name, (relevance, entity) in best.items())
+        return found
+
+    def _add_list(self, watched: WatchList) -> None:
+        names, budget = (watched.name,), watched.budget
+        if watched.entities:
+            self._add(
+                WatchedKey(
+                    key=list_key(watched.name), watchlists=names, budget=budget, entities=watched.entities
+                )
+            )
+        for label in watched.topics:
+            self._add(WatchedKey(key=topic_key(label), topic=label, watchlists=names, budget=budget))
+            self._topics[label] = topic_key(label)
+        for entity in watched.entities:
+            self._lists_of.setdefault(entity.id, []).append(watched.name)
+            one = (entity,)
+            self._add(WatchedKey(key=entity_key(entity.id), entities=one, watchlists=names, budget=budget))
+            for label in watched.topics:
+                self._pairs.add((entity.id, label))
+                self._add(
+                    WatchedKey(
+                        key=pair_key(entity.id, label),
+                        entities=one,
+                        topic=label,
+                        watchlists=names,
+                        budget=budget,
+                    )
+                )
+
+    def _add(self, new: WatchedKey) -> None:
+        """A key of several lists belongs to all of them, and keeps the largest budget that one of them gives."""
+        old = self.keys.get(new.key)
+        if old is None:
+            self.keys[new.key] = new
+            return
+        budgets = [budget for budget in (old.budget, new.budget) if budget is not None]
+        self.keys[new.key] = msgspec.structs.replace(
+            old,
+            watchlists=tuple(dict.fromkeys(old.watchlists + new.watchlists)),
+            budget=max(budgets, default=None),
+        )
