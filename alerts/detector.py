@@ -6,6 +6,7 @@ items only, never on batches, on other keys or on how often time is let pass.
 
 from __future__ import annotations
 
+import math
 import zlib
 from math import log
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from alerts import episode as life
-from alerts.baseline import BLOCK, NEWS, SOCIAL, ClassSettings, Closed, Shape, bad_share, rates, roll
+from alerts.baseline import BLOCK, HOUR, NEWS, SOCIAL, ClassSettings, Closed, Shape, bad_share, rates, roll
 from alerts.episode import Episode, EpisodeEvent, Figures
 from alerts.spike import (
     PUBLISHERS,
@@ -250,16 +251,19 @@ class Detector:
         episode = state.episode
         if episode is None or to <= episode.doubted_to:
             return None
-        slope = 0.0
-        for social in (False, True):
-            off, on = _sequential(state, social, episode.doubted_to, shape, episode.bursts[social])
-            slope += max(0.0, on - off) / (SOCIAL if social else NEWS).phi
-        need = max(0.0, RESOLVE - episode.doubt) / slope if slope > 0 else float("inf")
-        due = max(episode.doubted_to + need, episode.opened_at + self.min_open)
-        if due <= to:
-            return self._close(key, state, due, shape, "quiet")
-        episode.doubt = min(RESOLVE, episode.doubt + slope * (to - episode.doubted_to))
-        episode.doubted_to = to
+        while episode.doubted_to < to:
+            # Rates change with the hour: hour by hour, the outcome does not depend on how often time is let pass.
+            until = min(to, (episode.doubted_to // HOUR + 1.0) * HOUR)
+            slope = 0.0
+            for social in (False, True):
+                off, on = _sequential(state, social, episode.doubted_to, shape, episode.bursts[social])
+                slope += max(0.0, on - off) / (SOCIAL if social else NEWS).phi
+            need = max(0.0, RESOLVE - episode.doubt) / slope if slope > 0 else math.inf
+            due = max(episode.doubted_to + need, episode.opened_at + self.min_open)
+            if due <= until:
+                return self._close(key, state, due, shape, "quiet")
+            episode.doubt = min(RESOLVE, episode.doubt + slope * (until - episode.doubted_to))
+            episode.doubted_to = until
         return None
 
     def close(
