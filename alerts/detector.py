@@ -339,6 +339,21 @@ class Detector:
         return Block(settings.name, closed, low, high, one.score, h, state.clock - one.base.since)
 
 
+    def open_blocks(self, state: KeyState, shape: Shape, budget: float | None = None) -> list[Block]:
+        """The blocks that are still open, as they stand: what a page draws before they close."""
+        h = self._threshold(state, shape, budget)
+        blocks = []
+        for one, settings in _classes(state):
+            start = one.base.block * BLOCK
+            expected = rates(one.base, shape.prior[settings.name])[0] * (
+                shape.integral(start + BLOCK) - shape.integral(start)
+            )
+            base = one.base
+            closed = Closed(start, base.block_bad, base.block_others, base.block_documents, expected)
+            blocks.append(self._block(state, one, closed, shape, settings, h))
+        return blocks
+
+
 def _classes(state: KeyState) -> list[tuple[ClassState, ClassSettings]]:
     return [
         (one, settings) for one, settings in ((state.news, NEWS), (state.social, SOCIAL)) if one is not None

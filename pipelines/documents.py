@@ -183,9 +183,8 @@ class SeriesPoint(_Record, frozen=True, kw_only=True):
     score: float
     threshold: float
     baseline_span: float
-    sentiment: float = 0.0
-    """Sum over the block of weight x (p_positive - p_negative)."""
-    weight: float = 0.0
+    closed: bool = True
+    """False while the block is open: the point comes again with the same start."""
     backfill: bool = False
 
 

@@ -19,6 +19,7 @@ CANDIDATES = "candidates"
 COMMANDS = "commands"
 SERIES = "series"
 ALERTS = "alerts"
+OUTBOX = "outbox"
 DELIVERIES = "deliveries"
 DEAD_LETTERS = "dead-letters"
 
@@ -32,6 +33,7 @@ TOPICS = (
     COMMANDS,
     SERIES,
     ALERTS,
+    OUTBOX,
     DELIVERIES,
     DEAD_LETTERS,
 )
@@ -93,7 +95,14 @@ class Table(Protocol[V]):
 
 
 class State(Protocol):
-    """The tables of one stage in one partition."""
+    """The tables of one stage in one partition.
+
+    ``generation`` changes whenever values that were handed out before are void (a batch was rolled back): what a
+    stage derived from them and keeps in memory is void with them.
+    """
+
+    @property
+    def generation(self) -> int: ...
 
     def table(self, name: str) -> Table[Any]: ...
 

@@ -20,7 +20,7 @@ from pipelines.streams.base import WATERMARK, Output, Record, Stage
 V = TypeVar("V")
 
 ONE_PARTITION = frozenset(
-    {"candidates", "commands", "deliveries", "alerts", "dead-letters", "profiles", "sources", "series"}
+    {"candidates", "commands", "deliveries", "alerts", "outbox", "dead-letters", "profiles", "sources", "series"}
 )
 """Topics of low volume that have one partition on every engine."""
 
@@ -69,6 +69,7 @@ class MemoryTable(Generic[V]):
 
 class MemoryState:
     def __init__(self, stage: Stage) -> None:
+        self.generation = 0
         self.tables: dict[str, MemoryTable[Any]] = {
             name: MemoryTable(kind) for name, kind in stage.tables.items()
         }
@@ -198,6 +199,7 @@ class MemoryEngine:
                 self._write(task.stage.handle(batch, task.state), task.partition)
                 for table in task.state.tables.values():
                     table.freeze(forget=self._hostile)
+                task.state.generation += self._hostile
             self.redelivered += again
         moved = position != task.position
         task.position = position

@@ -167,6 +167,7 @@ class StageState:
 
     def __init__(self, tables: Mapping[str, CachedTable[Any]]) -> None:
         self._tables = tables
+        self.generation = 0
 
     def table(self, name: str) -> CachedTable[Any]:
         return self._tables[name]
@@ -325,6 +326,8 @@ class Store:
                 self._db.execute("ROLLBACK")
             for table in self._all_tables:
                 table.forget()
+            for state in self._states.values():
+                state.generation += 1
             if isinstance(error, sqlite3.OperationalError) and _no_room(error):
                 raise StoreFull(
                     f"{self.path}: {error}; make room on this disk, work resumes by itself"

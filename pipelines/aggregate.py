@@ -1,0 +1,495 @@
+"""Aggregate: evidence in; episodes' events and series out. One key's evidence comes in the order of the log.
+
+Counts are idempotent twice: by the record's offset, kept with the key's state (a batch handled again), and by the
+document's id in the key's memory of stories (a document scored again, a revision).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import structlog
+from prometheus_client import Counter, Histogram
+
+from alerts.baseline import Profile, Shape
+from alerts.detector import Block, Detector, Item, KeyState, Step
+from alerts.episode import EpisodeEvent
+from alerts.evidence import Exhibit
+from pipelines.clock import Clock
+from pipelines.documents import (
+    Candidate,
+    Coverage,
+    DeadLetter,
+    Evidence,
+    RecordError,
+    SeriesPoint,
+    SourceRecord,
+    Watermark,
+    decode,
+    encode,
+    epoch,
+    iso,
+)
+from pipelines.stories import Bucket, Memory, Novelty, id64
+from pipelines.streams.base import (
+    CANDIDATES,
+    DEAD_LETTERS,
+    EVIDENCE,
+    PROFILES,
+    SERIES,
+    SOURCES,
+    WATERMARK,
+    Output,
+    Record,
+    State,
+    Table,
+)
+from pipelines.stories import WINDOW
+from pipelines.watch import Watch
+
+log = structlog.get_logger(__name__)
+
+LATE = Counter("tapewatch_late_evidence_total", "Evidence further behind its key's clock than the lateness.")
+REPRINTS = Counter("tapewatch_reprints_total", "Evidence that told a story again that its key had counted.")
+COUNTED = Counter("tapewatch_counted_evidence_total", "Evidence counted once by its key.")
+EVICTED = Counter("tapewatch_story_evictions_total", "Entries dropped from full story memories.")
+PUBLISH_TO_ALERT = Histogram(
+    "tapewatch_publish_to_alert_seconds",
+    "From the publication of the document that crossed the threshold to the decision.",
+    buckets=(0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600),
+)
+
+RULE = "burst"
+
+EXHIBITS = 24
+"""Stories kept as evidence of an excursion; an alert shows five."""
+
+COUNTER = 3
+MEMORIES = 4_000
+"""Story memories kept decoded; an evicted one is read from its buckets again."""
+
+TELL_AGAIN = 3_600.0
+"""How long after its end an episode's last event is sent again at a restart."""
+
+
+class Held(msgspec.Struct, array_like=True):
+    """A key's detector state, and the offset up to which it has been folded."""
+
+    state: KeyState
+    applied: int = -1
+
+
+class Starts(msgspec.Struct, array_like=True):
+    """The starts of a key's story buckets."""
+
+    starts: list[float]
+
+
+class Shown(msgspec.Struct, array_like=True):
+    """The evidence of a key's running excursion."""
+
+    exhibits: list[Exhibit] = []
+    counter: list[Exhibit] = []
+
+
+class Told(msgspec.Struct, array_like=True):
+    """A key's last candidate, to be said again after a restart."""
+
+    open: bool
+    at: float
+    candidate: bytes
+
+
+class Seeing(msgspec.Struct, array_like=True):
+    """Which sources live, and for how long each class (news, social) has been blind in all."""
+
+    sources: dict[str, tuple[bool, str, float]] = {}
+    """Name to (social, state, since)."""
+    blind: list[float] = msgspec.field(default_factory=lambda: [0.0, 0.0])
+    at: list[float] = msgspec.field(default_factory=lambda: [0.0, 0.0])
+    """Up to when ``blind`` was summed."""
+
+    def is_blind(self, social: bool) -> bool:
+        states = [state for of_social, state, _ in self.sources.values() if of_social == social]
+        return bool(states) and all(state in ("down", "stopped") for state in states)
+
+    def total(self, social: bool, at: float) -> float:
+        """Cumulative blind seconds of a class at ``at``."""
+        more = max(0.0, at - self.at[social]) if self.is_blind(social) else 0.0
+        return self.blind[social] + more
+
+    def note(self, record: SourceRecord, at: float) -> None:
+        for social in (False, True):
+            self.blind[social] = self.total(social, at)
+            self.at[social] = max(self.at[social], at)
+        self.sources[record.source] = (record.class_ == "social", record.state, at)
+
+    def coverage(self, backlog: float) -> Coverage:
+        stale = tuple(sorted(name for name, (_, state, _) in self.sources.items() if state != "up"))
+        return Coverage(len(self.sources), len(self.sources) - len(stale), stale, round(max(0.0, backlog), 3))
+
+
+class Profiles(msgspec.Struct, array_like=True):
+    """Profile versions that items may still need, oldest first."""
+
+    versions: list[Profile]
+
+
+class Aggregate:
+    """The aggregate stage.
+
+    ``since``: when the stream began, where exposure is counted from; ``start``: before it baselines learn and
+    nothing opens.
+    """
+
+    name = "aggregate"
+    inputs = (EVIDENCE, PROFILES, SOURCES)
+    tables: Mapping[str, type[Any]] = {
+        "detector": Held,
+        "starts": Starts,
+        "buckets": Bucket,
+        "shown": Shown,
+        "told": Told,
+        "seeing": Seeing,
+        "profiles": Profiles,
+        "begun": float,
+    }
+
+    def __init__(
+        self,
+        detector: Detector,
+        watch: Watch,
+        *,
+        clock: Clock,
+        model: str,
+        start: float | None = None,
+        provisional: bool = True,
+    ) -> None:
+        self._detector = detector
+        self._watch = watch
+        self._clock = clock
+        self._model = model
+        self._start = start
+        self._provisional = provisional
+        self._memories: OrderedDict[str, Memory] = OrderedDict()
+        self._shapes: list[tuple[float, Shape]] = []
+        self._open: set[str] = set()
+        self._touched: dict[str, bool] = {}
+        self._generation: tuple[int, int] | None = None
+
+    # -- the stage ----------------------------------------------------------------------------------------
+
+    def recovered(self, state: State) -> list[Output]:
+        """Says the last event of every open or just closed episode again: ids make it harmless."""
+        now = self._clock.time()
+        outputs = []
+        for key, told in state.table("told").items():
+            if told.open or now - told.at < TELL_AGAIN:
+                again = msgspec.structs.replace(decode(Candidate, told.candidate), resent=True)
+                outputs.append(Output(CANDIDATES, key, encode(again)))
+        return outputs
+
+    def handle(self, batch: Sequence[Record], state: State) -> list[Output]:
+        self._renew(state)
+        outputs: list[Output] = []
+        for record in batch:
+            try:
+                self._one(record, state, outputs)
+            except RecordError as error:
+                outputs.append(self._dead(record, error))
+        return outputs
+
+    def _one(self, record: Record, state: State, outputs: list[Output]) -> None:
+        if record.topic == EVIDENCE:
+            if record.key == WATERMARK:
+                self._pass(epoch(decode(Watermark, record.value).at), state, outputs)
+            else:
+                self._count(decode(Evidence, record.value), record.offset, state, outputs)
+        elif record.topic == SOURCES:
+            source = decode(SourceRecord, record.value)
+            seeing = self._seeing(state)
+            seeing.note(source, epoch(source.at))
+            state.table("seeing").put("all", seeing)
+        else:
+            self._adopt(decode(Profile, record.value), state)
+
+    def _renew(self, state: State) -> None:
+        """Drops what was derived from state that is void, or belongs to another partition."""
+        generation = (id(state), state.generation)
+        if generation == self._generation:
+            return
+        self._generation = generation
+        self._memories.clear()
+        self._touched.clear()
+        self._open = {key for key, told in state.table("told").items() if told.open}
+        known: Profiles | None = state.table("profiles").get("all")
+        versions = known.versions if known is not None else [Profile()]
+        self._shapes = [(profile.effective_from, Shape(profile)) for profile in versions]
+
+    # -- one piece of evidence ----------------------------------------------------------------------------
+
+    def _count(self, evidence: Evidence, offset: int, state: State, outputs: list[Output]) -> None:
+        key, at = evidence.key, epoch(evidence.at)
+        detectors: Table[Held] = state.table("detector")
+        held = detectors.get(key)
+        if held is None:
+            held = Held(self._detector.new(self._begun(state, at)))
+        elif offset <= held.applied:
+            return
+        held.applied = offset
+        detectors.put(key, held)
+        memory = self._memory(key, state)
+        novelty = memory.judge(id64(evidence.id), evidence.signature, at)
+        if novelty.duplicate:
+            return
+        self._remember(evidence, memory, novelty, at, state)
+        if not novelty.new_story:
+            REPRINTS.inc()
+        COUNTED.inc()
+        seeing = self._seeing(state)
+        shape = self._shape(at)
+        social = evidence.class_ == "social"
+        learning = evidence.backfill or (self._start is not None and at < self._start)
+        watched = self._watch.keys.get(key)
+        step = self._detector.observe(
+            key,
+            held.state,
+            Item(
+                at,
+                evidence.b,
+                novelty.weight * evidence.relevance,
+                social,
+                evidence.id,
+                evidence.publisher,
+                novelty.new_story,
+            ),
+            shape,
+            blind=(seeing.total(social=False, at=at), seeing.total(social=True, at=at)),
+            learning=learning,
+            budget=watched.budget if watched is not None else None,
+        )
+        if step.late:
+            LATE.inc()
+        shown = self._exhibit(evidence, novelty, step, held.state, state)
+        self._touched[key] = evidence.backfill
+        outputs.extend(_point(key, block, closed=True, backfill=evidence.backfill) for block in step.blocks)
+        for event in step.events:
+            outputs.append(self._candidate(event, shown, seeing, evidence, state))
+
+    def _begun(self, state: State, at: float) -> float:
+        """When the stream began: the first time anything was seen."""
+        begun: Table[float] = state.table("begun")
+        first = begun.get("all")
+        if first is None:
+            begun.put("all", at)
+            return at
+        return min(first, at)
+
+    def _memory(self, key: str, state: State) -> Memory:
+        memory = self._memories.get(key)
+        if memory is None:
+            starts: Starts | None = state.table("starts").get(key)
+            buckets: Table[Bucket] = state.table("buckets")
+            found = [buckets.get(_bucket_key(key, start)) for start in (starts.starts if starts else ())]
+            memory = self._memories[key] = Memory(bucket for bucket in found if bucket is not None)
+            while len(self._memories) > MEMORIES:
+                self._memories.popitem(last=False)
+        else:
+            self._memories.move_to_end(key)
+        return memory
+
+    def _remember(self, evidence: Evidence, memory: Memory, novelty: Novelty, at: float, state: State) -> None:
+        key, buckets = evidence.key, state.table("buckets")
+        known = set(memory.buckets)
+        for start in list(memory.expire(at - WINDOW)):
+            buckets.delete(_bucket_key(key, start))
+        bucket = memory.remember(evidence.class_, id64(evidence.id), evidence.signature, at, novelty.story)
+        buckets.put(_bucket_key(key, bucket.start), bucket)
+        if set(memory.buckets) != known:
+            state.table("starts").put(key, Starts(sorted(memory.buckets)))
+        if bucket.evicted:
+            EVICTED.inc(bucket.evicted)
+            bucket.evicted = 0
+
+    def _exhibit(self, evidence: Evidence, novelty: Novelty, step: Step, held: KeyState, state: State) -> Shown:
+        """Keeps the evidence of a running excursion, and lets go of it when the excursion ended."""
+        table: Table[Shown] = state.table("shown")
+        shown = table.get(evidence.key)
+        closing = any(event.kind == "resolved" for event in step.events)
+        if step.score <= 0 and held.episode is None and not closing:
+            if shown is not None:
+                table.delete(evidence.key)
+            return shown or Shown()
+        shown = shown or Shown()
+        if novelty.new_story:
+            self._hang(shown, evidence, novelty, step.nats)
+        else:
+            _reprint(shown, evidence, novelty.story)
+        table.put(evidence.key, shown)
+        return shown
+
+    def _hang(self, shown: Shown, evidence: Evidence, novelty: Novelty, nats: float) -> None:
+        exhibit = Exhibit(
+            document=evidence.id,
+            headline=evidence.title,
+            publisher=evidence.publisher,
+            source=evidence.source,
+            url=evidence.url,
+            published=epoch(evidence.published),
+            first_seen=epoch(evidence.fetched),
+            negative=evidence.negative,
+            positive=evidence.positive,
+            nats=nats,
+            publishers=(evidence.publisher,) if evidence.publisher else (),
+            story=novelty.story,
+            social=evidence.class_ == "social",
+        )
+        if evidence.b >= 0.3:
+            shown.exhibits.append(exhibit)
+            if len(shown.exhibits) > EXHIBITS:
+                # The first story stays, whatever it weighs: it says where the burst began.
+                weakest = min(range(1, len(shown.exhibits)), key=lambda i: shown.exhibits[i].nats)
+                del shown.exhibits[weakest]
+        elif evidence.positive >= 0.6:
+            shown.counter.append(exhibit)
+            del shown.counter[:-COUNTER]
+
+    # -- time and profile ---------------------------------------------------------------------------------
+
+    def _pass(self, watermark: float, state: State, outputs: list[Output]) -> None:
+        """Lets time pass for open episodes, and tells the open blocks of keys that moved."""
+        detectors: Table[Held] = state.table("detector")
+        seeing = self._seeing(state)
+        for key in sorted(self._open):
+            held = detectors.get(key)
+            if held is None:
+                continue
+            blind = all(
+                seeing.is_blind(social)
+                for social, one in ((False, held.state.news), (True, held.state.social))
+                if one is not None
+            )
+            events = self._detector.advance(key, held.state, watermark, self._shape(watermark), blind=blind)
+            detectors.put(key, held)
+            shown = state.table("shown").get(key) or Shown()
+            outputs.extend(self._candidate(event, shown, seeing, None, state) for event in events)
+        if self._provisional:
+            self._tell_open_blocks(state, outputs)
+
+    def _tell_open_blocks(self, state: State, outputs: list[Output]) -> None:
+        for key, backfill in self._touched.items():
+            held = state.table("detector").get(key)
+            if held is not None and not backfill:
+                watched = self._watch.keys.get(key)
+                budget = watched.budget if watched is not None else None
+                shape = self._shape(held.state.clock)
+                for block in self._detector.open_blocks(held.state, shape, budget):
+                    outputs.append(_point(key, block, closed=False, backfill=False))
+        self._touched.clear()
+
+    def _adopt(self, profile: Profile, state: State) -> None:
+        table: Table[Profiles] = state.table("profiles")
+        known = table.get("all") or Profiles([Profile()])
+        if any(old.version >= profile.version for old in known.versions):
+            return
+        known = Profiles([*known.versions, profile][-3:])
+        table.put("all", known)
+        self._shapes = [(one.effective_from, Shape(one)) for one in known.versions]
+
+    def _shape(self, at: float) -> Shape:
+        for effective, shape in reversed(self._shapes):
+            if at >= effective:
+                return shape
+        return self._shapes[0][1]
+
+    def _seeing(self, state: State) -> Seeing:
+        return state.table("seeing").get("all") or Seeing()
+
+    # -- candidates ---------------------------------------------------------------------------------------
+
+    def _candidate(
+        self, event: EpisodeEvent, shown: Shown, seeing: Seeing, evidence: Evidence | None, state: State
+    ) -> Output:
+        now = self._clock.time()
+        candidate = Candidate(
+            event=event,
+            rule=RULE,
+            exhibits=tuple(shown.exhibits),
+            counter=tuple(shown.counter),
+            coverage=seeing.coverage(now - event.at if evidence is not None else 0.0),
+            model=self._model,
+            published=evidence.published if evidence else None,
+            fetched=evidence.fetched if evidence else None,
+            scored=evidence.scored if evidence else None,
+            decided=iso(now),
+        )
+        value = encode(candidate)
+        is_open = event.kind != "resolved"
+        state.table("told").put(event.key, Told(is_open, event.at, value))
+        if is_open:
+            self._open.add(event.key)
+        else:
+            self._open.discard(event.key)
+            state.table("shown").delete(event.key)
+        if event.kind == "firing" and evidence is not None:
+            PUBLISH_TO_ALERT.observe(max(0.0, now - epoch(evidence.published)))
+        log.info("episode", action=event.kind, key=event.key, score=round(event.score, 2), severity=event.severity)
+        return Output(CANDIDATES, event.key, value)
+
+    def _dead(self, record: Record, error: RecordError) -> Output:
+        letter = DeadLetter(
+            id=record.key,
+            stage=self.name,
+            reason=error.reason,
+            detail=str(error)[:500],
+            at=iso(self._clock.time()),
+            topic=record.topic,
+            payload=record.value,
+        )
+        return Output(DEAD_LETTERS, record.key, encode(letter))
+
+
+def _bucket_key(key: str, start: float) -> str:
+    return f"{key}|{int(start):012d}"
+
+
+def _reprint(shown: Shown, evidence: Evidence, story: int) -> None:
+    for place, exhibit in enumerate(shown.exhibits):
+        if exhibit.story == story:
+            publishers = exhibit.publishers
+            if evidence.publisher and evidence.publisher not in publishers and len(publishers) < 12:
+                publishers = (*publishers, evidence.publisher)
+            shown.exhibits[place] = msgspec.structs.replace(
+                exhibit, reprints=exhibit.reprints + 1, publishers=publishers
+            )
+            return
+
+
+def _point(key: str, block: Block, *, closed: bool, backfill: bool) -> Output:
+    figures = block.closed
+    point = SeriesPoint(
+        key=key,
+        class_="social" if block.class_ == "social" else "news",
+        start=iso(figures.start),
+        end=iso(figures.start + 1800.0),
+        bad=round(figures.bad, 4),
+        others=round(figures.others, 4),
+        documents=figures.documents,
+        expected=round(figures.expected, 5),
+        expected_low=round(block.low, 5),
+        expected_high=round(block.high, 5),
+        score=round(block.score, 4),
+        threshold=round(block.threshold, 4),
+        baseline_span=round(block.span, 3),
+        closed=closed,
+        backfill=backfill,
+    )
+    return Output(SERIES, key, encode(point))
+
+
+def profile_records(profiles: Iterable[Profile]) -> list[Output]:
+    """Profiles as records."""
+    return [Output(PROFILES, str(profile.version), encode(profile)) for profile in profiles]

@@ -1,0 +1,483 @@
+"""Notify: candidates in; alerts, and what is owed to each channel, out. One instance, one partition.
+
+Silences and routing are decided here, the outbox is written here in the same unit as the offset, and delivery
+attempts are applied here. Everything is idempotent by the event's id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import structlog
+from prometheus_client import Counter, Gauge
+
+from alerts.baseline import BlockSummary, Profile, learn_profile
+from alerts.episode import dedupe_key
+from alerts.evidence import Alert, CoverageFacts, Provenance, Subject, build_alert, build_operation
+from alerts.outbox import KEEP, DeliveryAttempt, Endpoint, Obligation, apply, judge
+from alerts.rules import Facts, Matcher, Route, Silence, route, silenced
+from pipelines.aggregate import profile_records
+from pipelines.clock import Clock
+from pipelines.documents import (
+    AlertRecord,
+    Candidate,
+    Command,
+    DeadLetter,
+    Operation,
+    RecordError,
+    SeriesPoint,
+    decode,
+    encode,
+    epoch,
+    iso,
+)
+from pipelines.streams.base import (
+    ALERTS,
+    CANDIDATES,
+    COMMANDS,
+    DEAD_LETTERS,
+    DELIVERIES,
+    OUTBOX,
+    SERIES,
+    Output,
+    Record,
+    State,
+    Table,
+)
+from pipelines.watch import MARKET, Watch, WatchedKey
+
+log = structlog.get_logger(__name__)
+
+ALERTS_TOTAL = Counter("tapewatch_alerts_total", "Alert events.", ["rule", "severity", "type"])
+ALERTS_FIRING = Gauge("tapewatch_alerts_firing", "Alerts that are firing now.", ["rule", "severity"])
+SILENCED = Counter("tapewatch_alerts_silenced_total", "Alert events that a silence kept from being sent.")
+
+OPERATION = "~operation"
+"""Prefix of the key of an Operation on the candidates topic."""
+
+HOUSEKEEPING = 3_600.0
+PROFILE_EVERY = 86_400.0
+PROFILE_SPAN = 28 * 86_400.0
+PROFILE_LEAD = 900.0
+"""Seconds between publishing a profile and its taking effect: every worker has it by then."""
+
+
+class Sent(msgspec.Struct, array_like=True):
+    """One episode as channels know it."""
+
+    alert: str
+    at: float
+    status: str
+    sequence: int
+    severity: str
+    channels: list[str]
+
+
+class Told(msgspec.Struct, array_like=True):
+    at: float
+
+
+class Feedback(msgspec.Struct, array_like=True):
+    at: float
+    verdict: str
+    comment: str
+
+
+class Hours(msgspec.Struct, array_like=True):
+    """A key's closed blocks by day, for profile learning: bad and total per hour of the day."""
+
+    bad: list[float]
+    total: list[float]
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """What alerts say about the daemon."""
+
+    version: str
+    detector: str
+    configuration: str
+    budget: float
+    external_url: str = ""
+
+
+class Notify:
+    """The notify stage."""
+
+    name = "notify"
+    inputs = (CANDIDATES, COMMANDS, DELIVERIES, SERIES)
+    tables: Mapping[str, type[Any]] = {
+        "silences": Silence,
+        "outbox": Obligation,
+        "endpoints": Endpoint,
+        "sent": Sent,
+        "events": Told,
+        "feedback": Feedback,
+        "hours": Hours,
+        "profile": Profile,
+        "kept": float,
+    }
+
+    def __init__(
+        self,
+        watch: Watch,
+        *,
+        context: Context,
+        routes: Sequence[Route],
+        channels: Sequence[str],
+        clock: Clock,
+        silences: Sequence[Silence] = (),
+    ) -> None:
+        self._watch = watch
+        self._context = context
+        self._routes = tuple(routes)
+        self._channels = tuple(channels)
+        self._clock = clock
+        self._configured = tuple(silences)
+
+    def recovered(self, state: State) -> list[Output]:
+        return []
+
+    def handle(self, batch: Sequence[Record], state: State) -> list[Output]:
+        outputs: list[Output] = []
+        for record in batch:
+            try:
+                self._one(record, state, outputs)
+            except RecordError as error:
+                outputs.append(self._dead(record, error))
+        self._housekeeping(state, outputs)
+        return outputs
+
+    def _one(self, record: Record, state: State, outputs: list[Output]) -> None:
+        if record.topic == CANDIDATES:
+            if record.key.startswith(OPERATION):
+                self._operate(decode(Operation, record.value), state, outputs)
+            else:
+                self._alert(decode(Candidate, record.value), state, outputs)
+        elif record.topic == DELIVERIES:
+            self._apply(decode(DeliveryAttempt, record.value), state, outputs)
+        elif record.topic == SERIES:
+            self._learn(decode(SeriesPoint, record.value), state)
+        else:
+            self._obey(decode(Command, record.value), state, outputs)
+
+    # -- alerts -------------------------------------------------------------------------------------------
+
+    def _alert(self, candidate: Candidate, state: State, outputs: list[Output]) -> None:
+        event = candidate.event
+        alert = build_alert(
+            event,
+            rule=candidate.rule,
+            subject=subject_of(self._watch.keys.get(event.key), event.key),
+            exhibits=candidate.exhibits,
+            counter=candidate.counter,
+            coverage=CoverageFacts(
+                sources_expected=candidate.coverage.sources_expected,
+                sources_healthy=candidate.coverage.sources_healthy,
+                stale=candidate.coverage.stale,
+                backlog_seconds=candidate.coverage.backlog_seconds,
+            ),
+            provenance=Provenance(
+                version=self._context.version,
+                model=candidate.model,
+                detector=self._context.detector,
+                configuration=self._context.configuration,
+                latency_seconds=_latencies(candidate),
+            ),
+            budget=self._budget(event.key),
+            external_url=self._context.external_url,
+        )
+        if state.table("events").get(alert.id) is not None:
+            return
+        ALERTS_TOTAL.labels(candidate.rule, event.severity, event.kind).inc()
+        order = dedupe_key(candidate.rule, event.key)
+        self._emit(alert, event.key, event.at, order, state, outputs, published=candidate.published)
+        self._gauge(state)
+
+    def _emit(
+        self,
+        alert: Alert,
+        key: str,
+        at: float,
+        order: str,
+        state: State,
+        outputs: list[Output],
+        *,
+        published: str | None = None,
+        only: tuple[str, ...] | None = None,
+    ) -> None:
+        """Records the alert and what is owed for it."""
+        watched = self._watch.keys.get(key)
+        lists = watched.watchlists if watched is not None else ()
+        facts = Facts(type=alert.type, key=key, severity=alert.severity, watchlists=lists)
+        now = self._clock.time()
+        silence = silenced(facts, self._silences(state), now)
+        targets = only if only is not None else self._targets(alert, facts, silence, state)
+        state.table("events").put(alert.id, Told(now))
+        if silence is not None:
+            SILENCED.inc()
+        record = AlertRecord(
+            id=alert.id,
+            type=alert.type,
+            key=key,
+            at=iso(at),
+            alert=alert.alert,
+            severity=alert.severity,
+            watchlists=lists,
+            channels=targets,
+            silenced_by=silence.id if silence is not None else None,
+            body=msgspec.Raw(alert.body),
+        )
+        outputs.append(Output(ALERTS, key, encode(record)))
+        for channel in targets:
+            self._owe(alert, channel, order, now, published, state, outputs)
+
+    def _targets(self, alert: Alert, facts: Facts, silence: Silence | None, state: State) -> tuple[str, ...]:
+        """Channels for an event. A resolved goes where its firing went, silenced or not; nowhere else."""
+        if not alert.alert:
+            return () if silence is not None else self._living(route(facts, self._routes, self._channels), state)
+        table: Table[Sent] = state.table("sent")
+        sent = table.get(alert.alert) or Sent(alert.alert, 0.0, "", 0, alert.severity, [])
+        if alert.type == "alert.resolved":
+            targets = tuple(sent.channels)
+        elif silence is not None:
+            targets = ()
+        else:
+            targets = self._living(route(facts, self._routes, self._channels), state)
+        sent.channels = list(dict.fromkeys([*sent.channels, *targets]))
+        sent.status, sent.severity, sent.at = alert.type.removeprefix("alert."), alert.severity, self._clock.time()
+        table.put(alert.alert, sent)
+        return targets
+
+    def _living(self, channels: Sequence[str], state: State) -> tuple[str, ...]:
+        endpoints: Table[Endpoint] = state.table("endpoints")
+        return tuple(c for c in channels if c in self._channels and not ((e := endpoints.get(c)) and e.disabled))
+
+    def _owe(
+        self,
+        alert: Alert,
+        channel: str,
+        order: str,
+        now: float,
+        published: str | None,
+        state: State,
+        outputs: list[Output],
+    ) -> None:
+        obligation = Obligation(
+            event=alert.id,
+            channel=channel,
+            type=alert.type,
+            order=order,
+            body=alert.body,
+            created=now,
+            published=epoch(published) if published else None,
+            due=now,
+        )
+        outbox: Table[Obligation] = state.table("outbox")
+        if outbox.get(obligation.key) is None:
+            outbox.put(obligation.key, obligation)
+            outputs.append(Output(OUTBOX, obligation.key, encode(obligation)))
+
+    def _budget(self, key: str) -> float:
+        watched = self._watch.keys.get(key)
+        return watched.budget if watched is not None and watched.budget is not None else self._context.budget
+
+    def _gauge(self, state: State) -> None:
+        counts: dict[str, int] = dict.fromkeys(("info", "warning", "error", "critical"), 0)
+        for _, sent in state.table("sent").items():
+            if sent.status in ("firing", "updated"):
+                counts[sent.severity] = counts.get(sent.severity, 0) + 1
+        for severity, count in counts.items():
+            ALERTS_FIRING.labels("burst", severity).set(count)
+
+    # -- operations, commands, attempts -------------------------------------------------------------------
+
+    def _operate(self, operation: Operation, state: State, outputs: list[Output]) -> None:
+        at = epoch(operation.at)
+        alert = build_operation(
+            operation.type,
+            at=at,
+            subject=operation.subject,
+            summary_text=operation.summary,
+            severity=operation.severity,
+            details=operation.details,
+        )
+        if state.table("events").get(alert.id) is None:
+            log.warning("operation", action=operation.type, subject=operation.subject, summary=operation.summary)
+            ALERTS_TOTAL.labels("operations", operation.severity, operation.type).inc()
+            self._emit(alert, operation.subject, at, dedupe_key(operation.type, operation.subject), state, outputs)
+
+    def _obey(self, command: Command, state: State, outputs: list[Output]) -> None:
+        at = epoch(command.at)
+        if command.kind == "silence":
+            details = command.details
+            match = msgspec.convert(details.get("match", {}), Matcher)
+            silence = Silence(
+                id=command.subject,
+                match=match,
+                created=at,
+                expires=float(details["expires"]),
+                author=str(details.get("author", "")),
+                comment=str(details.get("comment", "")),
+            )
+            state.table("silences").put(command.subject, silence)
+        elif command.kind == "expire_silence":
+            silences: Table[Silence] = state.table("silences")
+            known = silences.get(command.subject)
+            if known is not None:
+                silences.put(command.subject, msgspec.structs.replace(known, expires=min(known.expires, at)))
+        elif command.kind == "feedback":
+            details = command.details
+            feedback = Feedback(at, str(details.get("verdict", "")), str(details.get("comment", "")))
+            state.table("feedback").put(command.subject, feedback)
+        elif command.kind == "retry_delivery":
+            self._retry(command.subject, at, state, outputs)
+        elif command.kind == "enable_channel":
+            state.table("endpoints").put(command.subject, Endpoint(channel=command.subject))
+
+    def _retry(self, name: str, at: float, state: State, outputs: list[Output]) -> None:
+        """Owes a settled or waiting delivery anew, at once; its channel is enabled again."""
+        outbox: Table[Obligation] = state.table("outbox")
+        known = outbox.get(name)
+        if known is None or known.state == "delivered":
+            return
+        state.table("endpoints").put(known.channel, Endpoint(channel=known.channel))
+        again = msgspec.structs.replace(known, state="pending", attempts=0, due=at, settled=None, reason="")
+        outbox.put(name, again)
+        outputs.append(Output(OUTBOX, name, encode(again)))
+
+    def _apply(self, attempt: DeliveryAttempt, state: State, outputs: list[Output]) -> None:
+        outbox: Table[Obligation] = state.table("outbox")
+        name = f"{attempt.event}|{attempt.channel}"
+        known = outbox.get(name)
+        if known is not None:
+            outbox.put(name, apply(known, attempt))
+        endpoints: Table[Endpoint] = state.table("endpoints")
+        before = endpoints.get(attempt.channel) or Endpoint(channel=attempt.channel)
+        after = judge(before, attempt)
+        if after != before:
+            endpoints.put(attempt.channel, after)
+        if after.disabled and not before.disabled:
+            self._disable(after, attempt, state, outputs)
+
+    def _disable(self, endpoint: Endpoint, attempt: DeliveryAttempt, state: State, outputs: list[Output]) -> None:
+        outbox: Table[Obligation] = state.table("outbox")
+        lost = 0
+        for name, owed in list(outbox.items()):
+            if owed.channel == endpoint.channel and owed.state == "pending":
+                lost += 1
+                change = msgspec.structs.replace(owed, state="failed", reason="disabled", settled=attempt.at)
+                outbox.put(name, change)
+        operation = Operation(
+            type="ops.channel_disabled",
+            at=iso(attempt.at),
+            subject=endpoint.channel,
+            severity="error",
+            summary=f"channel {endpoint.channel} is disabled: {endpoint.why}; {lost} deliveries were given up",
+            details={"why": endpoint.why, "given_up": lost},
+        )
+        self._operate(operation, state, outputs)
+
+    def _silences(self, state: State) -> list[Silence]:
+        return [*self._configured, *(silence for _, silence in state.table("silences").items())]
+
+    # -- the week's profile -------------------------------------------------------------------------------
+
+    def _learn(self, point: SeriesPoint, state: State) -> None:
+        if not point.closed or point.documents == 0:
+            return
+        start = epoch(point.start)
+        name = f"{int(start // 86_400):08d}|{point.class_}|{point.key}"
+        table: Table[Hours] = state.table("hours")
+        hours = table.get(name) or Hours([0.0] * 24, [0.0] * 24)
+        place = int(start % 86_400 // 3_600)
+        hours.bad[place] += point.bad
+        hours.total[place] += point.bad + point.others
+        table.put(name, hours)
+
+    def _housekeeping(self, state: State, outputs: list[Output]) -> None:
+        """Once an hour: forgets what is long settled, and once a day publishes the next profile."""
+        now, kept = self._clock.time(), state.table("kept")
+        if now - (kept.get("house") or 0.0) < HOUSEKEEPING:
+            return
+        kept.put("house", now)
+        for name, owed in list(state.table("outbox").items()):
+            if owed.settled is not None and now - owed.settled > KEEP:
+                state.table("outbox").delete(name)
+        for table in ("events", "sent", "feedback"):
+            for name, told in list(state.table(table).items()):
+                if now - told.at > 4 * KEEP and getattr(told, "status", "resolved") == "resolved":
+                    state.table(table).delete(name)
+        oldest = f"{int((now - PROFILE_SPAN) // 86_400):08d}"
+        for name, _ in list(state.table("hours").items(below=oldest)):
+            state.table("hours").delete(name)
+        if now - (kept.get("profile") or now - PROFILE_EVERY - 1) > PROFILE_EVERY:
+            kept.put("profile", now)
+            outputs.extend(self._publish_profile(state, now))
+
+    def _publish_profile(self, state: State, now: float) -> list[Output]:
+        blocks = []
+        for name, hours in state.table("hours").items():
+            day, class_, key = name.split("|", 2)
+            if key != MARKET and not key.startswith(("topic:", "list:")):
+                # Pooled over companies only: topics and the market hold the same documents again.
+                blocks += [
+                    BlockSummary(key, class_, int(day) * 86_400.0 + hour * 3_600.0, hours.bad[hour], hours.total[hour])
+                    for hour in range(24)
+                    if hours.total[hour] > 0
+                ]
+        span = max((now - min((b.start for b in blocks), default=now)), 0.0)
+        if span < 7 * 86_400.0:
+            return []
+        previous: Profile = state.table("profile").get("last") or Profile()
+        profile = learn_profile(blocks, previous, effective_from=now + PROFILE_LEAD, span=min(span, PROFILE_SPAN))
+        state.table("profile").put("last", profile)
+        return profile_records([profile])
+
+    def _dead(self, record: Record, error: RecordError) -> Output:
+        letter = DeadLetter(
+            id=record.key,
+            stage=self.name,
+            reason=error.reason,
+            detail=str(error)[:500],
+            at=iso(self._clock.time()),
+            topic=record.topic,
+            payload=record.value,
+        )
+        return Output(DEAD_LETTERS, record.key, encode(letter))
+
+
+def _latencies(candidate: Candidate) -> dict[str, float]:
+    """Seconds between a document's clocks, for the one that crossed the threshold."""
+    if candidate.published is None or candidate.fetched is None or candidate.scored is None:
+        return {}
+    published, fetched = epoch(candidate.published), epoch(candidate.fetched)
+    scored, decided = epoch(candidate.scored), epoch(candidate.decided)
+    return {
+        "publish_to_fetch": round(max(0.0, fetched - published), 3),
+        "fetch_to_score": round(max(0.0, scored - fetched), 3),
+        "score_to_decision": round(max(0.0, decided - scored), 3),
+    }
+
+
+def subject_of(watched: WatchedKey | None, key: str) -> Subject:
+    """What an alert about ``key`` calls it."""
+    if watched is None:
+        return Subject(name=key)
+    entities = tuple(
+        {"id": entity.id, "name": entity.name, "tickers": list(entity.tickers)} for entity in watched.entities[:10]
+    )
+    if key == MARKET:
+        name = "The market"
+    elif key.startswith("list:"):
+        name = f"Watch-list {', '.join(watched.watchlists)}"
+    elif watched.entities and watched.topic:
+        name = f"{watched.entities[0].name} ({watched.topic})"
+    elif watched.entities:
+        name = watched.entities[0].name
+    else:
+        name = watched.topic or key
+    return Subject(name=name, entities=entities, topic=watched.topic, watchlists=watched.watchlists)
+
+
