@@ -1,0 +1,269 @@
+"""The bodies that receivers get: an alert, an operational event, a test ping.
+
+Their JSON Schema is generated from these types (``python -m alerts.schema``). All times are ISO 8601 in UTC with
+milliseconds; probabilities and shares lie between 0 and 1; scores are in nats.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from alerts.detector import VERSION
+from alerts.episode import Reason, Severity
+from alerts.wording import Time
+
+AlertType = Literal["alert.firing", "alert.updated", "alert.resolved"]
+OperationType = Literal["ops.source_stale", "ops.source_recovered", "ops.pipeline_lag", "ops.channel_disabled"]
+Cut = Literal["headlines", "stories", "counter", "links", "entities", "watchlists", "stale", "details"]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Story(msgspec.Struct, frozen=True, kw_only=True):
+    """One story that speaks for an alert, or against it."""
+
+    id: str
+    """Id of the document."""
+    headline: str
+    source: str
+    """Configured source that brought it."""
+    publisher: str | None = None
+    url: str | None = None
+    published: Time
+    first_seen: Time
+    reprints: Count = 0
+    """Further copies of the story, which count for nothing."""
+    publishers: Count = 1
+    """Independent publishers that told it."""
+    negative: Share
+    neutral: Share
+    positive: Share
+    nats: float = 0.0
+    """What it contributed to the score; 0 for counter-evidence."""
+    social: bool = False
+    """A post, not a publisher's story."""
+
+
+class SubjectEntity(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    name: str
+    tickers: tuple[str, ...] = ()
+
+
+class Subject(msgspec.Struct, frozen=True, kw_only=True):
+    """What an alert is about."""
+
+    key: str
+    entities: tuple[SubjectEntity, ...] = ()
+    entities_total: Count = 0
+    """How many entities the key has; filled in by ``build_alert``, which shows the first few."""
+    topic: str | None = None
+    watchlists: tuple[str, ...] = ()
+
+
+class Coverage(msgspec.Struct, frozen=True):
+    """How much of the tape was seen when an alert was made."""
+
+    sources_expected: Count
+    sources_healthy: Count
+    stale: tuple[str, ...] = ()
+    backlog_seconds: float = 0.0
+    late: bool = False
+    """Made from a backlog of more than a minute."""
+    degraded: bool = False
+    """Late, or made while sources were missing."""
+
+
+class Latencies(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds that the crossing document spent on its way; null where a moment isn't known."""
+
+    published_to_fetched: float | None = None
+    fetched_to_scored: float | None = None
+    scored_to_decided: float | None = None
+    decided_to_alert: float | None = None
+
+
+class Provenance(msgspec.Struct, frozen=True, kw_only=True):
+    """What made the alert."""
+
+    model: str
+    """Name and digest of the classifier: ``name@sha256[:12]``."""
+    config: str
+    """SHA-256 of the resolved settings."""
+    detector: str = VERSION
+    latencies: Latencies = Latencies()
+
+
+class Links(msgspec.Struct, frozen=True, kw_only=True):
+    """Where to go on; null where the daemon was not told its own or Grafana's address."""
+
+    alert: str | None = None
+    grafana: str | None = None
+    silence: str | None = None
+    feedback: str | None = None
+    replay: str | None = None
+    """A command line, not an address."""
+
+
+class Rule(msgspec.Struct, frozen=True):
+    name: str
+    version: str
+
+
+class EpisodeIdentity(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    number: int
+    """Counts the key's episodes, for display only."""
+    opened: Time
+    sequence: Count
+    """Counts the episode's events from 0."""
+
+
+class Expected(msgspec.Struct, frozen=True, kw_only=True):
+    """Expectation of the observed evidence and its 90 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Unusual(msgspec.Struct, frozen=True, kw_only=True):
+    """How unusual it is. Evidence is weighed: a story counts by novelty, relevance and certainty."""
+
+    since: Time
+    until: Time
+    seconds: float
+    negative_stories: Count
+    negative_documents: Count
+    """Stories with the reprints of those that were kept as evidence: at least so many."""
+    publishers: Count
+    """Independent ones, told apart up to a dozen."""
+    observed: float
+    expected: Expected
+    ratio: float
+    share: Share
+    usual_share: Share
+    score: float
+    """In nats."""
+    threshold: float
+    """In nats: the logarithm of the month's chances over the budget."""
+    class_scores: dict[str, float]
+    baseline_span_seconds: float
+    """How much history the expectation rests on."""
+    false_alarms_per_month: float
+    """Expected for this key at this threshold."""
+
+
+class FirstSource(msgspec.Struct, frozen=True, kw_only=True):
+    """Who told it first, by publication."""
+
+    source: str
+    publisher: str | None
+    url: str | None
+    published: Time
+
+
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """Why to believe it."""
+
+    stories: tuple[Story, ...]
+    first_source: FirstSource | None
+    counter: tuple[Story, ...]
+
+
+class AlertData(msgspec.Struct, frozen=True, kw_only=True):
+    summary: str
+    id: str
+    """The event's id, also sent as ``webhook-id``."""
+    dedupe_key: str
+    """The same for every episode of one rule and key."""
+    episode: EpisodeIdentity
+    status: Literal["firing", "updated", "resolved"]
+    reason: Reason | None
+    """Why it resolved; null otherwise."""
+    severity: Severity
+    rule: Rule
+    subject: Subject
+    unusual: Unusual
+    evidence: Shown
+    coverage: Coverage
+    provenance: Provenance
+    links: Links
+    truncated: tuple[Cut, ...] = ()
+    """What was shortened or left out to keep the body small."""
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of an alert."""
+
+    type: AlertType
+    timestamp: Time
+    data: AlertData
+
+    @property
+    def id(self) -> str:
+        return self.data.id
+
+    @property
+    def dedupe_key(self) -> str:
+        return self.data.dedupe_key
+
+    @property
+    def key(self) -> str:
+        return self.data.subject.key
+
+    @property
+    def severity(self) -> str:
+        return self.data.severity
+
+    @property
+    def watchlists(self) -> tuple[str, ...]:
+        return self.data.subject.watchlists
+
+
+Detail = str | int | float | bool | None
+
+
+class OperationData(msgspec.Struct, frozen=True, kw_only=True):
+    summary: str
+    id: str
+    dedupe_key: str
+    severity: Severity
+    subject: str
+    """Name of the source, stage or channel."""
+    details: dict[str, Detail] = {}
+    truncated: tuple[Cut, ...] = ()
+
+
+class OperationalEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of an event about the daemon itself."""
+
+    type: OperationType | Literal["test.ping"]
+    timestamp: Time
+    data: OperationData
+
+    @property
+    def id(self) -> str:
+        return self.data.id
+
+    @property
+    def dedupe_key(self) -> str:
+        return self.data.dedupe_key
+
+    @property
+    def key(self) -> str:
+        return self.data.subject
+
+    @property
+    def severity(self) -> str:
+        return self.data.severity
+
+    @property
+    def watchlists(self) -> tuple[str, ...]:
+        return ()
+
+
+encode = msgspec.json.Encoder().encode
+"""A body as the bytes that are stored, signed and sent."""

@@ -1,0 +1,144 @@
+"""Webhooks as Standard Webhooks 1.0.0 has them: signed, constant ids, several secrets while one is rotated."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
+
+from alerts.channels.base import ChannelConfigError, HttpClient, Outcome, Response, TransportError
+
+TIMEOUT = 20.0
+"""Seconds for an answer; the standard asks for 15 to 30."""
+
+CHAT_SERVICES = {
+    "hooks.slack.com": "Slack",
+    "discord.com": "Discord",
+    "discordapp.com": "Discord",
+    "webhook.office.com": "Microsoft Teams",
+    "logic.azure.com": "Microsoft Teams",
+    "outlook.office.com": "Microsoft Teams",
+    "api.telegram.org": "Telegram",
+    "open.feishu.cn": "飞书",
+    "open.larksuite.com": "Lark",
+    "oapi.dingtalk.com": "钉钉",
+    "qyapi.weixin.qq.com": "企业微信",
+    "chat.googleapis.com": "Google Chat",
+    "hooks.mattermost.com": "Mattermost",
+    "events.pagerduty.com": "PagerDuty",
+}
+
+
+def check_url(url: str) -> None:
+    """Refuses what can't be a Standard Webhooks receiver; the message says why and what to do."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").lower()
+    if parts.scheme not in ("https", "http") or not host:
+        raise ChannelConfigError(f"{redacted(url)!r} is no https:// address")
+    if parts.username is not None or parts.password is not None:
+        raise ChannelConfigError(
+            "an address with a user name or password in it is refused: the secret signs, nothing else"
+        )
+    for service, name in CHAT_SERVICES.items():
+        if host == service or host.endswith("." + service):
+            raise ChannelConfigError(
+                f"{host} belongs to {name}, which is no Standard Webhooks receiver: it neither checks signatures nor "
+                "reads this body; put a small relay of yours in between"
+            )
+
+
+def redacted(url: str) -> str:
+    """Scheme and host of an address: the rest may be a secret."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname or ''}/…"
+
+
+def decode_secret(secret: str) -> bytes:
+    """The key bytes of a ``whsec_`` secret; 24 to 64 of them."""
+    try:
+        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except (binascii.Error, ValueError):
+        raise ChannelConfigError(
+            "a webhook secret is 'whsec_' and base64; make one with: openssl rand -base64 32"
+        ) from None
+    if not 24 <= len(key) <= 64:
+        raise ChannelConfigError(
+            f"a webhook secret has 24 to 64 bytes, not {len(key)}; make one with: openssl rand -base64 32"
+        )
+    return key
+
+
+def sign(keys: Sequence[bytes], event: str, timestamp: int, body: bytes) -> str:
+    """The ``webhook-signature`` header: one v1 signature a key, the newest first."""
+    message = f"{event}.{timestamp}.".encode() + body
+    marks = (base64.b64encode(hmac.new(key, message, hashlib.sha256).digest()).decode() for key in keys)
+    return " ".join(f"v1,{mark}" for mark in marks)
+
+
+class WebhookChannel:
+    """Posts bodies to one address. ``secrets``: the newest first; all of them sign while one is rotated out."""
+
+    kind = "webhook"
+
+    def __init__(
+        self, name: str, url: str, secrets: Sequence[str], http: HttpClient, *, timeout: float = TIMEOUT
+    ) -> None:
+        check_url(url)
+        if not secrets:
+            raise ChannelConfigError(f"channel {name!r} has no secret; set secret, secret_file or secrets")
+        self.name = name
+        self._url = url
+        self._keys = [decode_secret(secret) for secret in secrets]
+        self._http = http
+        self._timeout = timeout
+
+    async def send(self, event: str, body: bytes, timestamp: float) -> Outcome:
+        moment = int(timestamp)
+        headers = {
+            "content-type": "application/json",
+            "webhook-id": event,
+            "webhook-timestamp": str(moment),
+            "webhook-signature": sign(self._keys, event, moment, body),
+        }
+        try:
+            response = await self._http.post(self._url, body=body, headers=headers, deadline=self._timeout)
+        except TransportError as error:
+            return Outcome(ok=False, reason=error.reason)
+        return judge(response, timestamp)
+
+
+def judge(response: Response, now: float) -> Outcome:
+    """What an answer means: 2xx delivered, 410 gone for good, all else is tried again (3xx is never followed)."""
+    status = response.status
+    if 200 <= status < 300:
+        return Outcome(ok=True, reason="ok", status=status)
+    if status == 410:
+        return Outcome(ok=False, reason="gone", status=status, gone=True)
+    if 300 <= status < 400:
+        return Outcome(ok=False, reason="redirect", status=status)
+    wait = retry_after(response.headers.get("retry-after"), now)
+    if status == 429:
+        return Outcome(ok=False, reason="throttled", status=status, retry_after=wait)
+    if status >= 500:
+        return Outcome(ok=False, reason="server_error", status=status, retry_after=wait)
+    return Outcome(ok=False, reason="rejected", status=status, retry_after=wait)
+
+
+def retry_after(value: str | None, now: float) -> float | None:
+    """Seconds of a Retry-After header, which holds seconds or a date; None where it holds neither."""
+    if value is None:
+        return None
+    if value.strip().isdigit():
+        return float(value.strip()[:9])
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.fromtimestamp(now, UTC)).total_seconds())
