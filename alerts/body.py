@@ -6,16 +6,17 @@ milliseconds; probabilities and shares lie between 0 and 1; scores are in nats.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypedDict
 
 import msgspec
 
-from alerts.detector import VERSION
 from alerts.episode import Reason, Severity
 from alerts.wording import Time
 
 AlertType = Literal["alert.firing", "alert.updated", "alert.resolved"]
-OperationType = Literal["ops.source_stale", "ops.source_recovered", "ops.pipeline_lag", "ops.channel_disabled"]
+OperationType = Literal[
+    "ops.source_stale", "ops.source_recovered", "ops.pipeline_lag", "ops.channel_disabled", "test.ping"
+]
 Cut = Literal["headlines", "stories", "counter", "links", "entities", "watchlists", "stale", "details"]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -46,21 +47,23 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     """A post, not a publisher's story."""
 
 
-class SubjectEntity(msgspec.Struct, frozen=True, kw_only=True):
+class SubjectEntity(TypedDict):
+    """A company: its stable id, its name, its tickers."""
+
     id: str
     name: str
-    tickers: tuple[str, ...] = ()
+    tickers: list[str]
 
 
-class Subject(msgspec.Struct, frozen=True, kw_only=True):
+class SubjectData(msgspec.Struct, frozen=True, kw_only=True):
     """What an alert is about."""
 
     key: str
-    entities: tuple[SubjectEntity, ...] = ()
-    entities_total: Count = 0
-    """How many entities the key has; filled in by ``build_alert``, which shows the first few."""
-    topic: str | None = None
-    watchlists: tuple[str, ...] = ()
+    """The watched key: ``entity:ACME``, ``topic:…``, ``entity:ACME/topic:…``, ``list:…`` or ``market``."""
+    name: str
+    entities: tuple[SubjectEntity, ...]
+    topic: str | None
+    watchlists: tuple[str, ...]
 
 
 class Coverage(msgspec.Struct, frozen=True):
@@ -76,24 +79,18 @@ class Coverage(msgspec.Struct, frozen=True):
     """Late, or made while sources were missing."""
 
 
-class Latencies(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds that the crossing document spent on its way; null where a moment isn't known."""
-
-    published_to_fetched: float | None = None
-    fetched_to_scored: float | None = None
-    scored_to_decided: float | None = None
-    decided_to_alert: float | None = None
-
-
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     """What made the alert."""
 
+    version: str
+    """Of tapewatch."""
     model: str
     """Name and digest of the classifier: ``name@sha256[:12]``."""
-    config: str
+    detector: str
+    configuration: str
     """SHA-256 of the resolved settings."""
-    detector: str = VERSION
-    latencies: Latencies = Latencies()
+    latency_seconds: dict[str, float] = {}
+    """What the crossing document spent on its way, by step; empty where time itself made the event."""
 
 
 class Links(msgspec.Struct, frozen=True, kw_only=True):
@@ -185,7 +182,7 @@ class AlertData(msgspec.Struct, frozen=True, kw_only=True):
     """Why it resolved; null otherwise."""
     severity: Severity
     rule: Rule
-    subject: Subject
+    subject: SubjectData
     unusual: Unusual
     evidence: Shown
     coverage: Coverage
@@ -195,32 +192,13 @@ class AlertData(msgspec.Struct, frozen=True, kw_only=True):
     """What was shortened or left out to keep the body small."""
 
 
-class Alert(msgspec.Struct, frozen=True, kw_only=True):
+class AlertBody(msgspec.Struct, frozen=True, kw_only=True):
     """The body of an alert."""
 
     type: AlertType
     timestamp: Time
+    """When it happened; the attempt's own time is in the ``webhook-timestamp`` header."""
     data: AlertData
-
-    @property
-    def id(self) -> str:
-        return self.data.id
-
-    @property
-    def dedupe_key(self) -> str:
-        return self.data.dedupe_key
-
-    @property
-    def key(self) -> str:
-        return self.data.subject.key
-
-    @property
-    def severity(self) -> str:
-        return self.data.severity
-
-    @property
-    def watchlists(self) -> tuple[str, ...]:
-        return self.data.subject.watchlists
 
 
 Detail = str | int | float | bool | None
@@ -237,32 +215,12 @@ class OperationData(msgspec.Struct, frozen=True, kw_only=True):
     truncated: tuple[Cut, ...] = ()
 
 
-class OperationalEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """The body of an event about the daemon itself."""
+class OperationBody(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of an event about the daemon itself, and of a test."""
 
-    type: OperationType | Literal["test.ping"]
+    type: OperationType
     timestamp: Time
     data: OperationData
-
-    @property
-    def id(self) -> str:
-        return self.data.id
-
-    @property
-    def dedupe_key(self) -> str:
-        return self.data.dedupe_key
-
-    @property
-    def key(self) -> str:
-        return self.data.subject
-
-    @property
-    def severity(self) -> str:
-        return self.data.severity
-
-    @property
-    def watchlists(self) -> tuple[str, ...]:
-        return ()
 
 
 encode = msgspec.json.Encoder().encode

@@ -1,21 +1,21 @@
 """What an alert shows: the body that receivers get, built from an episode's event and its evidence.
 
-Pure but for the counters. A body is below ``LIMIT`` bytes of JSON whatever the texts hold: a fixed ladder of cuts is
-taken until it fits, and ``data.truncated`` names what was cut.
+Pure. A body is below ``LIMIT`` bytes of JSON whatever the texts hold: a fixed ladder of cuts is taken until it fits,
+and ``data.truncated`` names what was cut.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+from urllib.parse import quote
 
 import msgspec
-from prometheus_client import Counter, Gauge
 
 from alerts import wording
 from alerts.body import (
-    Alert,
+    AlertBody,
     AlertData,
     AlertType,
     Coverage,
@@ -24,26 +24,34 @@ from alerts.body import (
     EpisodeIdentity,
     Expected,
     FirstSource,
-    Latencies,
     Links,
-    OperationalEvent,
+    OperationBody,
     OperationData,
     OperationType,
     Provenance,
     Rule,
     Shown,
     Story,
-    Subject,
+    SubjectData,
     SubjectEntity,
     Unusual,
     encode,
 )
 from alerts.detector import VERSION
-from alerts.episode import SEVERITIES, EpisodeEvent, Severity, dedupe_key, episode_id, event_id
+from alerts.episode import EpisodeEvent, Severity, dedupe_key, episode_id, event_id
 from alerts.wording import iso, plain
 
-ALERTS = Counter("tapewatch_alerts_total", "Events of alerts.", ["rule", "severity", "type"])
-FIRING = Gauge("tapewatch_alerts_firing", "Alerts that are firing now.", ["rule", "severity"])
+__all__ = [
+    "Alert",
+    "CoverageFacts",
+    "Exhibit",
+    "Provenance",
+    "Subject",
+    "SubjectEntity",
+    "build_alert",
+    "build_operation",
+    "ping",
+]
 
 LIMIT = 20_000
 """Bytes. Standard Webhooks asks for bodies below 20 kB, and receivers cut off what is longer."""
@@ -54,6 +62,7 @@ HEADLINE = 200
 NAME = 80
 NAMES = 5
 STALE = 10
+DETAILS = 20
 LATE = 60.0
 """Seconds of backlog from which an alert counts as late: a reader may have heard the news elsewhere by then."""
 
@@ -68,11 +77,7 @@ LADDER = (
 )
 """Cuts, mildest first: stories, counter-evidence, characters of a headline, whether stories keep their links."""
 
-TYPES: dict[str, AlertType] = {
-    "firing": "alert.firing",
-    "updated": "alert.updated",
-    "resolved": "alert.resolved",
-}
+_TYPES: dict[str, AlertType] = {kind.removeprefix("alert."): kind for kind in get_args(AlertType)}
 
 
 class Exhibit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -100,41 +105,63 @@ class Exhibit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     social: bool = False
 
 
-class Seen(Protocol):
-    """How much of the tape was seen: what ``build_alert`` asks of a coverage."""
+class Subject(msgspec.Struct, frozen=True, kw_only=True):
+    """What an alert is about, by the name that people know it by."""
 
-    @property
-    def sources_expected(self) -> int: ...
-    @property
-    def sources_healthy(self) -> int: ...
-    @property
-    def stale(self) -> tuple[str, ...]: ...
-    @property
-    def backlog_seconds(self) -> float: ...
+    name: str
+    entities: tuple[SubjectEntity, ...] = ()
+    topic: str | None = None
+    watchlists: tuple[str, ...] = ()
+
+
+class CoverageFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of the tape was seen when an alert was decided."""
+
+    sources_expected: int
+    sources_healthy: int
+    stale: tuple[str, ...] = ()
+    backlog_seconds: float = 0.0
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """An event ready to be stored and sent: its body's bytes, and what routes, silences and the outbox ask of it."""
+
+    id: str
+    """The event's id, sent as ``webhook-id``."""
+    type: str
+    key: str
+    severity: Severity
+    alert: str
+    """The episode's id; empty for operational events."""
+    order: str
+    """The dedupe key: events of one ``order`` reach a channel in their order."""
+    summary: str
+    watchlists: tuple[str, ...] = ()
+    body: bytes
 
 
 def build_alert(
     event: EpisodeEvent,
-    subject: Subject,
     *,
+    subject: Subject,
     exhibits: Sequence[Exhibit],
-    coverage: Seen,
+    coverage: CoverageFacts,
     provenance: Provenance,
     budget: float,
-    now: float,
+    counter: Sequence[Exhibit] = (),
     rule: str = "burst",
     rule_version: str = VERSION,
-    counter: Sequence[Exhibit] = (),
-    links: Links | None = None,
+    external_url: str = "",
+    grafana_url: str = "",
 ) -> Alert:
-    """The body for an episode's event, below ``LIMIT`` bytes.
+    """The alert for an episode's event.
 
     ``exhibits`` may come in any order and number: those that contributed most are shown. ``budget`` is the key's
-    expected false alarms per month, ``now`` (seconds since 1970) the body's ``timestamp``.
+    expected false alarms per month. The body's ``timestamp`` is the event's own time, so that the same log gives
+    the same bytes.
     """
     episode = episode_id(rule, event.key, event.opened_by)
-    shown, cuts = _subject(subject)
-    seen, stale_cut = _coverage(coverage)
+    shown, cuts = _subject(event.key, subject)
     data = AlertData(
         summary=plain(wording.summary(event, _named(shown)), 480),
         id=event_id(episode, event.kind, event.sequence),
@@ -147,96 +174,107 @@ def build_alert(
         subject=shown,
         unusual=_unusual(event, budget, sum(one.reprints for one in exhibits)),
         evidence=Shown(stories=(), first_source=_first(exhibits), counter=()),
-        coverage=seen,
+        coverage=_coverage(coverage),
         provenance=provenance,
-        links=Links() if links is None else links,
-        truncated=(*cuts, *stale_cut),
+        links=_links(event, episode, external_url, grafana_url),
+        truncated=(*cuts, "stale") if len(coverage.stale) > STALE else cuts,
     )
-    return _fit(Alert(type=TYPES[event.kind], timestamp=iso(now), data=data), exhibits, counter)
+    kind: AlertType = _TYPES[event.kind]
+    return Alert(
+        id=data.id,
+        type=kind,
+        key=event.key,
+        severity=event.severity,
+        alert=episode,
+        order=data.dedupe_key,
+        summary=data.summary,
+        watchlists=subject.watchlists,
+        body=_fit(AlertBody(type=kind, timestamp=iso(event.at), data=data), exhibits, counter),
+    )
 
 
 def build_operation(
-    kind: OperationType | Literal["test.ping"],
-    subject: str,
-    summary: str,
+    kind: OperationType,
     *,
     at: float,
+    subject: str,
+    summary_text: str,
     severity: Severity = "warning",
-    details: Mapping[str, Detail] | None = None,
-) -> OperationalEvent:
-    """The body of an operational event. Stale and recovered of one source share their ``dedupe_key``."""
+    details: Mapping[str, Any] | None = None,
+) -> Alert:
+    """An event about the daemon itself: a source, a stage, a channel named ``subject``.
+
+    Stale and recovered of one source share their ``order``, so that neither overtakes the other.
+    """
     family = "ops.source" if kind.startswith("ops.source") else kind
-    kept = dict(sorted((details or {}).items())[:20])
+    kept = dict(sorted((details or {}).items())[:DETAILS])
     data = OperationData(
-        summary=plain(summary, 480),
-        id=_digest("event", kind, subject, iso(at)),
+        summary=plain(summary_text, 480),
+        id=hashlib.sha256(f"{kind}\x00{subject}\x00{iso(at)}".encode()).hexdigest()[:32],
         dedupe_key=dedupe_key(family, subject),
         severity=severity,
         subject=plain(subject, HEADLINE),
-        details={
-            plain(name, NAME): plain(value, HEADLINE) if isinstance(value, str) else value
-            for name, value in kept.items()
-        },
-        truncated=("details",) if len(details or {}) > len(kept) else (),
+        details={plain(name, NAME): _detail(value) for name, value in kept.items()},
+        truncated=("details",) if len(details or {}) > DETAILS else (),
     )
-    return OperationalEvent(type=kind, timestamp=iso(at), data=data)
+    return Alert(
+        id=data.id,
+        type=kind,
+        key=subject,
+        severity=severity,
+        alert="",
+        order=data.dedupe_key,
+        summary=data.summary,
+        body=encode(OperationBody(type=kind, timestamp=iso(at), data=data)),
+    )
 
 
-def ping(channel: str, at: float) -> OperationalEvent:
+def ping(channel: str, at: float) -> Alert:
     """The signed event that ``tapewatch channels test`` sends."""
     text = f"Test of channel {channel}: if you read this, alerts reach you."
-    return build_operation("test.ping", channel, text, at=at, severity="info")
+    return build_operation("test.ping", at=at, subject=channel, summary_text=text, severity="info")
 
 
-def latencies(
-    *, published: float | None, fetched: float | None, scored: float | None, decided: float, now: float
-) -> Latencies:
-    """Seconds between the moments of the document that crossed. A moment given before its predecessor counts 0."""
-    return Latencies(
-        published_to_fetched=_between(published, fetched),
-        fetched_to_scored=_between(fetched, scored),
-        scored_to_decided=_between(scored, decided),
-        decided_to_alert=_between(decided, now),
-    )
+def _detail(value: object) -> Detail:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return plain(str(value), HEADLINE)
 
 
-def _between(start: float | None, end: float | None) -> float | None:
-    return None if start is None or end is None else round(max(0.0, end - start), 3)
+def _named(subject: SubjectData) -> str:
+    """The name, with the ticker of the one entity that it names."""
+    for entity in subject.entities if len(subject.entities) == 1 else ():
+        ticker = entity["tickers"][0] if entity["tickers"] else ""
+        if ticker and subject.name == entity["name"] != ticker:
+            return f"{subject.name} ({ticker})"
+    return subject.name
 
 
-def _named(subject: Subject) -> str:
-    names = [(entity.name, entity.tickers) for entity in subject.entities]
-    return wording.name_subject(names, subject.topic, subject.watchlists, subject.key)
-
-
-def _subject(subject: Subject) -> tuple[Subject, tuple[Cut, ...]]:
-    entities = tuple(
-        SubjectEntity(
-            id=plain(one.id, NAME),
-            name=plain(one.name, NAME),
-            tickers=tuple(plain(ticker, 20) for ticker in one.tickers[:3]),
-        )
-        for one in subject.entities[:NAMES]
-    )
+def _subject(key: str, subject: Subject) -> tuple[SubjectData, tuple[Cut, ...]]:
     cuts: list[Cut] = []
     if len(subject.entities) > NAMES:
         cuts.append("entities")
     if len(subject.watchlists) > NAMES:
         cuts.append("watchlists")
-    shown = Subject(
-        key=subject.key,
-        entities=entities,
-        entities_total=len(subject.entities),
-        topic=None if subject.topic is None else plain(subject.topic, NAME),
+    shown = SubjectData(
+        key=key,
+        name=plain(subject.name, HEADLINE),
+        entities=tuple(_entity(entity) for entity in subject.entities[:NAMES]),
+        topic=_name(subject.topic),
         watchlists=tuple(plain(name, NAME) for name in subject.watchlists[:NAMES]),
     )
     return shown, tuple(cuts)
 
 
-def _coverage(coverage: Seen) -> tuple[Coverage, tuple[Cut, ...]]:
+def _entity(entity: SubjectEntity) -> SubjectEntity:
+    tickers = [plain(ticker, 20) for ticker in entity["tickers"][:3]]
+    return SubjectEntity(id=plain(entity["id"], NAME), name=plain(entity["name"], NAME), tickers=tickers)
+
+
+def _coverage(coverage: CoverageFacts) -> Coverage:
     late = coverage.backlog_seconds > LATE
     missing = coverage.sources_healthy < coverage.sources_expected or bool(coverage.stale)
-    seen = Coverage(
+    return Coverage(
         sources_expected=coverage.sources_expected,
         sources_healthy=coverage.sources_healthy,
         stale=tuple(plain(name, NAME) for name in coverage.stale[:STALE]),
@@ -244,7 +282,6 @@ def _coverage(coverage: Seen) -> tuple[Coverage, tuple[Cut, ...]]:
         late=late,
         degraded=late or missing,
     )
-    return seen, ("stale",) if len(coverage.stale) > STALE else ()
 
 
 def _unusual(event: EpisodeEvent, budget: float, reprints: int) -> Unusual:
@@ -257,9 +294,7 @@ def _unusual(event: EpisodeEvent, budget: float, reprints: int) -> Unusual:
         publishers=event.publishers,
         observed=round(event.observed, 3),
         expected=Expected(
-            value=round(event.expected, 3),
-            low=round(event.expected_low, 3),
-            high=round(event.expected_high, 3),
+            value=round(event.expected, 3), low=round(event.expected_low, 3), high=round(event.expected_high, 3)
         ),
         ratio=round(event.ratio, 2),
         share=_share(event.share),
@@ -267,7 +302,7 @@ def _unusual(event: EpisodeEvent, budget: float, reprints: int) -> Unusual:
         score=round(event.score, 2),
         threshold=round(event.threshold, 2),
         class_scores={name: round(score, 2) for name, score in sorted(event.scores.items())},
-        baseline_span_seconds=round(event.baseline_span),
+        baseline_span_seconds=round(event.baseline_span, 3),
         false_alarms_per_month=budget,
     )
 
@@ -284,37 +319,57 @@ def _first(exhibits: Sequence[Exhibit]) -> FirstSource | None:
     )
 
 
-def _fit(alert: Alert, exhibits: Sequence[Exhibit], counter: Sequence[Exhibit]) -> Alert:
+def _links(event: EpisodeEvent, episode: str, external_url: str, grafana_url: str) -> Links:
+    """Where to go on. The replay's window begins a day before the burst, so that its baseline is warm."""
+    home, grafana = external_url.rstrip("/"), grafana_url.rstrip("/")
+    start, end = event.since - 3_600.0, event.at + 3_600.0
+    window = f"--from {iso(event.since - 86_400.0)} --to {iso(end)}"
+    return Links(
+        alert=f"{home}/alerts/{episode}" if home else None,
+        silence=f"{home}/api/v1/silences" if home else None,
+        feedback=f"{home}/api/v1/alerts/{episode}/feedback" if home else None,
+        grafana=(
+            f"{grafana}/d/tapewatch?var-key={quote(event.key, safe='')}&from={start * 1e3:.0f}&to={end * 1e3:.0f}"
+            if grafana
+            else None
+        ),
+        replay=f"tapewatch replay -c tapewatch.toml DOCUMENTS {window} --out replay-{episode[:8]}",
+    )
+
+
+def _fit(body: AlertBody, exhibits: Sequence[Exhibit], counter: Sequence[Exhibit]) -> bytes:
     """Takes the mildest cut of the ladder that keeps the body below the limit."""
-    speaking = sorted(exhibits, key=lambda one: (-one.nats, one.published, one.document))
-    against = sorted(counter, key=lambda one: (-one.positive, one.published, one.document))
-    fitted = alert
-    for stories, others, characters, linked in LADDER:
-        fitted = _cut(alert, speaking[:STORIES], against[:COUNTER], (stories, others, characters, linked))
-        if len(encode(fitted)) < LIMIT:
+    speaking = sorted(exhibits, key=lambda one: (-one.nats, one.published, one.document))[:STORIES]
+    against = sorted(counter, key=lambda one: (-one.positive, one.published, one.document))[:COUNTER]
+    encoded = b""
+    for rung in LADDER:
+        encoded = encode(_cut(body, speaking, against, rung))
+        if len(encoded) < LIMIT:
             break
-    return fitted
+    return encoded
 
 
-def _cut(alert: Alert, speaking: list[Exhibit], against: list[Exhibit], rung: tuple[int, int, int, bool]) -> Alert:
+def _cut(
+    body: AlertBody, speaking: list[Exhibit], against: list[Exhibit], rung: tuple[int, int, int, bool]
+) -> AlertBody:
     stories, others, characters, linked = rung
     shown = [*speaking[:stories], *against[:others]]
-    cuts = list(alert.data.truncated)
+    cuts = list(body.data.truncated)
     if any(len(one.headline) > characters for one in shown):
         cuts.append("headlines")
     if stories < len(speaking):
         cuts.append("stories")
     if others < len(against):
         cuts.append("counter")
-    if not linked and any(one.url for one in shown):
+    if any(one.url and (not linked or wording.link(one.url) is None) for one in shown):
         cuts.append("links")
     evidence = Shown(
         stories=tuple(_story(one, characters, linked) for one in speaking[:stories]),
-        first_source=alert.data.evidence.first_source,
+        first_source=body.data.evidence.first_source,
         counter=tuple(_story(one, characters, linked) for one in against[:others]),
     )
-    data = msgspec.structs.replace(alert.data, evidence=evidence, truncated=tuple(cuts))
-    return msgspec.structs.replace(alert, data=data)
+    data = msgspec.structs.replace(body.data, evidence=evidence, truncated=tuple(cuts))
+    return msgspec.structs.replace(body, data=data)
 
 
 def _story(one: Exhibit, characters: int, linked: bool) -> Story:
@@ -342,19 +397,3 @@ def _name(name: str | None) -> str | None:
 
 def _share(value: float) -> float:
     return round(min(1.0, max(0.0, value)), 3)
-
-
-def _digest(*parts: str) -> str:
-    return hashlib.sha256("\x00".join(parts).encode()).hexdigest()[:32]
-
-
-def count(alert: Alert) -> None:
-    """Counts an alert's event, once for each that is told."""
-    ALERTS.labels(alert.data.rule.name, alert.severity, alert.type.removeprefix("alert.")).inc()
-
-
-def set_firing(rule: str, severities: Iterable[str]) -> None:
-    """Sets the gauge of a rule's open alerts from their severities; those without any become 0."""
-    now = list(severities)
-    for severity in SEVERITIES:
-        FIRING.labels(rule, severity).set(now.count(severity))

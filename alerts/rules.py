@@ -8,24 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
-from typing import Literal, Protocol
+from typing import Literal
 
 import msgspec
 
 from alerts.episode import Severity
 
 
-class Routable(Protocol):
-    """What routes and silences look at: an alert, an operational event, or the record of either."""
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What routes and silences look at."""
 
-    @property
-    def type(self) -> str: ...
-    @property
-    def key(self) -> str: ...
-    @property
-    def severity(self) -> str: ...
-    @property
-    def watchlists(self) -> tuple[str, ...]: ...
+    type: str
+    key: str
+    severity: str
+    watchlists: tuple[str, ...] = ()
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,42 +37,48 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     channels: tuple[str, ...]
 
 
-class Silence(msgspec.Struct, frozen=True, kw_only=True):
-    """Alerts that are recorded but tell nobody, until ``expires``. Times in seconds since 1970.
+class Matcher(msgspec.Struct, frozen=True, kw_only=True):
+    """What a silence hushes. Each list that isn't empty must hold; ``keys`` are shell patterns.
 
-    Raises ValueError if it has no condition or ends before it begins: it would hush everything or nothing.
+    One without any condition matches nothing: it would hush everything by a slip.
     """
 
-    id: str
     keys: tuple[str, ...] = ()
-    """Shell patterns."""
     watchlists: tuple[str, ...] = ()
     severities: tuple[Severity, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        return not (self.keys or self.watchlists or self.severities)
+
+    def matches(self, facts: Facts) -> bool:
+        return not self.empty and _about(facts, self.keys, self.watchlists, self.severities)
+
+
+class Silence(msgspec.Struct, frozen=True, kw_only=True):
+    """Alerts that are recorded but tell nobody, from ``created`` until ``expires`` (seconds since 1970)."""
+
+    id: str
+    match: Matcher
     created: float
     expires: float
     author: str = ""
     comment: str = ""
 
-    def __post_init__(self) -> None:
-        if not (self.keys or self.watchlists or self.severities):
-            raise ValueError(f"silence {self.id}: give keys, watchlists or severities; without one it hushes all")
-        if not self.expires > self.created:
-            raise ValueError(f"silence {self.id}: expires must be later than created")
 
-
-def route(event: Routable, routes: Sequence[Route], channels: Iterable[str]) -> tuple[str, ...]:
+def route(facts: Facts, routes: Sequence[Route], channels: Iterable[str]) -> tuple[str, ...]:
     """Names of the channels to tell, each once, in configured order."""
     if not routes:
-        return tuple(dict.fromkeys(channels)) if event.type.startswith("alert.") else ()
+        return tuple(dict.fromkeys(channels)) if facts.type.startswith("alert.") else ()
     known = set(channels)
     for one in routes:
-        if _matches(one.types, event.type) and _about(event, one.keys, one.watchlists, one.severities):
+        if _matches(one.types, facts.type) and _about(facts, one.keys, one.watchlists, one.severities):
             return tuple(name for name in dict.fromkeys(one.channels) if name in known)
     return ()
 
 
 def recipients(
-    event: Routable,
+    facts: Facts,
     kind: Literal["firing", "updated", "resolved"],
     told: Sequence[str],
     routes: Sequence[Route],
@@ -89,34 +91,32 @@ def recipients(
     """
     names = tuple(channels)
     if kind == "firing":
-        return route(event, routes, names)
+        return route(facts, routes, names)
     heard = tuple(name for name in dict.fromkeys(told) if name in names)
     if kind == "resolved":
         return heard
-    return tuple(dict.fromkeys((*heard, *route(event, routes, names))))
+    return tuple(dict.fromkeys((*heard, *route(facts, routes, names))))
 
 
-def silenced(event: Routable, silences: Iterable[Silence], now: float) -> Silence | None:
+def silenced(facts: Facts, silences: Iterable[Silence], now: float) -> Silence | None:
     """The silence that hushes an event at ``now``; of several the one that lasts longest.
 
-    Operational events are never hushed by watch-list or severity alone, only by their own key.
+    An operational event is hushed only by a silence that names its key: "no warnings" is not meant for a dead source.
     """
-    operational = not event.type.startswith("alert.")
+    operational = not facts.type.startswith("alert.")
     hushing = [
         one
         for one in silences
-        if one.created <= now < one.expires
-        and (one.keys or not operational)
-        and _about(event, one.keys, one.watchlists, one.severities)
+        if one.created <= now < one.expires and (one.match.keys or not operational) and one.match.matches(facts)
     ]
     return max(hushing, key=lambda one: (one.expires, one.id), default=None)
 
 
-def _about(event: Routable, keys: Sequence[str], watchlists: Sequence[str], severities: Sequence[str]) -> bool:
+def _about(facts: Facts, keys: Sequence[str], watchlists: Sequence[str], severities: Sequence[str]) -> bool:
     return (
-        _matches(keys, event.key)
-        and (not watchlists or any(name in watchlists for name in event.watchlists))
-        and (not severities or event.severity in severities)
+        _matches(keys, facts.key)
+        and (not watchlists or any(name in watchlists for name in facts.watchlists))
+        and (not severities or facts.severity in severities)
     )
 
 

@@ -7,7 +7,6 @@ receiver, terminal or log can be led astray by it; escaping for a markup is the 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -88,22 +87,6 @@ def counted(number: int, noun: str) -> str:
 def amount(value: float) -> str:
     """A quantity of evidence: one decimal, two below one."""
     return f"{value:.2f}" if 0 < value < 0.95 else f"{value:.1f}"
-
-
-def name_subject(
-    names: Sequence[tuple[str, Sequence[str]]], topic: str | None, watchlists: Sequence[str], key: str
-) -> str:
-    """What an alert is about, in words. ``names`` are (name, tickers) of its entities."""
-    if key.startswith("list:"):
-        return f"Watch-list {watchlists[0]}" if watchlists else f"Watch-list {key.removeprefix('list:')}"
-    about = f"the topic {topic}" if topic else ""
-    if names:
-        name, tickers = names[0]
-        shown = f"{name} ({tickers[0]})" if tickers and tickers[0] != name else name
-        return f"{shown} and {about}" if about else shown
-    if about:
-        return "T" + about[1:]
-    return "The market" if key == "market" else key
 
 
 def summary(event: EpisodeEvent, subject: str) -> str:
