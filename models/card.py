@@ -1,0 +1,138 @@
+"""The model's card: what it is, what it was trained on, how well it does, and the hash of every file.
+
+    ModelError
+    +-- CardError       a card that can't be read, or a file that is missing, foreign or changed
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+CARD = "card.json"
+WEIGHTS = Path(__file__).parent / "weights"
+
+
+class ModelError(Exception):
+    """A model can't be used."""
+
+
+class CardError(ModelError):
+    """A model's folder is not what its card says."""
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """One head: its labels in the order of its outputs, and how its logits become probabilities."""
+
+    labels: tuple[str, ...]
+    temperature: float = 1.0
+    abstain_below: float = 0.0
+    """Probability of the best label below which the judgement is marked as abstaining."""
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True):
+    """A model's card. ``files``: name in the model's folder to sha256."""
+
+    schema: int = 1
+    name: str
+    version: str
+    created: str
+    description: str
+    languages: tuple[str, ...]
+    max_tokens: int
+    sentiment: Head
+    topic: Head
+    files: dict[str, str]
+    weight_bits: int = 8
+    backbone: dict[str, str] = {}
+    data: list[dict[str, Any]] = []
+    training: dict[str, Any] = {}
+    evaluation: dict[str, Any] = {}
+    limits: list[str] = []
+    licence: str = "Apache-2.0"
+
+    def digest(self) -> str:
+        """Hash of the graph, which names the model together with ``name``."""
+        return self.files["model.onnx"]
+
+
+def folder_of(name_or_path: str) -> Path:
+    """The folder of a shipped model by its name, or of any other by its path."""
+    path = Path(name_or_path)
+    if path.is_dir():
+        return path
+    shipped = WEIGHTS / name_or_path
+    if "/" not in name_or_path and shipped.is_dir():
+        return shipped
+    known = ", ".join(names()) or "none"
+    raise CardError(f"no model {name_or_path!r}: neither a folder nor a shipped model ({known})")
+
+
+def names() -> list[str]:
+    """The shipped models."""
+    return sorted(path.parent.name for path in WEIGHTS.glob(f"*/{CARD}"))
+
+
+def read(folder: Path) -> Card:
+    path = folder / CARD
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Card)
+    except FileNotFoundError:
+        raise CardError(f"{path}: not found; a model's folder holds {CARD}, model.onnx and tokenizer.json") from None
+    except msgspec.DecodeError as error:
+        raise CardError(f"{path}: {error}") from error
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def verify(folder: Path) -> Card:
+    """The card of a folder whose every file is there, is a plain file, and has the hash that the card gives."""
+    card = read(folder)
+    for needed in ("model.onnx", "tokenizer.json"):
+        if needed not in card.files:
+            raise CardError(f"{folder / CARD}: lists no {needed}")
+    for name, expected in card.files.items():
+        path = folder / name
+        if Path(name).name != name:
+            raise CardError(f"{folder / CARD}: {name!r} lies outside the model's folder")
+        if path.is_symlink() or not path.is_file():
+            raise CardError(f"{path}: missing, or not a plain file; install or export the model again")
+        found = sha256(path)
+        if found != expected:
+            raise CardError(
+                f"{path}: was changed (sha256 {found[:12]}…, the card says {expected[:12]}…); "
+                "install or export the model again"
+            )
+    return card
+
+
+def write(folder: Path, card: Card) -> None:
+    """Writes the card, and its readable form beside it."""
+    encoded = msgspec.json.format(msgspec.json.encode(card), indent=2)
+    (folder / CARD).write_bytes(encoded + b"\n")
+    (folder / "README.md").write_text(readable(card))
+
+
+def readable(card: Card) -> str:
+    """The card as a page."""
+    lines = [f"# {card.name} {card.version}", "", card.description, ""]
+    lines += [f"Languages: {', '.join(card.languages)}. Window: {card.max_tokens} tokens. Licence: {card.licence}.", ""]
+    lines += ["## Trained on", ""]
+    lines += [f"- {entry['name']}: {entry['rows']} rows, {entry['licence']}. {entry['origin']}" for entry in card.data]
+    lines += ["", "## Evaluation", "", "| set | n | accuracy | macro F1 | ECE |", "|---|---|---|---|---|"]
+    for name, figures in card.evaluation.get("sets", {}).items():
+        lines.append(
+            f"| {name} | {figures['n']} | {figures['accuracy']:.4f} | {figures['macro_f1']:.4f} | {figures['ece']:.4f} |"
+        )
+    agreement = card.evaluation.get("int8_agreement", {})
+    if agreement:
+        shares = ", ".join(f"{name} {share:.4f}" for name, share in agreement.items())
+        lines += ["", f"Labels equal to fp32's: {shares}."]
+    lines += ["", "## Limits", "", *[f"- {limit}" for limit in card.limits], ""]
+    return "\n".join(lines)

@@ -1,0 +1,45 @@
+"""Weights to int8, and the activation ranges that static quantisation needs. Pure numpy."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Quantised(NamedTuple):
+    """int8 values with their scales."""
+
+    values: Array
+    scales: Array
+
+
+class Range(NamedTuple):
+    """Scale and zero point of an activation as uint8."""
+
+    scale: float
+    zero: int
+
+
+def by_column(weights: Array, bits: int = 8) -> Quantised:
+    """[inputs, outputs] weights, one symmetric scale an output. 7 bits keep the sums of older CPUs from saturating."""
+    top = float(2 ** (bits - 1) - 1)
+    scales = np.abs(weights).max(0) / top
+    scales[scales == 0] = 1e-8
+    return Quantised(np.clip(np.rint(weights / scales), -top, top).astype(np.int8), scales.astype(np.float32))
+
+
+def by_row(table: Array) -> Quantised:
+    """An embedding table, one symmetric scale a row."""
+    scales = (np.abs(table).max(1) / 127.0).astype(np.float32)
+    scales[scales == 0] = 1e-8
+    return Quantised(np.clip(np.rint(table / scales[:, None]), -127, 127).astype(np.int8), scales)
+
+
+def activation(low: float, high: float) -> Range:
+    """The affine range that covers [low, high] and zero."""
+    low, high = min(low, 0.0), max(high, 0.0)
+    scale = max((high - low) / 255.0, 1e-8)
+    return Range(scale, int(np.clip(np.rint(-low / scale), 0, 255)))
