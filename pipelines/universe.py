@@ -1,127 +1,162 @@
-"""The built-in universe: members of stock indices with their tickers, a table of facts.
+"""The built-in universe of companies, and how a watch-list's entries name them.
 
-``python -m pipelines.universe ALIASES_FOLDER`` makes the table anew from lists of index constituents (columns
-``Symbol, Security`` for the S&P 500; ``name, symbol, country`` for the others).
+``data/universe.tsv`` is a table of facts made by ``benchmarks/build_universe.py``: id, name, tickers, country.
+``data/extra.tsv`` is written by hand: id, everyday names, associated people and products, and words that tell a
+company from the everyday word of its name.
 """
 
 from __future__ import annotations
 
-import csv
-import gzip
-import sys
+import difflib
+import re
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
+from typing import Any
 
 import msgspec
 
-TABLE = "universe.csv.gz"
+from pipelines.text import slug
+
+ID_LIMIT = 64
+
+
+class EntityConfigError(ValueError):
+    """A watch-list entry names no entity, or more than one."""
 
 
 class Entity(msgspec.Struct, frozen=True, kw_only=True):
-    """A company. ``id``: its US ticker, else its ticker with the exchange's suffix, or what the user chose."""
+    """A company, or what else a user watches by name.
+
+    ``id``: its US ticker, else its ticker with the exchange's suffix, or what the user chose.
+    ``associates``: people and products whose mention is news for it, but less than its own name is.
+    ``context``: words that near an everyday word ("Apple") say that the company is meant.
+    """
 
     id: str
     name: str
     tickers: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
+    associates: tuple[str, ...] = ()
     country: str = ""
+    context: tuple[str, ...] = ()
     custom: bool = False
 
 
-ALIASES = {
-    "META": ("Facebook", "Meta Platforms", "Instagram", "WhatsApp", "Zuckerberg"),
-    "GOOGL": ("Google", "Alphabet", "YouTube"),
-    "AMZN": ("Amazon", "Amazon.com", "AWS"),
-    "MSFT": ("Microsoft",),
-    "AAPL": ("Apple", "iPhone maker", "苹果公司"),
-    "TSLA": ("Tesla", "Elon Musk", "Musk", "特斯拉"),
-    "BA": ("Boeing", "737 Max", "737 MAX"),
-    "JPM": ("JPMorgan", "JP Morgan", "J.P. Morgan", "JPMorgan Chase", "摩根大通"),
-    "GS": ("Goldman Sachs", "Goldman", "高盛"),
-    "BAC": ("Bank of America", "BofA", "Merrill Lynch"),
-    "C": ("Citigroup", "Citi", "Citibank"),
-    "WFC": ("Wells Fargo",),
-    "MS": ("Morgan Stanley",),
-    "PCG": ("PG&E", "PG & E", "Pacific Gas and Electric", "Pacific Gas & Electric"),
-    "GE": ("General Electric",),
-    "GM": ("General Motors",),
-    "F": ("Ford Motor", "Ford"),
-    "XOM": ("Exxon", "ExxonMobil", "Exxon Mobil"),
-    "JNJ": ("Johnson & Johnson", "J&J"),
-    "PG": ("Procter & Gamble", "P&G"),
-    "NVDA": ("Nvidia", "英伟达"),
-    "NFLX": ("Netflix",),
-    "DIS": ("Disney", "Walt Disney"),
-    "WMT": ("Walmart", "Wal-Mart"),
-    "KO": ("Coca-Cola", "Coke"),
-    "PEP": ("PepsiCo", "Pepsi"),
-    "MCD": ("McDonald's", "McDonald’s"),
-    "VOW3.DE": ("Volkswagen", "VW"),
-    "BMW.DE": ("BMW",),
-    "DBK.DE": ("Deutsche Bank",),
-    "SIE.DE": ("Siemens",),
-    "BAYN.DE": ("Bayer", "Monsanto"),
-    "HSBA.L": ("HSBC",),
-    "RBS.L": ("Royal Bank of Scotland", "RBS"),
-    "VOD.L": ("Vodafone",),
-    "TSCO.L": ("Tesco",),
-    "SBRY.L": ("Sainsbury's", "Sainsbury"),
-    "MKS.L": ("Marks & Spencer", "M&S"),
-}
-"""Everyday names by id, beside those that the table has."""
+_LEGAL = (
+    r"incorporated|inc|corporation|corp|company|companies|co|plc|ltd|limited|llc|lp|ag|se|s\.?a|s\.?p\.?a|n\.?v|"
+    r"a/s|asa|ab|oyj?|kgaa|gmbh|pty|bhd|holdings?|group|groupe?|class [abc]|\(class [abc]\)"
+)
+_LEGAL_END = re.compile(rf"(?:,\s*|\s+)(?:& )?(?:{_LEGAL})\.?$", re.IGNORECASE)
+
+
+def bare_name(name: str) -> str:
+    """A company's name without its legal form: "Acme Holdings plc" is "Acme"."""
+    name = re.sub(r"^the\s+", "", name.strip(), flags=re.IGNORECASE)
+    before = None
+    while name != before:
+        before = name
+        name = _LEGAL_END.sub("", name).strip(" ,&") or name
+    return name
+
+
+def _table(name: str) -> list[list[str]]:
+    lines = files("pipelines").joinpath("data", name).read_text(encoding="utf-8").splitlines()
+    return [line.split("\t") for line in lines if line and not line.startswith("#")]
+
+
+def _split(cell: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in cell.split("|") if part.strip())
 
 
 @cache
 def load_universe() -> tuple[Entity, ...]:
-    """The shipped table with the everyday names."""
-    packed = files("pipelines").joinpath("data", TABLE).read_bytes()
-    rows = csv.DictReader(gzip.decompress(packed).decode().splitlines())
+    """The shipped companies, in the order of their ids."""
+    extra = {row[0]: [*row[1:], "", "", ""] for row in _table("extra.tsv")}
     return tuple(
         Entity(
-            id=row["id"],
-            name=row["name"],
-            tickers=tuple(row["tickers"].split(";")),
-            aliases=ALIASES.get(row["id"], ()),
-            country=row["country"],
+            id=row[0],
+            name=row[1],
+            tickers=_split(row[2]),
+            country=row[3],
+            aliases=_split(extra[row[0]][0]) if row[0] in extra else (),
+            associates=_split(extra[row[0]][1]) if row[0] in extra else (),
+            context=_split(extra[row[0]][2]) if row[0] in extra else (),
         )
-        for row in rows
+        for row in _table("universe.tsv")
     )
 
 
-def build(folder: Path) -> list[dict[str, str]]:
-    """The table's rows, the S&P 500 first; a company is taken once, by its name."""
-    rows: dict[str, dict[str, str]] = {}
-    names: set[str] = set()
-    with (folder / "sp500_constituents.csv").open(newline="", encoding="utf-8") as lines:
-        for row in csv.DictReader(lines):
-            ticker = row["Symbol"].strip()
-            name = row["Security"].replace(" (Class A)", "").replace(" (Class C)", "").strip()
-            if name.lower() in names:
-                continue
-            names.add(name.lower())
-            rows[ticker] = {"id": ticker, "name": name, "tickers": ticker, "country": "United States"}
-    with (folder / "world_index_constituents.csv").open(newline="", encoding="utf-8") as lines:
-        for row in csv.DictReader(lines):
-            ticker, name = row["symbol"].strip(), row["name"].strip()
-            if not ticker or not name or ticker in rows or name.lower() in names:
-                continue
-            names.add(name.lower())
-            rows[ticker] = {"id": ticker, "name": name, "tickers": ticker, "country": row["country"]}
-    return sorted(rows.values(), key=lambda row: row["id"])
+# -- what a watch-list says -------------------------------------------------------------------------------
 
 
-def main(folder: Path) -> None:
-    target = Path(__file__).parent / "data" / TABLE
-    with gzip.GzipFile(target, "wb", mtime=0) as packed:
-        lines = ["id,name,tickers,country"]
-        lines += [",".join(_quote(row[c]) for c in ("id", "name", "tickers", "country")) for row in build(folder)]
-        packed.write(("\n".join(lines) + "\n").encode())
+def resolve(spec: str | Mapping[str, Any], universe: Sequence[Entity]) -> Entity:
+    """A watch-list entry as an entity: an id, ticker, name or alias of the universe, or a table of the user's own.
+
+    Raises EntityConfigError, with the nearest names, where a text names no company or several.
+    """
+    if not isinstance(spec, str):
+        return _custom(spec)
+    wanted = spec.strip().removeprefix("$")
+    if not wanted:
+        raise EntityConfigError("an empty text names no company; write a ticker or a name")
+    by_id = [entity for entity in universe if wanted.upper() == entity.id.upper()]
+    if by_id:
+        return by_id[0]
+    if not any(character.islower() for character in wanted):
+        by_ticker = [e for e in universe if wanted.upper() in {ticker.upper() for ticker in e.tickers}]
+        if by_ticker:
+            return by_ticker[0]
+    return _by_name(spec, bare_name(wanted).casefold(), universe)
 
 
-def _quote(value: str) -> str:
-    return f'"{value}"' if "," in value else value.replace('"', "")
+def _by_name(spec: str, folded: str, universe: Sequence[Entity]) -> Entity:
+    names = {e.id: {bare_name(name).casefold() for name in (e.name, *e.aliases)} for e in universe}
+    found = [entity for entity in universe if folded in names[entity.id]]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise EntityConfigError(f"{spec!r} names several companies: {_named(found)}; write one's id instead")
+    known = {name: entity for entity in reversed(universe) for name in names[entity.id]}
+    near = difflib.get_close_matches(folded, known, n=3, cutoff=0.75)
+    near += [name for name in known if re.search(rf"\b{re.escape(folded)}\b", name) and name not in near][:3]
+    hint = f"; the nearest are {_named([known[name] for name in near])}" if near else ""
+    raise EntityConfigError(
+        f"{spec!r} is no company of the built-in universe{hint}. For one of your own write "
+        f'{{ name = "{spec}", tickers = ["…"], aliases = ["…"] }}'
+    )
 
 
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+def _named(found: Sequence[Entity]) -> str:
+    return ", ".join(dict.fromkeys(f"{entity.id} ({entity.name})" for entity in found[:6]))
+
+
+_KEYS = ("name", "tickers", "aliases", "associates", "context", "id", "country")
+
+
+def _custom(spec: Mapping[str, Any]) -> Entity:
+    for key in spec:
+        if key not in _KEYS:
+            raise EntityConfigError(f"entity key {key!r} is unknown; allowed: {', '.join(_KEYS)}")
+    name = _text(spec, "name", spec.get("name"))
+    number = spec.get("id")
+    chosen = slug(name) if number is None else _text(spec, "id", number)
+    if len(chosen) > ID_LIMIT or re.search(r"[\s/]", chosen):
+        raise EntityConfigError(
+            f"entity {name!r}: id {chosen!r} must have no space or slash, at most {ID_LIMIT} characters"
+        )
+    lists = {key: _texts(spec, name, key) for key in ("tickers", "aliases", "associates", "context")}
+    return Entity(id=chosen, name=name, country=str(spec.get("country", "")), custom=True, **lists)
+
+
+def _text(spec: Mapping[str, Any], key: str, value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise EntityConfigError(f"entity {dict(spec)!r}: {key} must be a text, not {value!r}")
+    return value.strip()
+
+
+def _texts(spec: Mapping[str, Any], name: str, key: str) -> tuple[str, ...]:
+    values = spec.get(key, ())
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise EntityConfigError(f"entity {name!r}: {key} must be a list of texts, not {values!r}")
+    return tuple(_text(spec, key, value) for value in values)
