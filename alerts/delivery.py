@@ -1,23 +1,22 @@
 """The delivery loop: sends what the outbox owes, one worker a channel, and reports every attempt.
 
-It never changes the outbox: each attempt is a record that the notify stage applies, and what it answers (the
-obligation as it then stands) says when to try again. A crash between sending and recording sends the same body
-under the same id again.
+It never changes the outbox: each attempt becomes a record that the notify stage applies. A crash between sending and
+recording sends the same body under the same id again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
 from alerts.channels.base import Channel, Outcome
-from alerts.outbox import DeliveryAttempt, Obligation, apply
+from alerts.lane import Lane, Waiting
+from alerts.outbox import DeliveryAttempt, Endpoint, Obligation, apply, judge
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +35,17 @@ PUBLISH_TO_DELIVERY = Histogram(
 )
 
 
-class Waiter(Protocol):
+IN_FLIGHT = 4
+"""Attempts under way at once on one channel: a receiver that drips for 20 s each does not stop the queue."""
+
+REMEMBERED = 4_096
+"""Delivered events a channel remembers, so that an outbox record read twice is not sent twice."""
+
+PATIENCE = 30.0
+"""Longest wait, in seconds, between two requests to a store that does not answer."""
+
+
+class Clock(Protocol):
     """The clock's part that the loop needs."""
 
     def time(self) -> float: ...
@@ -44,28 +53,52 @@ class Waiter(Protocol):
     async def sleep(self, seconds: float) -> None: ...
 
 
+T = TypeVar("T")
+
 Record = Callable[[DeliveryAttempt], Awaitable[None]]
-"""Makes an attempt durable; the loop goes on only when it has returned."""
+"""Makes an attempt durable. The loop goes on with that obligation only when it has returned."""
+
+Read = Callable[[str, str], Awaitable[bytes | None]]
+"""The body that is owed, by event and channel; None where it is owed no longer."""
 
 
 class DeliveryLoop:
-    """``record`` makes an attempt durable. ``rng`` draws the jitter."""
+    """Delivers to ``channels``, by name.
 
-    def __init__(self, channels: Mapping[str, Channel], *, clock: Waiter, record: Record, rng: random.Random) -> None:
-        self._workers = {name: _Worker(channel, clock, record, rng) for name, channel in channels.items()}
-        self._tasks: list[asyncio.Task[None]] = []
+    ``rng`` draws the jitter. With ``read`` the bodies of a long queue are not kept in memory.
+    """
 
-    def start(self, pending: Iterable[Obligation]) -> None:
+    def __init__(
+        self,
+        channels: Mapping[str, Channel],
+        *,
+        clock: Clock,
+        record: Record,
+        rng: random.Random,
+        read: Read | None = None,
+        in_flight: int = IN_FLIGHT,
+    ) -> None:
+        self._workers = {
+            name: _Worker(name, channel, clock, record, rng, read, in_flight) for name, channel in channels.items()
+        }
+
+    def start(self, pending: Iterable[Obligation], endpoints: Iterable[Endpoint] = ()) -> None:
         """Sets the workers to work on what was owed when the daemon stopped."""
-        for obligation in pending:
+        for endpoint in endpoints:
+            if (worker := self._workers.get(endpoint.channel)) is not None:
+                worker.endpoint = endpoint
+        for obligation in sorted(pending, key=lambda one: (one.created, one.event)):
             self.offer(obligation)
-        self._tasks = [asyncio.create_task(w.run(), name=f"deliver:{name}") for name, w in self._workers.items()]
+        for worker in self._workers.values():
+            worker.start()
 
-    def offer(self, obligation: Obligation) -> None:
-        """Takes on an obligation; one that is known is known by its id and not doubled."""
+    def offer(self, obligation: Obligation) -> bool:
+        """Takes on an obligation; False where there is nothing to do: its channel is unknown, or it is settled."""
         worker = self._workers.get(obligation.channel)
-        if worker is not None and obligation.state == "pending":
-            worker.offer(obligation)
+        if worker is None or obligation.state != "pending":
+            return False
+        worker.offer(obligation)
+        return True
 
     def drop(self, channel: str) -> None:
         """Lets go of everything owed to a channel that was disabled."""
@@ -73,122 +106,193 @@ class DeliveryLoop:
             self._workers[channel].clear()
 
     def pending(self) -> dict[str, int]:
-        return {name: worker.count() for name, worker in self._workers.items()}
+        """How many obligations wait, by channel."""
+        return {name: len(worker.lane) for name, worker in self._workers.items()}
 
-    async def stop(self, budget: float) -> None:
-        """Lets the attempts under way end within ``budget`` seconds; what is left is owed at the next start."""
-        for worker in self._workers.values():
-            worker.stop()
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=budget)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+    async def stop(self, budget: float) -> int:
+        """Begins nothing new and lets the attempts under way end within ``budget`` seconds.
+
+        Returns how many were cut off; they and what waits are owed again at the next start.
+        """
+        cut = await asyncio.gather(*(worker.stop(budget) for worker in self._workers.values()))
+        return sum(cut)
 
 
 class _Worker:
-    """One channel's queue. Trouble here delays nobody else."""
+    """One channel's queue and its attempts. Trouble here delays nobody else."""
 
-    def __init__(self, channel: Channel, clock: Waiter, record: Record, rng: random.Random) -> None:
+    def __init__(
+        self,
+        name: str,
+        channel: Channel,
+        clock: Clock,
+        record: Record,
+        rng: random.Random,
+        read: Read | None,
+        in_flight: int,
+    ) -> None:
+        self.lane = Lane(spare_bodies=read is not None)
+        self.endpoint = Endpoint(channel=name)
+        self._name = name
         self._channel = channel
         self._clock = clock
         self._record = record
         self._rng = rng
-        self._owed: dict[str, Obligation] = {}
+        self._read = read
+        self._in_flight = in_flight
+        self._delivered: dict[str, None] = {}
         self._news = asyncio.Event()
-        self._stopping = False
+        self._attempts: set[asyncio.Task[None]] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name=f"deliver:{self._name}")
 
     def offer(self, obligation: Obligation) -> None:
-        self._owed.setdefault(obligation.event, obligation)
-        PENDING.labels(self._channel.name).set(len(self._owed))
-        self._news.set()
+        if obligation.event in self._delivered:
+            return
+        if self.endpoint.disabled:
+            # The outbox owes nothing to a disabled channel: an operator has enabled it again.
+            self.endpoint = Endpoint(channel=self._name)
+        self.lane.offer(obligation, now=self._clock.monotonic(), wall=self._clock.time())
+        self._changed()
 
     def clear(self) -> None:
-        self._owed.clear()
-        PENDING.labels(self._channel.name).set(0)
+        self.lane.clear()
+        self._changed()
 
-    def count(self) -> int:
-        return len(self._owed)
+    def _remember(self, event: str) -> None:
+        self._delivered[event] = None
+        if len(self._delivered) > REMEMBERED:
+            del self._delivered[next(iter(self._delivered))]
 
-    def stop(self) -> None:
-        self._stopping = True
-        self._news.set()
+    async def stop(self, budget: float) -> int:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if not self._attempts:
+            return 0
+        _, late = await asyncio.wait(self._attempts, timeout=budget)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        return len(late)
 
-    async def run(self) -> None:
-        while not self._stopping:
+    async def _run(self) -> None:
+        while True:
             self._news.clear()
-            obligation = self._next()
-            if obligation is not None and obligation.due <= self._clock.time():
-                await self._attempt(obligation)
-            else:
-                await self._wait(None if obligation is None else obligation.due - self._clock.time())
-
-    def _next(self) -> Obligation | None:
-        """The one due first among those that nothing of their own alert comes before."""
-        first: dict[str, Obligation] = {}
-        for obligation in self._owed.values():
-            held = first.get(obligation.order)
-            if held is None or (obligation.created, obligation.event) < (held.created, held.event):
-                first[obligation.order] = obligation
-        return min(first.values(), key=lambda o: (o.due, o.created, o.event), default=None)
+            now = self._clock.monotonic()
+            waiting = self.lane.take(now) if len(self._attempts) < self._in_flight else None
+            if waiting is not None:
+                task = asyncio.create_task(self._attempt(waiting), name=f"attempt:{self._name}")
+                self._attempts.add(task)
+                task.add_done_callback(self._ended)
+                continue
+            wake = self.lane.wake() if len(self._attempts) < self._in_flight else None
+            await self._wait(None if wake is None else wake - now)
 
     async def _wait(self, seconds: float | None) -> None:
-        """Until something new is owed, or ``seconds`` have passed."""
-        news = asyncio.create_task(self._news.wait())
-        tasks: set[asyncio.Task[object]] = {news}
+        """Until something changed, or ``seconds`` have passed."""
+        tasks: list[asyncio.Task[Any]] = [asyncio.create_task(self._news.wait())]
         if seconds is not None:
-            tasks.add(asyncio.create_task(self._clock.sleep(max(seconds, 0.01))))
+            tasks.append(asyncio.create_task(_sleep(self._clock, seconds)))
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
                 task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
 
-    async def _attempt(self, obligation: Obligation) -> None:
-        started, now = self._clock.monotonic(), self._clock.time()
-        outcome = await self._channel.send(obligation.event, obligation.body, now)
-        seconds = self._clock.monotonic() - started
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._attempts.discard(task)
+        self._changed()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("delivery attempt broke off", action="deliver", channel=self._name, exc_info=error)
+
+    def _changed(self) -> None:
+        PENDING.labels(self._name).set(len(self.lane))
+        self._news.set()
+
+    # -- one attempt --------------------------------------------------------------------------------------
+
+    async def _attempt(self, waiting: Waiting) -> None:
+        obligation = waiting.obligation
+        body = await self._body(obligation)
+        if body is None:
+            self.lane.remove(obligation)
+            return
+        started = self._clock.monotonic()
+        outcome = await self._send(obligation, body)
         attempt = DeliveryAttempt(
             event=obligation.event,
-            channel=self._channel.name,
+            channel=self._name,
             number=obligation.attempts + 1,
             at=self._clock.time(),
             ok=outcome.ok,
             reason=outcome.reason,
             status=outcome.status,
-            seconds=round(seconds, 3),
+            seconds=round(self._clock.monotonic() - started, 3),
             retry_after=outcome.retry_after,
             gone=outcome.gone,
             draw=self._rng.random(),
+            extra=waiting.extra,
         )
-        await self._record(attempt)
+        await self._patiently("record", lambda: self._record(attempt))
         self._settle(obligation, attempt)
-        self._note(obligation, outcome, seconds)
+
+    async def _body(self, obligation: Obligation) -> bytes | None:
+        read = self._read
+        if obligation.body or read is None:
+            return obligation.body
+        return await self._patiently("read", lambda: read(obligation.event, self._name))
+
+    async def _send(self, obligation: Obligation, body: bytes) -> Outcome:
+        try:
+            return await self._channel.send(obligation.event, body, self._clock.time())
+        except Exception:
+            # A channel's defect must neither lose the alert nor stop the queue: it is tried again like any failure.
+            log.exception("channel failed", action="deliver", channel=self._name, event_id=obligation.event)
+            return Outcome(ok=False, reason="defect")
+
+    async def _patiently(self, action: str, ask: Callable[[], Awaitable[T]]) -> T:
+        """Asks the store until it answers: an attempt that is not recorded is an alert sent twice."""
+        patience = 1.0
+        while True:
+            try:
+                return await ask()
+            except Exception as error:  # seconds pass between two tries
+                # The engine's errors (a full disk, a broker away) are unknown here, and each asks for patience.
+                log.error(  # noqa: TRY400  # the same trace every 30 s would help nobody
+                    "store does not answer", action=action, channel=self._name, error=str(error)
+                )
+            await self._clock.sleep(patience)
+            patience = min(PATIENCE, 2.0 * patience)
 
     def _settle(self, obligation: Obligation, attempt: DeliveryAttempt) -> None:
         after = apply(obligation, attempt)
-        if after.state == "pending":
-            self._owed[obligation.event] = after
-        else:
-            self._owed.pop(obligation.event, None)
-        PENDING.labels(self._channel.name).set(len(self._owed))
-
-    def _note(self, obligation: Obligation, outcome: Outcome, seconds: float) -> None:
-        word = "delivered" if outcome.ok else "gone" if outcome.gone else "retry"
-        DELIVERIES.labels(self._channel.name, word).inc()
-        SECONDS.labels(self._channel.name, word).observe(seconds)
-        if outcome.ok and obligation.published is not None and obligation.type == "alert.firing":
-            PUBLISH_TO_DELIVERY.observe(max(0.0, self._clock.time() - obligation.published))
+        self.lane.settle(after, now=self._clock.monotonic(), wall=self._clock.time())
+        self.endpoint = judge(self.endpoint, attempt)
+        word = (
+            "delivered" if attempt.ok else "gone" if attempt.gone else "retry" if after.state == "pending" else "failed"
+        )
+        DELIVERIES.labels(self._name, word).inc()
+        SECONDS.labels(self._name, word).observe(attempt.seconds)
+        if attempt.ok and obligation.published is not None and obligation.type == "alert.firing":
+            PUBLISH_TO_DELIVERY.observe(max(0.0, attempt.at - obligation.published))
         log.info(
             "delivery",
             action="deliver",
-            channel=self._channel.name,
+            channel=self._name,
             event_id=obligation.event,
             type=obligation.type,
             outcome=word,
-            reason=outcome.reason,
-            status=outcome.status,
-            attempt=obligation.attempts + 1,
+            reason=attempt.reason,
+            status=attempt.status,
+            attempt=attempt.number,
         )
+        if self.endpoint.disabled:
+            log.warning("channel disabled", action="disable", channel=self._name, reason=self.endpoint.why)
+            self.clear()
+
+
+async def _sleep(clock: Clock, seconds: float) -> None:
+    await clock.sleep(max(0.0, seconds))

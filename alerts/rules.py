@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
-from typing import Literal
 
 import msgspec
 
@@ -75,27 +74,6 @@ def route(facts: Facts, routes: Sequence[Route], channels: Iterable[str]) -> tup
         if _matches(one.types, facts.type) and _about(facts, one.keys, one.watchlists, one.severities):
             return tuple(name for name in dict.fromkeys(one.channels) if name in known)
     return ()
-
-
-def recipients(
-    facts: Facts,
-    kind: Literal["firing", "updated", "resolved"],
-    told: Sequence[str],
-    routes: Sequence[Route],
-    channels: Iterable[str],
-) -> tuple[str, ...]:
-    """Channels for an episode's event, ``told`` being those that heard of the episode before.
-
-    An update follows its firing and may reach further, since its severity may have risen; a resolved goes exactly
-    where the episode was told, as far as the channels still exist.
-    """
-    names = tuple(channels)
-    if kind == "firing":
-        return route(facts, routes, names)
-    heard = tuple(name for name in dict.fromkeys(told) if name in names)
-    if kind == "resolved":
-        return heard
-    return tuple(dict.fromkeys((*heard, *route(facts, routes, names))))
 
 
 def silenced(facts: Facts, silences: Iterable[Silence], now: float) -> Silence | None:
