@@ -2,6 +2,7 @@
 
 ChannelError
 +-- ChannelConfigError      settings that can't work; raised when the channel is built
+TransportError              a request without a usable answer; raised by the HTTP client, never by a channel
 """
 
 from __future__ import annotations
@@ -32,17 +33,19 @@ class Response(Protocol):
 
 
 class TransportError(Exception):
-    """A request that got no answer; ``reason`` is one of a closed set."""
+    """A request that got no usable answer; ``reason`` says why."""
 
     reason: Reason = "connect"
 
 
 class HttpClient(Protocol):
-    """The guarded client. Never follows redirects; raises TransportError's kin with a ``reason``."""
+    """The guarded client that channels are given.
 
-    async def post(
-        self, url: str, *, body: bytes, headers: Mapping[str, str], deadline: float
-    ) -> Response: ...
+    It checks the address that is dialled, follows no redirects and bounds the answer. Where there is no usable answer
+    within ``deadline`` seconds it raises a TransportError.
+    """
+
+    async def post(self, url: str, *, body: bytes, headers: Mapping[str, str], deadline: float) -> Response: ...
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,30 +61,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 class Channel(Protocol):
     """Where alerts go. ``send`` answers with an outcome and raises nothing but what is a defect."""
 
-    name: str
-    kind: str
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
 
     async def send(self, event: str, body: bytes, timestamp: float) -> Outcome:
         """Sends ``body`` under the id ``event``; ``timestamp`` is the attempt's, in seconds since 1970."""
         ...
-
-
-class CollectingChannel:
-    """A channel that keeps what it is sent; for embedding and tests."""
-
-    kind = "collect"
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.received: list[tuple[str, bytes]] = []
-        self.answers: list[Outcome] = []
-        """Outcomes to give first, in this order; then every attempt is delivered."""
-
-    async def send(self, event: str, body: bytes, timestamp: float) -> Outcome:
-        del timestamp
-        if self.answers:
-            outcome = self.answers.pop(0)
-            if not outcome.ok:
-                return outcome
-        self.received.append((event, body))
-        return Outcome(ok=True, reason="ok", status=200)

@@ -9,12 +9,17 @@ import hmac
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Annotated
 from urllib.parse import urlsplit
+
+import msgspec
 
 from alerts.channels.base import ChannelConfigError, HttpClient, Outcome, Response, TransportError
 
 TIMEOUT = 20.0
 """Seconds for an answer; the standard asks for 15 to 30."""
+
+RECIPE = 'make one with: echo "whsec_$(openssl rand -base64 32)"'
 
 CHAT_SERVICES = {
     "hooks.slack.com": "Slack",
@@ -34,42 +39,63 @@ CHAT_SERVICES = {
 }
 
 
+class WebhookOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of a webhook."""
+
+    url: str
+    """Address that takes the POST; https, or http where the network settings allow the address dialled."""
+    secrets: tuple[str, ...]
+    """``whsec_`` and base64 of 24 to 64 bytes; the newest first, all sign while one is rotated out."""
+    timeout: Annotated[float, msgspec.Meta(ge=1, le=30)] = TIMEOUT
+    """Seconds for the whole answer."""
+
+    def __repr__(self) -> str:
+        return f"WebhookOptions(url={redacted(self.url)!r}, secrets=<secret>, timeout={self.timeout})"
+
+
 def check_url(url: str) -> None:
     """Refuses what can't be a Standard Webhooks receiver; the message says why and what to do."""
-    parts = urlsplit(url)
-    host = (parts.hostname or "").lower()
-    if parts.scheme not in ("https", "http") or not host:
-        raise ChannelConfigError(f"{redacted(url)!r} is no https:// address")
-    if parts.username is not None or parts.password is not None:
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").lower().rstrip(".")
+        _ = parts.port
+    except ValueError as error:
+        raise ChannelConfigError(f"url: not an address ({error}); give one like https://desk.example/hook") from None
+    if parts.scheme not in ("https", "http") or not host or any(c.isspace() or not c.isprintable() for c in url):
         raise ChannelConfigError(
-            "an address with a user name or password in it is refused: the secret signs, nothing else"
+            f"url: {redacted(url)!r} is not an https:// address; give one like https://desk.example/hook"
+        )
+    if "@" in parts.netloc:
+        raise ChannelConfigError(
+            "url: a user name or password in the address is refused, since addresses end up in logs; remove it: "
+            "the receiver knows tapewatch by its signature"
         )
     for service, name in CHAT_SERVICES.items():
         if host == service or host.endswith("." + service):
             raise ChannelConfigError(
-                f"{host} belongs to {name}, which is no Standard Webhooks receiver: it neither checks signatures nor "
-                "reads this body; put a small relay of yours in between"
+                f"url: {host} belongs to {name}, which is no Standard Webhooks receiver: it neither checks signatures "
+                "nor reads this body; put a small relay of yours between the two"
             )
 
 
 def redacted(url: str) -> str:
     """Scheme and host of an address: the rest may be a secret."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "…"
     return f"{parts.scheme}://{parts.hostname or ''}/…"
 
 
 def decode_secret(secret: str) -> bytes:
-    """The key bytes of a ``whsec_`` secret; 24 to 64 of them."""
+    """The key bytes of a ``whsec_`` secret; 24 to 64 of them. Padding may be missing, as receivers allow."""
+    text = secret.strip().removeprefix("whsec_").rstrip("=")
     try:
-        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
-        raise ChannelConfigError(
-            "a webhook secret is 'whsec_' and base64; make one with: openssl rand -base64 32"
-        ) from None
+        raise ChannelConfigError(f"secret: not 'whsec_' followed by base64; {RECIPE}") from None
     if not 24 <= len(key) <= 64:
-        raise ChannelConfigError(
-            f"a webhook secret has 24 to 64 bytes, not {len(key)}; make one with: openssl rand -base64 32"
-        )
+        raise ChannelConfigError(f"secret: holds {len(key)} bytes, allowed are 24 to 64; {RECIPE}")
     return key
 
 
@@ -90,7 +116,7 @@ class WebhookChannel:
     ) -> None:
         check_url(url)
         if not secrets:
-            raise ChannelConfigError(f"channel {name!r} has no secret; set secret, secret_file or secrets")
+            raise ChannelConfigError(f"secret: missing; set secret, secret_file or secrets; {RECIPE}")
         self.name = name
         self._url = url
         self._keys = [decode_secret(secret) for secret in secrets]
@@ -121,7 +147,7 @@ def judge(response: Response, now: float) -> Outcome:
         return Outcome(ok=False, reason="gone", status=status, gone=True)
     if 300 <= status < 400:
         return Outcome(ok=False, reason="redirect", status=status)
-    wait = retry_after(response.headers.get("retry-after"), now)
+    wait = retry_after(_header(response, "retry-after"), now)
     if status == 429:
         return Outcome(ok=False, reason="throttled", status=status, retry_after=wait)
     if status >= 500:
@@ -129,15 +155,20 @@ def judge(response: Response, now: float) -> Outcome:
     return Outcome(ok=False, reason="rejected", status=status, retry_after=wait)
 
 
+def _header(response: Response, name: str) -> str | None:
+    return next((value for field, value in response.headers.items() if field.lower() == name), None)
+
+
 def retry_after(value: str | None, now: float) -> float | None:
     """Seconds of a Retry-After header, which holds seconds or a date; None where it holds neither."""
     if value is None:
         return None
-    if value.strip().isdigit():
-        return float(value.strip()[:9])
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
