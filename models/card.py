@@ -1,7 +1,7 @@
 """The model's card: what it is, what it was trained on, how well it does, and the hash of every file.
 
-    ModelError
-    +-- CardError       a card that can't be read, or a file that is missing, foreign or changed
+ModelError
++-- CardError       a card that can't be read, or a file that is missing, foreign or changed
 """
 
 from __future__ import annotations

@@ -65,7 +65,9 @@ class Classifier(Protocol):
 class OnnxClassifier:
     """The real one. ``threads``: passes computed at once; 0 is as many as there are cores."""
 
-    def __init__(self, folder: Path, card: Card, *, device: str = "auto", threads: int = 0, memory_mb: int | None = None):
+    def __init__(
+        self, folder: Path, card: Card, *, device: str = "auto", threads: int = 0, memory_mb: int | None = None
+    ):
         self.card = card
         self.name = f"{card.name}@{card.digest()[:12]}"
         self.sentiments = card.sentiment.labels
@@ -160,9 +162,7 @@ def _groups(lengths: Sequence[int]) -> list[list[int]]:
     return groups[::-1]
 
 
-def load(
-    name_or_path: str, *, device: str = "auto", threads: int = 0, memory_mb: int | None = None
-) -> OnnxClassifier:
+def load(name_or_path: str, *, device: str = "auto", threads: int = 0, memory_mb: int | None = None) -> OnnxClassifier:
     """A verified model, ready to judge."""
     folder = cards.folder_of(name_or_path)
     return OnnxClassifier(folder, cards.verify(folder), device=device, threads=threads, memory_mb=memory_mb)

@@ -34,9 +34,7 @@ def load(folder: Path, name: str, split: str) -> list[Row]:
     """The rows of one set and split ("train" or "valid")."""
     path = folder / f"{name}.csv"
     if not path.is_file():
-        raise DataError(
-            f"{path}: not found; --data must name the folder with {', '.join(f'{s}.csv' for s in SETS)}"
-        )
+        raise DataError(f"{path}: not found; --data must name the folder with {', '.join(f'{s}.csv' for s in SETS)}")
     with path.open(newline="", encoding="utf-8") as lines:
         reader = csv.DictReader(lines)
         missing = {"split", "text", "label"} - set(reader.fieldnames or ())
@@ -54,9 +52,7 @@ def _row(path: Path, line: int, name: str, entry: dict[str, str]) -> Row:
     if label == MIXED:
         return Row(text, (0.5, 0.0, 0.5), None, name)
     if label not in SENTIMENTS:
-        raise DataError(
-            f"{path}, line {line}: label {label!r} is not one of {', '.join((*SENTIMENTS, MIXED))}"
-        )
+        raise DataError(f"{path}, line {line}: label {label!r} is not one of {', '.join((*SENTIMENTS, MIXED))}")
     one = [0.0, 0.0, 0.0]
     one[SENTIMENTS.index(label)] = 1.0
     return Row(text, (one[0], one[1], one[2]), None, name)

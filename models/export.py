@@ -23,7 +23,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer
 
 from models.labels import SENTIMENTS, TOPICS
-from models.quantize import Array, Range, activation, by_column, by_row
+from models.quantize import Array, Range, by_column, by_row, least_error
 from models.session import feeds, open_session
 
 MS = "com.microsoft"
@@ -153,10 +153,16 @@ class Encoder:
     def _layer(self, x: str, bias: str, name: str, heads: int, width: int) -> str:
         w, prefix = self._weights, f"encoder.{name}"
         attended = self._attend(x, bias, prefix, heads, width)
-        out = self._linear(attended, w[prefix + "attention.output.dense.weight"],
-                           w[prefix + "attention.output.dense.bias"], name + "attention_out")
+        out = self._linear(
+            attended,
+            w[prefix + "attention.output.dense.weight"],
+            w[prefix + "attention.output.dense.bias"],
+            name + "attention_out",
+        )
         x = self._norm(self._graph.node("Add", [out, x]), prefix + "attention.output.LayerNorm")
-        inner = self._linear(x, w[prefix + "intermediate.dense.weight"], w[prefix + "intermediate.dense.bias"], name + "in")
+        inner = self._linear(
+            x, w[prefix + "intermediate.dense.weight"], w[prefix + "intermediate.dense.bias"], name + "in"
+        )
         inner = self._gelu(inner)
         inner = self._linear(inner, w[prefix + "output.dense.weight"], w[prefix + "output.dense.bias"], name + "out")
         return self._norm(self._graph.node("Add", [inner, x]), prefix + "output.LayerNorm")
@@ -173,10 +179,18 @@ class Encoder:
         """[batch, tokens, hidden] through one projection and one transposition to queries, keys and values."""
         graph, own = self._graph, prefix + "attention.self."
         factor = width**-0.5
-        weight = np.concatenate([self._weights[own + f"{part}.weight"] * (factor if part == "query" else 1.0)
-                                 for part in ("query", "key", "value")])
-        offset = np.concatenate([self._weights[own + f"{part}.bias"] * (factor if part == "query" else 1.0)
-                                 for part in ("query", "key", "value")])
+        weight = np.concatenate(
+            [
+                self._weights[own + f"{part}.weight"] * (factor if part == "query" else 1.0)
+                for part in ("query", "key", "value")
+            ]
+        )
+        offset = np.concatenate(
+            [
+                self._weights[own + f"{part}.bias"] * (factor if part == "query" else 1.0)
+                for part in ("query", "key", "value")
+            ]
+        )
         joint = self._linear(x, weight, offset, prefix.removeprefix("encoder.") + "qkv")
         shape = graph.constant(np.array([0, 0, 3, heads, width], np.int64))
         split = graph.node("Transpose", [graph.node("Reshape", [joint, shape])], perm=[2, 0, 3, 1, 4])
@@ -214,20 +228,21 @@ def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
     return [row if len(row) <= MAX_TOKENS else [*row[: MAX_TOKENS - 1], end] for row in rows]
 
 
-def measure(weights: Mapping[str, Array], config: Mapping[str, Any], rows: Sequence[list[int]], folder: Path) -> dict[str, Range]:
-    """The range of every linear layer's input over ``rows``: the least and the largest value seen."""
+def measure(
+    weights: Mapping[str, Array], config: Mapping[str, Any], rows: Sequence[list[int]], folder: Path
+) -> dict[str, Range]:
+    """The range of every linear layer's input that quantises ``rows`` with the least error."""
     encoder = Encoder(weights, config, kind="fp32", watch=True)
     path = folder / "watched.onnx"
     onnx.save(encoder.build(), path)
     session = open_session(path, device="cpu")
-    spans: dict[str, tuple[float, float]] = {}
+    seen: dict[str, list[Array]] = {name: [] for name in encoder.watched}
     for row in rows:
         values = session.run(list(encoder.watched.values()), feeds([row]))
         for name, value in zip(encoder.watched, values, strict=True):
-            low, high = spans.get(name, (0.0, 0.0))
-            spans[name] = (min(low, float(value.min())), max(high, float(value.max())))
+            seen[name].append(value.reshape(-1))
     path.unlink()
-    return {name: activation(*span) for name, span in spans.items()}
+    return {name: least_error(np.concatenate(parts)) for name, parts in seen.items()}
 
 
 def main() -> None:
@@ -311,4 +326,3 @@ def _gelu_half(graph: Graph, node: Any) -> list[Any]:
 
 if __name__ == "__main__":
     main()
-

@@ -31,7 +31,7 @@ def providers_for(device: str) -> list[str]:
         if "CUDAExecutionProvider" not in available:
             raise DeviceError(
                 "device 'cuda' was asked for, but this ONNX Runtime has no CUDA; install tapewatch[gpu] "
-                "instead of tapewatch[cpu] (never both), or set [model] device = \"cpu\""
+                'instead of tapewatch[cpu] (never both), or set [model] device = "cpu"'
             )
         return ["CUDAExecutionProvider"]
     if device == "auto":
@@ -59,9 +59,7 @@ def open_session(graph: Path, *, device: str = "auto", memory_mb: int | None = N
         options.enable_cpu_mem_arena = False
         options.enable_mem_pattern = False
     try:
-        session = ort.InferenceSession(
-            str(graph), options, providers=providers, disabled_optimizers=list(SLOWER_FUSED)
-        )
+        session = ort.InferenceSession(str(graph), options, providers=providers, disabled_optimizers=list(SLOWER_FUSED))
     except Exception as error:  # ONNX Runtime raises its own classes, which share no public base
         raise DeviceError(f"{graph}: no session on {device}: {error}") from error
     wanted = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"

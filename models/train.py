@@ -87,9 +87,7 @@ class Encoded:
         self.rows = rows
         self.ids = [encoding.ids for encoding in tokenizer.encode_batch([row.text for row in rows])]
 
-    def batches(
-        self, size: int, rng: random.Random | None
-    ) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    def batches(self, size: int, rng: random.Random | None) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
         """(ids, mask, sentiment targets with zero rows where there is none, topic or -1)."""
         order = list(range(len(self.rows)))
         if rng is None:
@@ -135,9 +133,7 @@ def loss_of(model: TwoHeads, batch: tuple[Tensor, Tensor, Tensor, Tensor], smoot
     return total / len(ids)
 
 
-def fit(
-    model: TwoHeads, data: Encoded, *, epochs: int, rate: float, after_epoch: Any, rng: random.Random
-) -> None:
+def fit(model: TwoHeads, data: Encoded, *, epochs: int, rate: float, after_epoch: Any, rng: random.Random) -> None:
     """AdamW with a short warm-up and a linear decay; heads learn faster than the encoder."""
     decay = [p for n, p in model.encoder.named_parameters() if p.ndim > 1]
     plain = [p for n, p in model.encoder.named_parameters() if p.ndim <= 1]
@@ -203,7 +199,7 @@ def run(data: Path, out: Path, *, folder: Path | None = None) -> dict[str, Any]:
     """Trains from ``data`` into ``out``; returns what the card says about the run."""
     started = time.monotonic()
     random.seed(Recipe.seed)
-    np.random.seed(Recipe.seed)  # noqa: NPY002 (what torch's data helpers read)
+    np.random.seed(Recipe.seed)
     torch.manual_seed(Recipe.seed)
     torch.set_num_threads(os.cpu_count() or 1)
     rng = random.Random(Recipe.seed)

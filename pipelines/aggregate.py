@@ -33,7 +33,7 @@ from pipelines.documents import (
     epoch,
     iso,
 )
-from pipelines.stories import Bucket, Memory, Novelty, id64
+from pipelines.stories import WINDOW, Bucket, Memory, Novelty, id64
 from pipelines.streams.base import (
     CANDIDATES,
     DEAD_LETTERS,
@@ -47,7 +47,6 @@ from pipelines.streams.base import (
     State,
     Table,
 )
-from pipelines.stories import WINDOW
 from pipelines.watch import Watch
 
 log = structlog.get_logger(__name__)

@@ -35,6 +35,9 @@ Kind = Literal["cashtag", "ticker", "name", "alias"]
 SURE, NAMED, BARE = 0.99, 0.95, 0.75
 """Confidence of exchange notation and cashtags, of unmistakable names, of bare tickers."""
 
+SUFFICIENT = 0.6
+"""Confidence below which a find doesn't count: for an everyday word, two signs of the company."""
+
 BROKERS = frozenset(
     "JPM GS BAC C MS WFC JEF DBK.DE BARC.L UBSG.SW HSBA.L RJF SF EVR PIPR RY TD BMO BNS BNP.PA GLE.PA "  # noqa: SIM905
     "8604.T PJT LAZ CFG MCO SPGI MORN".split()
@@ -85,6 +88,8 @@ _EXCHANGE = re.compile(
     r"SEHK|SIX|XETRA|ETR|FRA|EPA|AMS|BME|STO|Euronext(?: \w+)?|EBR|BIT)\s?:\s?([A-Z0-9]{1,6}(?:[.\-][A-Z]{1,2})?)(?!\w)"
 )
 _RIC = re.compile(r"[<(]([A-Z0-9]{1,6})\.(O|OQ|N|K|L|DE|PA|T|AS|MC|SW|S|ST|HE|MI|BR)[>)]")
+_LISTED = re.compile(r"(?:,? and |,? & |, | or |/|, and )")
+_LISTED_BEFORE = re.compile(r"(?:,? and |,? & |, | or |/)$")
 _ANALYST = re.compile(
     r"\b(?:upgrad\w+|downgrad\w+|price targets?|initiat\w+|reiterat\w+|overweight|underweight|outperform|underperform|"
     r"analysts?|rating|target (?:raised|cut|lifted)|says? (?:buy|sell)|(?:raises|cuts|lifts) \S+ (?:to|target))\b",
@@ -103,7 +108,9 @@ class EntityIndex:
         unique = {entity.id: entity for entity in entities}
         self._entities = tuple(sorted(unique.values(), key=lambda entity: not entity.custom))
         self._context = tuple(_context(entity) for entity in self._entities)
-        self._tickers: dict[str, int] = {}
+        self._tickers: dict[str, tuple[int, ...]] = {}
+        self._bare = {ticker for entity in self._entities for ticker in entity.tickers}
+        """Read without any notation as they are listed: "AAPL" and "SAP.DE", but not "SAN" for "SAN.MC"."""
         self._tokens: dict[str, _Name] = {}
         names: dict[str, _Name] = {}
         for number, entity in enumerate(self._entities):
@@ -112,15 +119,22 @@ class EntityIndex:
                 table, key = (self._tokens, name.text) if _is_token(name.text) else (names, _fold(name.text))
                 known = table.get(key)
                 table[key] = name if known is None else known._replace(owners=(*known.owners, number))
+        for number, entity in enumerate(self._entities):
+            short = short_name(entity.name)
+            known_short = short is None or _fold(short) in names or level_of(short) == GENERIC
+            if short is not None and not known_short and not entity.custom:
+                names[_fold(short)] = _Name(short, (number,), "alias", level_of(short), associate=False, words=False)
         self._names = tuple(names.values())
         self._automaton = ahocorasick_rs.AhoCorasick(list(names) or ["\x00"])
 
     def _add_tickers(self, number: int, entity: Entity) -> None:
         for ticker in entity.tickers:
             plain = ticker.upper().replace("-", ".")
-            self._tickers.setdefault(plain, number)
-            if "." in plain:  # "LON:TSCO" and "$TSCO.L": the first listing of a bare symbol wins
-                self._tickers.setdefault(plain.split(".")[0], number)
+            for symbol in {plain, plain.split(".")[0]}:  # "LON:TSCO" and "$TSCO.L"
+                known = self._tickers.get(symbol, ())
+                if number not in known:
+                    # A symbol of its own goes before another exchange's: "IAG" is New York's before London's.
+                    self._tickers[symbol] = (number, *known) if symbol == plain else (*known, number)
 
     def find(self, title: str, text: str = "") -> list[EntityHit]:
         """The entities of a document in the order of their first mention."""
@@ -150,19 +164,23 @@ class EntityIndex:
         return found
 
     def _notation(self, found: list[_Find], ticker: str, span: tuple[int, int], kind: Kind) -> None:
-        number = self._tickers.get(ticker.upper().replace("-", "."))
-        if number is not None:
-            found.append(_Find(*span, (number,), kind, SURE, associate=False))
+        owners = self._tickers.get(ticker.upper().replace("-", "."))
+        if owners:
+            found.append(_Find(*span, owners[:1], kind, SURE, associate=False))
 
     def _by_name(self, reading: Reading, certain: set[int]) -> list[_Find]:
-        found = []
+        found: list[_Find] = []
+        doubtful: list[_Find] = []
         for place, start, end in self._automaton.find_matches_as_indexes(_fold(reading.whole), overlapping=True):
             name = self._names[place]
             if not _HAN.match(name.text) and not reading.is_whole(start, end):
                 continue
             confidence = self._confidence(reading, start, end, name, certain)
-            if confidence >= 0.5:
-                found.append(_Find(start, end, name.owners, name.kind, confidence, name.associate))
+            if confidence > 0:
+                kept = found if confidence >= SUFFICIENT else doubtful
+                kept.append(_Find(start, end, name.owners, name.kind, confidence, name.associate))
+        if found and doubtful:
+            _accept_enumerated(reading.whole, found, doubtful)
         return found
 
     def _confidence(self, reading: Reading, start: int, end: int, name: _Name, certain: set[int]) -> float:
@@ -171,10 +189,7 @@ class EntityIndex:
             return NAMED
         surface = reading.whole[start:end]
         if surface.islower() and not name.text.islower():
-            social = " " in name.text and not reading.has_capitals
-            if name.level != FREE or (name.words and not social):
-                return 0.0
-            return 0.8
+            return 0.8 if name.level == FREE and not name.words else 0.0
         if name.level == FREE:
             return NAMED if name.kind == "name" else 0.9
         if certain.intersection(name.owners):
@@ -182,7 +197,7 @@ class EntityIndex:
         signs = reading.signs(start, end, surface, self._context[name.owners[0]])
         if name.level == GENERIC and not reading.legal_form_follows(end):
             return 0.0
-        return min(0.95, 0.4 + 0.1 * signs) if signs >= 2 else 0.0
+        return min(0.95, max(0.0, 0.4 + 0.1 * signs))
 
     def _by_token(self, reading: Reading) -> list[_Find]:
         found = []
@@ -193,18 +208,18 @@ class EntityIndex:
                 if name.level == FREE or reading.signs(*match.span(), token, frozenset()) >= 1:
                     found.append(_Find(*match.span(), name.owners, name.kind, 0.9, name.associate))
             elif name is None and self._is_ticker(token, reading, match.start()):
-                number = self._tickers[token.replace("-", ".")]
-                found.append(_Find(*match.span(), (number,), "ticker", BARE, associate=False))
+                owners = self._tickers[token.replace("-", ".")]
+                found.append(_Find(*match.span(), owners, "ticker", BARE, associate=False))
         return found
 
     def _is_ticker(self, token: str, reading: Reading, start: int) -> bool:
         """A bare upper-case token is a ticker if it is known, long enough, no word and not shouted."""
-        number = self._tickers.get(token.replace("-", "."))
-        if number is None or token.isdigit() or is_word(token) or token in acronyms():
+        owners = self._tickers.get(token.replace("-", "."))
+        if not owners or token not in self._bare or token.isdigit() or is_word(token) or token in acronyms():
             return False
         if "." in token or "-" in token:
             return True
-        least = 2 if self._entities[number].custom else 3
+        least = 2 if self._entities[owners[0]].custom else 3
         return len(token) >= (4 if reading.shouts(start) else least)
 
     # -- weighing -----------------------------------------------------------------------------------------
@@ -255,6 +270,18 @@ def _relevance(start: int, title: int, rank: int, among: int) -> float:
     return place * min(1.0, 2.0 / among)
 
 
+def _accept_enumerated(whole: str, found: list[_Find], doubtful: Sequence[_Find]) -> None:
+    """ "Apple, Google and Amazon": a name in one list with a certain one is certain too."""
+    starts = {find.start for find in found}
+    ends = {find.end for find in found}
+    for find in reversed(doubtful):
+        after, before = _LISTED.match(whole, find.end), _LISTED_BEFORE.search(whole, max(0, find.start - 6), find.start)
+        if (after and after.end() in starts) or (before and before.start() in ends):
+            found.append(find._replace(confidence=0.8))
+            starts.add(find.start)
+            ends.add(find.end)
+
+
 def _longest(finds: Iterable[_Find]) -> list[_Find]:
     """Without the finds inside longer ones, in their order in the text."""
     kept: list[_Find] = []
@@ -291,6 +318,22 @@ def _spellings(number: int, entity: Entity) -> list[_Name]:
         for form, (kind, associate) in forms.items()
         if len(form) >= 2
     ]
+
+
+_DESCRIPTION = re.compile(
+    r"(?: (?:Technolog(?:y|ies)|Pharmaceuticals?|International|Systems|Therapeutics|Financial|Services|Industries|"
+    r"Resources|Entertainment|Athletica|Mexican Grill|Platforms|Motors?|Software|Networks|Semiconductors?|Foods|Brands|"
+    r"Biosciences|Laboratories|Worldwide|Hotels|Hospitality|Electric|Energy|Scientific|Materials|Chemicals?|"
+    r"Communications|Airlines|Robotics|Solutions|Healthcare|Health|Banking|Global))+$"
+)
+
+
+def short_name(name: str) -> str | None:
+    """What people call "Palantir Technologies": the name without its trade, where what is left is no everyday word."""
+    short = _DESCRIPTION.sub("", name)
+    if short == name or len(short) < 5 or is_word(short.split()[0]):
+        return None
+    return short
 
 
 def _variants(form: str) -> Iterable[str]:

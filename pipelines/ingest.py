@@ -174,9 +174,7 @@ class Ingest:
         live = origin.last_success is not None and item.fetched - origin.last_success <= patience
         return published, item.fetched if live else published
 
-    def _identify(
-        self, name: str, title: str, text: str, state: State, now: float, names: list[str]
-    ) -> int | None:
+    def _identify(self, name: str, title: str, text: str, state: State, now: float, names: list[str]) -> int | None:
         """The revision that this is, or None where these words were seen before."""
         seen = state.table("seen")
         digest = hashlib.blake2b(f"{title}\n{text}".encode(), digest_size=8).digest()

@@ -479,5 +479,3 @@ def subject_of(watched: WatchedKey | None, key: str) -> Subject:
     else:
         name = watched.topic or key
     return Subject(name=name, entities=entities, topic=watched.topic, watchlists=watched.watchlists)
-
-

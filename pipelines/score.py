@@ -22,7 +22,6 @@ from pipelines.documents import (
     Topic,
     decode,
     encode,
-    epoch,
     iso,
 )
 from pipelines.entities import EntityHit, EntityIndex
@@ -172,9 +171,7 @@ class Score:
         )
         return Output(SCORES, document.id, encode(scored))
 
-    def _judge(
-        self, document: Document, prediction: Prediction, scored_at: str, outputs: list[Output]
-    ) -> None:
+    def _judge(self, document: Document, prediction: Prediction, scored_at: str, outputs: list[Output]) -> None:
         sentiment = self._sentiment(prediction)
         best = max(range(len(prediction.topic)), key=prediction.topic.__getitem__)
         topic = Topic(self._classifier.topics[best], round(prediction.topic[best], 6))

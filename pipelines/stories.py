@@ -41,10 +41,7 @@ SAME = 0.5
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?|[$€£¥%]", re.UNICODE)
 _STOP = frozenset(
-    "a an the of to in on for and or as at by with from is are was were be been it its this that these those has have "
-    "had will would could may might after before over under amid into out up down about than says say said sees see "
-    "new more not no but his her their our your my we you they he she i who what why how when where s t u update "
-    "exclusive breaking live report reports reuters cnbc guardian brief factbox".split()
+    ["a", "an", "the", "of", "to", "in", "on", "for", "and", "or", "as", "at", "by", "with", "from", "is", "are", "was", "were", "be", "been", "it", "its", "this", "that", "these", "those", "has", "have", "had", "will", "would", "could", "may", "might", "after", "before", "over", "under", "amid", "into", "out", "up", "down", "about", "than", "says", "say", "said", "sees", "see", "new", "more", "not", "no", "but", "his", "her", "their", "our", "your", "my", "we", "you", "they", "he", "she", "i", "who", "what", "why", "how", "when", "where", "s", "t", "u", "update", "exclusive", "breaking", "live", "report", "reports", "reuters", "cnbc", "guardian", "brief", "factbox"]
 )
 _HAN = re.compile("[\u4e00-\u9fff]+")
 

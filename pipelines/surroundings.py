@@ -32,10 +32,12 @@ _SAYS = (
 )
 _AFTER = re.compile(rf"['’]s\b|s?['’]?\s+(?:{_SAYS})\b", re.IGNORECASE)
 _NEAR_AFTER = re.compile(rf"\W+(?:\w+\W+){{1,2}}(?:{_SAYS})\b", re.IGNORECASE)
+_VERB = re.compile(r"\s+(?:to\b|[a-z]{2,}(?:s|ed)\b)")
+_THIRD_PERSON = re.compile(r"\s+[a-z]{2,}[^s\W]s\s+(?!and\b|or\b|are\b|were\b|in\b|of\b)\w")
 _BEFORE = re.compile(
     r"(?:\b(?:shares? (?:of|in)|stakes? in|stock of|maker|carmaker|automaker|retailer|giant|company|firm|"
-    r"airline|insurer|lender|rival|rivals|sues?|sued|fines?|upgrades?|downgrades?|buys?|acquires?|acquire|against|vs\.?|investors? in|"
-    r"ceo of|boss of|parent|owner|like|suppliers?|supplier to|by|from|at|with|and|than)\s+|[,&]\s+)$",
+    r"airline|insurer|lender|rival|rivals|sues?|sued|fines?|upgrades?|downgrades?|buys?|acquires?|against|vs\.?|"
+    r"investors? in|ceo of|boss of|parent|owner|like|suppliers?|supplier to|by|from|at|with|and|than)\s+|[,&]\s+)$",
     re.IGNORECASE,
 )
 _WEAK_BEFORE = re.compile(r"(?:\b(?:like|by|from|at|with|and|than|against)\s+|[,&]\s+)$", re.IGNORECASE)
@@ -59,7 +61,7 @@ class _Mistake(NamedTuple):
 def _mistakable() -> dict[str, _Mistake]:
     table = {}
     for line in _lines("mistakable.tsv"):
-        name, level, before, after = line.split("\t")
+        name, level, before, after, *_ = [*line.split("\t"), "", ""]
         table[name] = _Mistake(
             GENERIC if level == "generic" else GUARDED,
             re.compile(rf"\b(?:{before})[\s-]+$", re.IGNORECASE) if before else None,
@@ -160,6 +162,16 @@ class Reading:
             signs += 2.0
         if context and self.context_words(context - {surface.lower()}):
             signs += 2.0
+        return signs + self._unusual(start, end, surface)
+
+    def _unusual(self, start: int, end: int, surface: str) -> float:
+        """A first word that texts hardly write small, before a verb; a word written in capitals by itself."""
+        if self._style_at(start) == "upper":
+            return 0.0
+        signs = 1.0 if surface.isupper() and len(surface) > 1 else 0.0
+        if not is_word(surface):
+            signs += 1.0 if _VERB.match(self.whole, end) else 0.5
+            signs += 1.0 if _THIRD_PERSON.match(self.whole, end) else 0.0
         return signs
 
     def _against(self, word: str, before: str, end: int) -> bool:

@@ -60,17 +60,10 @@ def _untag(text: str) -> str:
 # -- language ---------------------------------------------------------------------------------------------
 
 _ENGLISH = frozenset(
-    "the of to in and for on is as at with by from after its it this that will says said over amid up down new "
-    "are was be has have an a not but more than into out about could may after before us what why how who we you "
-    "i my your they he she his her their our year week day today stock stocks shares share market markets profit "
-    "revenue sales loss quarter earnings reports price higher lower rises falls fall rise gains drops jumps cuts "
-    "raises deal buys sells plans hits beats misses bank ceo chief company billion million".split()
+    ["the", "of", "to", "in", "and", "for", "on", "is", "as", "at", "with", "by", "from", "after", "its", "it", "this", "that", "will", "says", "said", "over", "amid", "up", "down", "new", "are", "was", "be", "has", "have", "an", "a", "not", "but", "more", "than", "into", "out", "about", "could", "may", "after", "before", "us", "what", "why", "how", "who", "we", "you", "i", "my", "your", "they", "he", "she", "his", "her", "their", "our", "year", "week", "day", "today", "stock", "stocks", "shares", "share", "market", "markets", "profit", "revenue", "sales", "loss", "quarter", "earnings", "reports", "price", "higher", "lower", "rises", "falls", "fall", "rise", "gains", "drops", "jumps", "cuts", "raises", "deal", "buys", "sells", "plans", "hits", "beats", "misses", "bank", "ceo", "chief", "company", "billion", "million"]
 )
 _OTHERS = frozenset(
-    "der die das und ist nicht mit von für auf ein eine dem den zu im sich des bei nach wird le la les des et est "
-    "une dans pour sur avec que qui au aux du el los las y en por para con una un del se al es il lo gli di che "
-    "per una con non della nel de het een van op voor met niet zijn te och att som på av det är og på er til ikke "
-    "o os as um uma com não do da no na em".split()
+    ["der", "die", "das", "und", "ist", "nicht", "mit", "von", "für", "auf", "ein", "eine", "dem", "den", "zu", "im", "sich", "des", "bei", "nach", "wird", "le", "la", "les", "des", "et", "est", "une", "dans", "pour", "sur", "avec", "que", "qui", "au", "aux", "du", "el", "los", "las", "y", "en", "por", "para", "con", "una", "un", "del", "se", "al", "es", "il", "lo", "gli", "di", "che", "per", "una", "con", "non", "della", "nel", "de", "het", "een", "van", "op", "voor", "met", "niet", "zijn", "te", "och", "att", "som", "på", "av", "det", "är", "og", "på", "er", "til", "ikke", "o", "os", "as", "um", "uma", "com", "não", "do", "da", "no", "na", "em"]
 )
 _WORD = re.compile(r"[^\W\d_]+")
 _HAN = re.compile("[\u4e00-\u9fff\u3400-\u4dbf]")
@@ -153,9 +146,7 @@ def canonical_url(url: str) -> str | None:
         host = f"[{host}]"
     if port is not None and port != {"http": 80, "https": 443}[parts.scheme.lower()]:
         host = f"{host}:{port}"
-    query = urlencode(
-        [(k, v) for k, v in parse_qsl(parts.query, keep_blank_values=True) if not _TRACKING.match(k)]
-    )
+    query = urlencode([(k, v) for k, v in parse_qsl(parts.query, keep_blank_values=True) if not _TRACKING.match(k)])
     return urlunsplit((parts.scheme.lower(), host, parts.path or "/", query, ""))
 
 

@@ -81,9 +81,7 @@ class Watch:
         """Every watched entity, once."""
         return list({entity.id: entity for listed in self.lists for entity in listed.entities}.values())
 
-    def match(
-        self, entities: Sequence[tuple[str, float]], topic: str | None, probability: float
-    ) -> list[Match]:
+    def match(self, entities: Sequence[tuple[str, float]], topic: str | None, probability: float) -> list[Match]:
         """The watched keys of a document: ``entities`` as (id, relevance), ``topic`` with its probability."""
         found = [Match(MARKET, 1.0, None)]
         key = self._topics.get(topic) if topic is not None else None
@@ -107,9 +105,7 @@ class Watch:
         names, budget = (watched.name,), watched.budget
         if watched.entities:
             self._add(
-                WatchedKey(
-                    key=list_key(watched.name), watchlists=names, budget=budget, entities=watched.entities
-                )
+                WatchedKey(key=list_key(watched.name), watchlists=names, budget=budget, entities=watched.entities)
             )
         for label in watched.topics:
             self._add(WatchedKey(key=topic_key(label), topic=label, watchlists=names, budget=budget))

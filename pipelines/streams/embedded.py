@@ -37,9 +37,7 @@ from pipelines.streams.store import StageState, Store, Transaction
 
 log = structlog.get_logger(__name__)
 
-LAG_SECONDS = Gauge(
-    "tapewatch_stage_lag_seconds", "Age of the oldest record a stage has not handled.", ["stage"]
-)
+LAG_SECONDS = Gauge("tapewatch_stage_lag_seconds", "Age of the oldest record a stage has not handled.", ["stage"])
 LAG_RECORDS = Gauge("tapewatch_stage_lag_records", "Records a stage has not handled.", ["stage"])
 STORE_BYTES = Gauge("tapewatch_store_bytes", "Size of the embedded engine's file.")
 
@@ -255,9 +253,7 @@ class EmbeddedEngine:
             return [output for record in batch for output in self._attempt(stage, [record], state)]
 
     def _dead(self, stage: Stage, record: Record, error: Exception) -> Output:
-        log.exception(
-            "stage_raised", action="dead_letter", stage=stage.name, topic=record.topic, key=record.key
-        )
+        log.exception("stage_raised", action="dead_letter", stage=stage.name, topic=record.topic, key=record.key)
         letter = DeadLetter(
             id=record.key,
             stage=stage.name,

@@ -70,9 +70,7 @@ class MemoryTable(Generic[V]):
 class MemoryState:
     def __init__(self, stage: Stage) -> None:
         self.generation = 0
-        self.tables: dict[str, MemoryTable[Any]] = {
-            name: MemoryTable(kind) for name, kind in stage.tables.items()
-        }
+        self.tables: dict[str, MemoryTable[Any]] = {name: MemoryTable(kind) for name, kind in stage.tables.items()}
 
     def table(self, name: str) -> MemoryTable[Any]:
         return self.tables[name]
@@ -132,11 +130,7 @@ class MemoryEngine:
     def forget(self, topic: str) -> None:
         """Drops what every task is past: bounds the memory of a long replay."""
         for number, partition in enumerate(self._logs(topic)):
-            readers = [
-                t.position[topic]
-                for t in self._tasks
-                if topic in t.position and self._reads(t, topic, number)
-            ]
+            readers = [t.position[topic] for t in self._tasks if topic in t.position and self._reads(t, topic, number)]
             if not readers or min(readers) >= len(partition):
                 partition.clear()
                 for task in self._tasks:
@@ -172,9 +166,7 @@ class MemoryEngine:
                 targets = [zlib.crc32(output.key.encode()) % len(logs)]
             for target in targets:
                 self._next += 1
-                logs[target].append(
-                    (Record(output.topic, output.key, output.value, self._next, target), origin)
-                )
+                logs[target].append((Record(output.topic, output.key, output.value, self._next, target), origin))
 
     def _step(self, task: _Task) -> bool:
         batch: list[Record] = []

@@ -260,9 +260,7 @@ class Store:
         if owner not in self._states:
             made = {}
             for name, kind in tables.items():
-                table: CachedTable[Any] = CachedTable(
-                    self._db, _table("state", f"{owner}_{name}"), kind, self._cache
-                )
+                table: CachedTable[Any] = CachedTable(self._db, _table("state", f"{owner}_{name}"), kind, self._cache)
                 self._all_tables.append(table)
                 made[name] = table
             self._states[owner] = StageState(made)
@@ -329,9 +327,7 @@ class Store:
             for state in self._states.values():
                 state.generation += 1
             if isinstance(error, sqlite3.OperationalError) and _no_room(error):
-                raise StoreFull(
-                    f"{self.path}: {error}; make room on this disk, work resumes by itself"
-                ) from error
+                raise StoreFull(f"{self.path}: {error}; make room on this disk, work resumes by itself") from error
             raise
         self._head = unit.head
         for table in self._all_tables:

@@ -1,0 +1,320 @@
+"""Feed parsing in a jail: a process of its own with bounded memory and CPU time, and a deadline.
+
+A parser is fed by strangers. What takes too long or too much is killed with its process, and the next feed gets a
+new one.
+
+    ParseError      the feed can't be read; ``reason`` says why in a word
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import resource
+import signal
+import struct
+import sys
+from calendar import timegm
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from pipelines.sources.base import Feed, RawItem
+
+Reason = Literal["html", "empty", "entities", "malformed", "too_long", "too_large"]
+
+MEMORY = 512 * 2**20
+CPU_SECONDS = 4
+DEADLINE = 5.0
+ITEMS = 2_000
+"""Items taken of one feed, from its start."""
+
+FIELD = 200_000
+RECYCLE = 500
+"""Feeds one process parses before a fresh one takes over: what leaks, leaks into a short life."""
+
+_HEADER = struct.Struct(">I")
+
+
+class ParseError(Exception):
+    """A feed can't be read."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason: Reason = reason
+
+
+class _Request(msgspec.Struct):
+    body: bytes
+    content_type: str
+    fetched: float
+    timezone: str | None
+
+
+class _Answer(msgspec.Struct):
+    feed: Feed | None = None
+    reason: str = ""
+    detail: str = ""
+
+
+# -- inside the jail --------------------------------------------------------------------------------------
+
+
+def parse_feed(request: _Request) -> Feed:
+    """Bytes to a feed, in this process. Callers outside the jail use ``Jail.parse``."""
+    body = request.body.lstrip(b"\xef\xbb\xbf \t\r\n\x00")
+    if not body:
+        raise ParseError("empty", "the body is empty")
+    if body[:1] == b"{":
+        return _json_feed(body, request)
+    _refuse(body)
+    return _xml_feed(body, request)
+
+
+def _refuse(body: bytes) -> None:
+    head = body[:4096].lower()
+    if b"<!entity" in body.lower():
+        raise ParseError("entities", "the feed declares entities, which are refused")
+    if b"<rss" in head or b"<feed" in head or b"<rdf" in head:
+        return
+    if b"<!doctype html" in head or b"<html" in head:
+        raise ParseError("html", "this is an HTML page, not a feed; look for the feed's own address on it")
+
+
+def _xml_feed(body: bytes, request: _Request) -> Feed:
+    import feedparser
+
+    # Bytes, never a str: feedparser may open a str as a file or an address.
+    parsed = feedparser.parse(
+        body, sanitize_html=False, resolve_relative_uris=False,
+        response_headers={"content-type": request.content_type or "application/xml"},
+    )  # fmt: skip
+    if not parsed.get("version") and not parsed.entries:
+        raise ParseError("malformed", f"no feed that is known: {parsed.get('bozo_exception', 'no root element')}"[:200])
+    head = parsed.feed
+    language = head.get("language")
+    items = [_xml_item(entry, language, request) for entry in parsed.entries[:ITEMS]]
+    ttl = str(head.get("ttl", ""))
+    hours = re.findall(rb"<hour>\s*(\d{1,2})\s*</hour>", body[:20_000], re.IGNORECASE)
+    return Feed(
+        title=str(head.get("title", ""))[:300],
+        language=language,
+        ttl=float(ttl) * 60.0 if ttl.isdigit() and int(ttl) < 100_000 else None,
+        skip_hours=tuple(sorted({int(hour) % 24 for hour in hours})),
+        items=items,
+    )
+
+
+def _xml_item(entry: Mapping[str, Any], language: str | None, request: _Request) -> RawItem:
+    content = entry.get("content") or []
+    body = str(entry.get("summary") or (content[0].get("value") if content else "") or "")
+    source = entry.get("source") or {}
+    published = _moment(entry, "published", request.timezone) or _moment(entry, "created", request.timezone)
+    updated = _moment(entry, "updated", request.timezone)
+    return RawItem(
+        guid=str(entry["id"])[:1000] if entry.get("id") else None,
+        url=str(entry["link"])[:2000] if entry.get("link") else None,
+        title=str(entry.get("title", ""))[:FIELD],
+        body=body[:FIELD],
+        markup=True,
+        published=published if published is not None else updated,
+        updated=updated,
+        publisher=str(source.get("title"))[:200] if source.get("title") else None,
+        author=str(entry.get("author"))[:200] if entry.get("author") else None,
+        language=(str(entry.get("language")) if entry.get("language") else language),
+        fetched=request.fetched,
+    )
+
+
+_ZONE = re.compile(r"(?:Z|[+-]\d\d:?\d\d|\b(?:GMT|UTC|UT|[ECMP][SD]T|CET|CEST|BST|IST|JST|HKT))\s*$", re.IGNORECASE)
+
+
+def _moment(entry: Mapping[str, Any], name: str, timezone: str | None) -> float | None:
+    fields = entry.get(f"{name}_parsed")
+    if not fields:
+        return None
+    try:
+        moment = float(timegm(fields))
+        if timezone and not _ZONE.search(str(entry.get(name, ""))):
+            naive = datetime(*fields[:6])  # noqa: DTZ001 (its zone is what is being supplied)
+            moment = naive.replace(tzinfo=ZoneInfo(timezone)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+    return moment
+
+
+def _json_feed(body: bytes, request: _Request) -> Feed:
+    try:
+        parsed = msgspec.json.decode(body)
+    except msgspec.DecodeError as error:
+        raise ParseError("malformed", f"not JSON: {error}") from error
+    if not isinstance(parsed, dict) or not isinstance(parsed.get("items"), list):
+        raise ParseError("malformed", "a JSON Feed has a list of items")
+    language = _text(parsed.get("language"))
+    items = [_json_item(item, language, request) for item in parsed["items"][:ITEMS] if isinstance(item, dict)]
+    return Feed(title=(_text(parsed.get("title")) or "")[:300], language=language, items=items)
+
+
+def _json_item(item: Mapping[str, Any], language: str | None, request: _Request) -> RawItem:
+    authors = item.get("authors") or [item.get("author")]
+    author = authors[0] if isinstance(authors, list) and authors and isinstance(authors[0], dict) else {}
+    plain = _text(item.get("content_text")) or _text(item.get("summary"))
+    extra = item.get("_tapewatch")
+    guid = item.get("id")
+    return RawItem(
+        guid=str(guid)[:1000] if isinstance(guid, str | int) else None,
+        url=_text(item.get("url")) or _text(item.get("external_url")),
+        title=(_text(item.get("title")) or "")[:FIELD],
+        body=(plain or _text(item.get("content_html")) or "")[:FIELD],
+        markup=plain is None,
+        published=_iso(item.get("date_published"), request.timezone),
+        updated=_iso(item.get("date_modified"), request.timezone),
+        publisher=_text(extra.get("publisher")) if isinstance(extra, dict) else None,
+        author=_text(author.get("name")),
+        language=_text(item.get("language")) or language,
+        fetched=request.fetched,
+    )
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _iso(value: Any, timezone: str | None) -> float | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=ZoneInfo(timezone or "UTC"))
+    return moment.timestamp()
+
+
+def _serve() -> None:
+    """The jailed process: requests on standard input, answers on standard output, until the input ends."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    import feedparser  # noqa: F401 (loaded before the first request, not during it)
+
+    source, target = sys.stdin.buffer, sys.stdout.buffer
+    sys.stdout = sys.stderr
+    decoder, encoder = msgspec.msgpack.Decoder(_Request), msgspec.msgpack.Encoder()
+    while header := source.read(_HEADER.size):
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        limit = int(used.ru_utime + used.ru_stime) + CPU_SECONDS + 1
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
+        request = decoder.decode(source.read(_HEADER.unpack(header)[0]))
+        answer = encoder.encode(_answer(request))
+        target.write(_HEADER.pack(len(answer)) + answer)
+        target.flush()
+
+
+def _answer(request: _Request) -> _Answer:
+    try:
+        return _Answer(feed=parse_feed(request))
+    except ParseError as error:
+        return _Answer(reason=error.reason, detail=str(error))
+    except MemoryError:
+        return _Answer(reason="too_large", detail=f"parsing needs more than {MEMORY >> 20} MB")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, LookupError) as error:
+        return _Answer(reason="malformed", detail=f"{type(error).__name__}: {error}"[:200])
+
+
+# -- outside it -------------------------------------------------------------------------------------------
+
+
+class Jail:
+    """One jailed parser, shared by all feeds: a healthy feed takes milliseconds."""
+
+    def __init__(self, *, deadline: float = DEADLINE) -> None:
+        self._deadline = deadline
+        self._process: asyncio.subprocess.Process | None = None
+        self._served = 0
+        self._lock = asyncio.Lock()
+        self.killed = 0
+        """Processes that had to be killed."""
+
+    async def parse(self, body: bytes, *, content_type: str, fetched: float, timezone: str | None) -> Feed:
+        """A feed from its bytes. Raises ParseError; never takes longer than the deadline."""
+        request = msgspec.msgpack.encode(_Request(body, content_type[:200], fetched, timezone))
+        async with self._lock:
+            answer = await self._ask(request)
+        if answer.feed is None:
+            raise ParseError(_reason(answer.reason), answer.detail)
+        return answer.feed
+
+    async def close(self) -> None:
+        async with self._lock:
+            await self._end()
+
+    async def _ask(self, request: bytes) -> _Answer:
+        process = await self._ready()
+        try:
+            async with asyncio.timeout(self._deadline):
+                return await _exchange(process, request)
+        except TimeoutError:
+            await self._kill()
+            return _Answer(reason="too_long", detail=f"parsing took more than {self._deadline:.0f} s")
+        except (asyncio.IncompleteReadError, ConnectionError):
+            await self._kill()
+            return _Answer(reason="too_long", detail="the parser ran out of its limits and was ended")
+        except asyncio.CancelledError:
+            await self._kill()  # an answer that is still on its way would be the next feed's
+            raise
+
+    async def _ready(self) -> asyncio.subprocess.Process:
+        if self._process is not None and self._served >= RECYCLE:
+            await self._end()
+        if self._process is None or self._process.returncode is not None:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", "from pipelines.parse import _serve; _serve()",
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+                env={**{k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "VIRTUAL_ENV")},
+                     "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OPENBLAS_NUM_THREADS": "1"},
+                start_new_session=True,
+            )  # fmt: skip
+            self._served = 0
+        self._served += 1
+        return self._process
+
+    async def _kill(self) -> None:
+        self.killed += 1
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+        self._process = None
+
+    async def _end(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+            try:
+                async with asyncio.timeout(2.0):
+                    await self._process.wait()
+            except TimeoutError:
+                await self._kill()
+        self._process = None
+
+
+async def _exchange(process: asyncio.subprocess.Process, request: bytes) -> _Answer:
+    if process.stdin is None or process.stdout is None:
+        raise ConnectionError("the parser has no pipes")
+    process.stdin.write(_HEADER.pack(len(request)) + request)
+    await process.stdin.drain()
+    size = _HEADER.unpack(await process.stdout.readexactly(_HEADER.size))[0]
+    return msgspec.msgpack.decode(await process.stdout.readexactly(size), type=_Answer)
+
+
+def _reason(word: str) -> Reason:
+    known: dict[str, Reason] = {
+        "html": "html", "empty": "empty", "entities": "entities", "too_long": "too_long", "too_large": "too_large",
+    }  # fmt: skip
+    return known.get(word, "malformed")

@@ -1,0 +1,117 @@
+"""When to poll a feed next, and how it is doing. Pure: facts in, plan out.
+
+Explicit intervals win over what the feed asks for; only Retry-After and back-off lengthen them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import msgspec
+
+DEFAULT_INTERVAL = 300.0
+SHORTEST = 1.0
+SHORTEST_ASKED = 30.0
+"""Seconds below which a feed's own wish is not followed: few mean it."""
+LONGEST_ASKED = 3_600.0
+BACKOFF_FROM = 2.0
+BACKOFF_TO = 3_600.0
+RETRY_AFTER_TO = 86_400.0
+STALE_FACTOR = 6.0
+"""Times its own usual interval between new items before a feed counts as frozen."""
+STALE_FLOOR = 6 * 3_600.0
+USUAL_WEIGHT = 0.2
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What a feed asks for: seconds of its ttl, of Cache-Control, and hours (UTC) to leave it alone."""
+
+    ttl: float | None = None
+    max_age: float | None = None
+    skip_hours: tuple[int, ...] = ()
+
+
+class Health(msgspec.Struct, array_like=True):
+    """What is remembered of a feed between polls; saved with its cursor. Times in seconds since 1970."""
+
+    last_success: float | None = None
+    last_new: float | None = None
+    usual: float | None = None
+    """Usual seconds between polls that bring something new."""
+    streak: int = 0
+    items: int = 0
+
+
+def interval_of(explicit: float | None, asked: Asked) -> float:
+    """Seconds between polls of a healthy feed."""
+    if explicit is not None:
+        return max(SHORTEST, explicit)
+    wishes = [wish for wish in (asked.ttl, asked.max_age) if wish is not None]
+    if not wishes:
+        return DEFAULT_INTERVAL
+    return min(max(max(wishes), SHORTEST_ASKED), LONGEST_ASKED)
+
+
+def next_poll(
+    now: float, interval: float, *, streak: int, retry_after: float | None, skip_hours: tuple[int, ...], draw: float
+) -> float:
+    """When to poll next. ``streak`` failures in a row double the wait, with up to a fifth of jitter."""
+    if streak:
+        wait = max(interval, min(BACKOFF_TO, max(interval, BACKOFF_FROM) * 2.0 ** min(streak - 1, 12)))
+        wait *= 1.0 + 0.2 * draw
+    else:
+        wait = interval * (1.0 + (0.05 * draw if interval >= 10.0 else 0.0))
+    if retry_after is not None:
+        wait = max(wait, min(retry_after, RETRY_AFTER_TO))
+    due = now + wait
+    if not streak and skip_hours and len(skip_hours) < 24:
+        while datetime.fromtimestamp(due, UTC).hour in skip_hours:
+            due += 3_600.0 - due % 3_600.0
+    return due
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds of Retry-After (seconds or a date), None where there is none."""
+    value = headers.get("retry-after", "").strip()
+    if value.isdigit():
+        return float(value[:9])
+    if not value:
+        return None
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, moment.timestamp() - now)
+
+
+def max_age(headers: Mapping[str, str]) -> float | None:
+    """Seconds of Cache-Control's max-age."""
+    found = re.search(r"\bmax-age\s*=\s*(\d{1,9})", headers.get("cache-control", ""), re.IGNORECASE)
+    return float(found[1]) if found else None
+
+
+def note_success(health: Health, now: float, new: int) -> Health:
+    """The health after a poll that worked and brought ``new`` new items."""
+    usual, last_new = health.usual, health.last_new
+    if new:
+        if last_new is not None:
+            gap = now - last_new
+            usual = gap if usual is None else usual + USUAL_WEIGHT * (gap - usual)
+        last_new = now
+    return Health(now, last_new, usual, 0, health.items + new)
+
+
+def note_failure(health: Health) -> Health:
+    return Health(health.last_success, health.last_new, health.usual, health.streak + 1, health.items)
+
+
+def is_frozen(health: Health, now: float, interval: float) -> bool:
+    """Whether a feed that answers has brought nothing new for far longer than is usual for it."""
+    if health.last_new is None or health.usual is None:
+        return False
+    return now - health.last_new > max(STALE_FLOOR, STALE_FACTOR * health.usual, 10 * interval)
