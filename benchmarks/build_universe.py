@@ -41,8 +41,18 @@ SYMBOLS = {
     "UNA.AS": "ULVR.L",
     "REN.AS": "REL.L",
 }
-SYMBOLS |= {"ABB.ST": "ABBN.SW", "ABB.PA": "ABBN.SW", "STLAP": "STLAM.MI", "STLAP.PA": "STLAM.MI"}
+SYMBOLS |= {
+    ".PA": "AF.PA",
+    ".DE": "ADV.DE",
+    "ABB.ST": "ABBN.SW",
+    "ABB.PA": "ABBN.SW",
+    "STLAP": "STLAM.MI",
+    "STLAP.PA": "STLAM.MI",
+}
 """Spellings of one symbol, and the main listing where a list has another one."""
+
+SUBSIDIARIES = ("9434.T",)
+"""Listed beside their parents, whose name texts mean."""
 
 DISTINCT = {
     "GAP": "Gap",
@@ -119,6 +129,8 @@ def constituents(folder: Path, listed: dict[str, str]) -> Table:
     with (folder / "world_index_constituents.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
             symbol = SYMBOLS.get(row["symbol"], row["symbol"])
+            if symbol in SUBSIDIARIES:
+                continue
             country = COUNTRIES.get(row["country"], "")
             if row["index"] in AMERICAN:
                 country = "US"

@@ -70,6 +70,8 @@ class _Name(NamedTuple):
     associate: bool
     words: bool
     """Made of everyday words only: never read in lower case."""
+    tail: int = 0
+    """Where its last word stands if that is an everyday word, which "British steel" has small, "British Steel" not."""
 
 
 class _Find(NamedTuple):
@@ -190,6 +192,8 @@ class EntityIndex:
         surface = reading.whole[start:end]
         if surface.islower() and not name.text.islower():
             return 0.8 if name.level == FREE and not name.words else 0.0
+        if name.tail and not surface[name.tail].isupper():
+            return 0.0
         if name.level == FREE:
             return NAMED if name.kind == "name" else 0.9
         if certain.intersection(name.owners):
@@ -239,7 +243,8 @@ class EntityIndex:
             relevance = _relevance(found[0].start, title, rank, among)
             if best.associate:
                 relevance *= 0.6
-            if rated and entity.id in BROKERS and any(self._entities[n].id not in BROKERS for n in in_title):
+            others = any(self._entities[n].id not in BROKERS for n in in_title)
+            if (rated and entity.id in BROKERS and others) or reading.is_attribution(found[0].start, found[0].end):
                 relevance *= 0.25
             spans = tuple((find.start, find.end) for find in found)
             hits.append(
@@ -314,10 +319,16 @@ def _spellings(number: int, entity: Entity) -> list[_Name]:
             FREE if entity.custom and entity.context == () and " " in form else level_of(form),
             associate,
             all(is_word(word) for word in re.findall(r"\w+", form)),
+            _tail(form),
         )
         for form, (kind, associate) in forms.items()
         if len(form) >= 2
     ]
+
+
+def _tail(form: str) -> int:
+    last = form.rfind(" ") + 1
+    return last if last and form[last].isupper() and is_word(form[last:]) else 0
 
 
 _DESCRIPTION = re.compile(

@@ -133,6 +133,10 @@ class Reading:
         """Whether the text there is all capitals, so that upper case says nothing."""
         return self._style_at(start) == "upper"
 
+    def is_attribution(self, start: int, end: int) -> bool:
+        """Whether a headline closes with it as its source: "Chipmaker plans cuts: JPMorgan"."""
+        return end == self._title and self.whole[max(0, start - 2) : start].strip() in (":", "-", "–", "—")
+
     def legal_form_follows(self, end: int) -> bool:
         return _LEGAL_FORM.match(self.whole, end) is not None
 
