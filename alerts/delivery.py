@@ -271,9 +271,9 @@ class _Worker:
         after = apply(obligation, attempt)
         self.lane.settle(after, now=self._clock.monotonic(), wall=self._clock.time())
         self.endpoint = judge(self.endpoint, attempt)
-        word = (
-            "delivered" if attempt.ok else "gone" if attempt.gone else "retry" if after.state == "pending" else "failed"
-        )
+        word = "gone" if attempt.gone else "retry" if after.state == "pending" else after.state
+        if attempt.ok:
+            self._remember(attempt.event)
         DELIVERIES.labels(self._name, word).inc()
         SECONDS.labels(self._name, word).observe(attempt.seconds)
         if attempt.ok and obligation.published is not None and obligation.type == "alert.firing":
