@@ -76,8 +76,8 @@ class OnnxClassifier:
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        self._unknown = self._tokenizer.token_to_id("[UNK]")
-        self._end = self._tokenizer.token_to_id("[SEP]")
+        self._unknown = int(self._tokenizer.token_to_id("[UNK]") or 0)
+        self._end = int(self._tokenizer.token_to_id("[SEP]") or 0)
         self._session = open_session(folder / "model.onnx", device=device, memory_mb=memory_mb)
         warn_without_vnni(card.weight_bits)
         count = threads or os.cpu_count() or 1

@@ -105,8 +105,8 @@ class Encoder:
     def _type(self) -> int:
         return int(TensorProto.FLOAT16 if self._kind == "fp16" else TensorProto.FLOAT)
 
-    def _constant(self, value: Array) -> str:
-        return self._graph.constant(value.astype(self._float))
+    def _constant(self, value: Any) -> str:
+        return self._graph.constant(np.asarray(value).astype(self._float))
 
     def _embed(self) -> str:
         graph = self._graph
@@ -223,7 +223,7 @@ class Encoder:
 
 
 def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
-    end = tokenizer.token_to_id("[SEP]")
+    end = int(tokenizer.token_to_id("[SEP]") or 0)
     rows = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
     return [row if len(row) <= MAX_TOKENS else [*row[: MAX_TOKENS - 1], end] for row in rows]
 

@@ -56,7 +56,7 @@ class Recipe:
         return {name: value for name, value in vars(cls).items() if isinstance(value, int | float)}
 
 
-class TwoHeads(nn.Module):
+class TwoHeads(nn.Module):  # type: ignore[misc]  # torch is not in this environment
     """An encoder with mean pooling and two linear heads."""
 
     def __init__(self, encoder: nn.Module, hidden: int) -> None:
@@ -171,7 +171,7 @@ def fit(model: TwoHeads, data: Encoded, *, epochs: int, rate: float, after_epoch
         after_epoch(epoch)
 
 
-@torch.inference_mode()
+@torch.inference_mode()  # type: ignore[untyped-decorator]  # as above
 def accuracy(model: TwoHeads, data: Encoded) -> float:
     """Share of rows whose argmax is right; mixed rows must be left out by the caller."""
     model.eval()

@@ -1,11 +1,11 @@
 """The guarded HTTP client that sources and deliveries are given.
 
     HttpError (a TransportError of alerts)
-    +-- Blocked         an address, scheme or port that may not be dialled
-    +-- TooLarge        a body beyond its bound, after decoding
-    +-- BadEncoding     a body that is not what its Content-Encoding says, or ends too early
-    +-- Deadline        no complete answer in time
-    +-- Unreachable     no connection
+    +-- BlockedError         an address, scheme or port that may not be dialled
+    +-- TooLargeError        a body beyond its bound, after decoding
+    +-- EncodingError     a body that is not what its Content-Encoding says, or ends too early
+    +-- DeadlineError        no complete answer in time
+    +-- UnreachableError     no connection
 
 The guard sits where the connection is made: it looks at the very address that is dialled, after every resolution and
 on every redirect, so that a name that changes its mind gains nothing.
@@ -57,23 +57,23 @@ class HttpError(TransportError):
     reason: Reason = "connect"
 
 
-class Blocked(HttpError):
+class BlockedError(HttpError):
     reason: Reason = "blocked"
 
 
-class TooLarge(HttpError):
+class TooLargeError(HttpError):
     reason: Reason = "response"
 
 
-class BadEncoding(HttpError):
+class EncodingError(HttpError):
     reason: Reason = "response"
 
 
-class Deadline(HttpError):
+class DeadlineError(HttpError):
     reason: Reason = "timeout"
 
 
-class Unreachable(HttpError):
+class UnreachableError(HttpError):
     reason: Reason = "connect"
 
 
@@ -95,12 +95,12 @@ class Guard:
         self._allowed = tuple(ipaddress.ip_network(text, strict=False) for text in allow_private)
 
     def check(self, address: str, host: str) -> None:
-        """Raises Blocked for an address that is neither public nor expressly allowed."""
+        """Raises BlockedError for an address that is neither public nor expressly allowed."""
         parsed = ipaddress.ip_address(address.split("%")[0])
         if self.allowed(parsed):
             return
         if any(parsed.version == network.version and parsed in network for network in DENIED):
-            raise Blocked(
+            raise BlockedError(
                 f"{host} is {parsed}, which is no public address; if it is yours, add it to [network] allow_private"
             )
 
@@ -177,7 +177,7 @@ class GuardedClient:
                     permanent = permanent and response.status in (301, 308)
                     current = urljoin(current, target)
         except TimeoutError:
-            raise Deadline(f"no complete answer within {deadline:.0f} s") from None
+            raise DeadlineError(f"no complete answer within {deadline:.0f} s") from None
         raise HttpError(f"more than {redirects} redirects")
 
     async def post(self, url: str, *, body: bytes, headers: Mapping[str, str], deadline: float) -> Response:
@@ -187,7 +187,7 @@ class GuardedClient:
                 await self._require_tls(url)
                 return await self._once("POST", url, headers, body, CHUNK)
         except TimeoutError:
-            raise Deadline(f"no complete answer within {deadline:.0f} s") from None
+            raise DeadlineError(f"no complete answer within {deadline:.0f} s") from None
 
     async def _require_tls(self, url: str) -> None:
         parts = urlsplit(url)
@@ -197,14 +197,14 @@ class GuardedClient:
         literal = _literal(host)
         addresses = [literal] if literal is not None else await self._lookup(host)
         if not addresses or not all(self._guard.allowed(address) for address in addresses):
-            raise Blocked("http:// is allowed only where [network] allow_private covers the address; use https://")
+            raise BlockedError("http:// is allowed only where [network] allow_private covers the address; use https://")
 
     async def _lookup(self, host: str) -> list[Address]:
         try:
             found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
         except OSError as error:
-            raise Unreachable(f"{host}: {error}") from error
-        return [ipaddress.ip_address(entry[4][0].split("%")[0]) for entry in found]
+            raise UnreachableError(f"{host}: {error}") from error
+        return [ipaddress.ip_address(str(entry[4][0]).split("%")[0]) for entry in found]
 
     def _check_url(self, url: str) -> None:
         try:
@@ -212,17 +212,17 @@ class GuardedClient:
             host = parts.hostname or ""
             _ = parts.port
         except ValueError as error:
-            raise Blocked(f"not an address: {error}") from error
+            raise BlockedError(f"not an address: {error}") from error
         if parts.scheme not in ("http", "https"):
-            raise Blocked(f"scheme {parts.scheme!r} is not http or https")
+            raise BlockedError(f"scheme {parts.scheme!r} is not http or https")
         if parts.username is not None or parts.password is not None:
-            raise Blocked("an address with a user name or password in it is refused")
+            raise BlockedError("an address with a user name or password in it is refused")
         literal = _literal(host)
         if literal is not None:
             self._guard.check(str(literal), host)
         elif not host or not any(c.isalpha() for c in host.split(".")[-1]):
             # "127.1", "0x7f000001", "2130706433": forms that some resolvers read as addresses.
-            raise Blocked(f"host {host!r} is neither a name nor a plain address")
+            raise BlockedError(f"host {host!r} is neither a name nor a plain address")
 
     async def _once(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, max_bytes: int
@@ -240,7 +240,7 @@ class GuardedClient:
         except HttpError:
             raise
         except TimeoutError:
-            raise Deadline("the connection went silent") from None
+            raise DeadlineError("the connection went silent") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise _translate(error) from error
 
@@ -253,12 +253,12 @@ def _translate(error: BaseException) -> HttpError:
             return cause
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, aiohttp.ClientPayloadError):
-        return BadEncoding("the body ended too early")
+        return EncodingError("the body ended too early")
     if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
-        failed = Unreachable(f"TLS: {error}")
+        failed = UnreachableError(f"TLS: {error}")
         failed.reason = "tls"
         return failed
-    return Unreachable(f"{type(error).__name__}: {error}"[:200])
+    return UnreachableError(f"{type(error).__name__}: {error}"[:200])
 
 
 def _literal(host: str) -> Address | None:
@@ -278,7 +278,7 @@ async def _bounded(stream: Any, encoding: str, limit: int, *, cut: bool) -> byte
     elif encoding in ("identity", ""):
         decoder = None
     else:
-        raise BadEncoding(f"Content-Encoding {encoding[:40]!r} was not asked for")
+        raise EncodingError(f"Content-Encoding {encoding[:40]!r} was not asked for")
     found = bytearray()
     async for chunk in stream.iter_chunked(CHUNK):
         pending = chunk
@@ -289,15 +289,15 @@ async def _bounded(stream: Any, encoding: str, limit: int, *, cut: bool) -> byte
                 try:
                     piece = decoder.decompress(pending, limit - len(found) + 1)
                 except zlib.error as error:
-                    raise BadEncoding(f"the body is no {encoding}: {error}") from error
+                    raise EncodingError(f"the body is no {encoding}: {error}") from error
                 pending = decoder.unconsumed_tail
             found += piece
             if len(found) > limit:
                 if cut:
                     return bytes(found[:limit])
-                raise TooLarge(f"the body has more than {limit} bytes after decoding")
+                raise TooLargeError(f"the body has more than {limit} bytes after decoding")
             if decoder is not None and decoder.eof:
                 pending = b""
     if decoder is not None and found and not decoder.eof:
-        raise BadEncoding(f"the {encoding} body ends too early")
+        raise EncodingError(f"the {encoding} body ends too early")
     return bytes(found)

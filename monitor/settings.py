@@ -34,12 +34,12 @@ class SettingsError(Exception):
 def duration(value: Any) -> float:
     """ "90s", "15m", "7d" as seconds."""
     if isinstance(value, bool):
-        raise ValueError("a duration is a text with a unit, as in \"90s\", \"15m\", \"7d\"")  # noqa: TRY004
+        raise ValueError('a duration is a text with a unit, as in "90s", "15m", "7d"')  # noqa: TRY004
     if isinstance(value, int | float):
-        raise ValueError(f"{value} has no unit; write for example \"{value}s\"")  # noqa: TRY004
+        raise ValueError(f'{value} has no unit; write for example "{value}s"')  # noqa: TRY004
     found = _DURATION.match(str(value))
     if found is None:
-        raise ValueError("a duration is a number and a unit (ms, s, m, h, d, w), as in \"90s\", \"15m\", \"7d\"")
+        raise ValueError('a duration is a number and a unit (ms, s, m, h, d, w), as in "90s", "15m", "7d"')
     return float(found[1]) * UNITS[found[2]]
 
 
@@ -110,7 +110,7 @@ class SourceSettings(Section):
         if self.url is not None and not self.url.startswith(("http://", "https://")):
             raise ValueError("url must start with https:// or http://")
         if self.interval is not None and self.interval < 1:
-            raise ValueError("interval must be at least \"1s\"")
+            raise ValueError('interval must be at least "1s"')
         return self
 
 
@@ -193,7 +193,9 @@ class Web(Section):
     """Page, API and metrics."""
 
     listen: str = Field("127.0.0.1:8686", pattern=r"^.+:\d{1,5}$", description="Address of page and API.")
-    metrics_listen: str | None = Field(None, pattern=r"^.+:\d{1,5}$", description="Own address for /metrics and probes.")
+    metrics_listen: str | None = Field(
+        None, pattern=r"^.+:\d{1,5}$", description="Own address for /metrics and probes."
+    )
     external_url: str = Field("", description="How people reach the page; links in alerts start with it.")
     grafana_url: str = Field("", description="A Grafana dashboard; alerts link to it.")
     token: SecretStr | None = Field(None, description="Token that writes need.")
@@ -235,17 +237,17 @@ class Log(Section):
 class Settings(Section):
     """Everything."""
 
-    engine: Engine = Field(default_factory=Engine)
-    model: Model = Field(default_factory=Model)
-    detection: Detection = Field(default_factory=Detection)
+    engine: Engine = Engine()
+    model: Model = Model()
+    detection: Detection = Detection()
     sources: tuple[SourceSettings, ...] = ()
     watchlists: tuple[WatchListSettings, ...] = ()
     channels: tuple[ChannelSettings, ...] = ()
     routes: tuple[RouteSettings, ...] = ()
     silences: tuple[SilenceSettings, ...] = ()
-    web: Web = Field(default_factory=Web)
-    network: NetworkSettings = Field(default_factory=NetworkSettings)
-    log: Log = Field(default_factory=Log)
+    web: Web = Web()
+    network: NetworkSettings = NetworkSettings()
+    log: Log = Log()
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
@@ -299,6 +301,8 @@ def load(path: Path | None, environ: Mapping[str, str] | None = None) -> Setting
     tree = _read(path) if path is not None else {}
     _override(tree, environ)
     if path is not None:
+        if isinstance(tree.setdefault("engine", {}), dict):
+            tree["engine"].setdefault("path", "tapewatch.db")
         _anchor(tree, path.resolve().parent)
     try:
         return Settings.model_validate(tree)

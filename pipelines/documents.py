@@ -277,7 +277,7 @@ def _decoder(kind: type[R]) -> msgspec.json.Decoder[R]:
 def decode(kind: type[R], value: bytes) -> R:
     """Bytes to a record; raises RecordError for bytes that are none, UnknownSchema for a newer one."""
     try:
-        record = _decoder(kind).decode(value)
+        record: R = _decoder(kind).decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RecordError(f"not a {kind.__name__}: {error}") from error
     schema = getattr(record, "schema", SCHEMA)

@@ -14,6 +14,7 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from alerts.baseline import BlockSummary, Profile, learn_profile
+from alerts.body import SubjectEntity
 from alerts.episode import dedupe_key
 from alerts.evidence import Alert, CoverageFacts, Provenance, Subject, build_alert, build_operation
 from alerts.outbox import KEEP, DeliveryAttempt, Endpoint, Obligation, apply, judge
@@ -466,7 +467,7 @@ def subject_of(watched: WatchedKey | None, key: str) -> Subject:
     if watched is None:
         return Subject(name=key)
     entities = tuple(
-        {"id": entity.id, "name": entity.name, "tickers": list(entity.tickers)} for entity in watched.entities[:10]
+        SubjectEntity(id=entity.id, name=entity.name, tickers=list(entity.tickers)) for entity in watched.entities[:10]
     )
     if key == MARKET:
         name = "The market"

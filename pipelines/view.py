@@ -200,7 +200,9 @@ class ReadModel:
                 document.topic.label,
                 document.topic.probability,
             )
-            self._db.executemany("INSERT OR IGNORE INTO document_keys VALUES (?, ?)", [(m.key, number) for m in matches])
+            self._db.executemany(
+                "INSERT OR IGNORE INTO document_keys VALUES (?, ?)", [(m.key, number) for m in matches]
+            )
             if old is None and document.sentiment is not None:
                 mood = document.sentiment.positive - document.sentiment.negative
                 for match in matches:
@@ -316,7 +318,7 @@ class ReadModel:
             values.append(since)
         latest = (
             "SELECT record, type, at, row_number() OVER (PARTITION BY alert ORDER BY sequence DESC) AS place "
-            f"FROM alerts WHERE {' AND '.join(where)}"  # noqa: S608 (fixed conditions, bound values)
+            f"FROM alerts WHERE {' AND '.join(where)}"
         )
         wanted = {"firing": "AND type != 'alert.resolved'", "resolved": "AND type = 'alert.resolved'"}
         sql = f"SELECT record FROM ({latest}) WHERE place = 1 {wanted.get(status or '', '')} ORDER BY at DESC LIMIT ?"  # noqa: S608
@@ -360,7 +362,7 @@ class ReadModel:
         for key, record in rows:
             latest[key] = json.loads(record)
         firing = {alert["key"]: alert["severity"] for alert in self.alerts(status="firing", limit=1000)}
-        found = []
+        found: list[dict[str, Any]] = []
         for key, watched in self._watch.keys.items():
             point = latest.get(key)
             found.append(
@@ -388,4 +390,3 @@ class ReadModel:
 def _order(kind: str, sequence: int) -> int:
     """Events of one alert in their order, whatever came twice."""
     return sequence * 2 + (kind == "alert.resolved")
-

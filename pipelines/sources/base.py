@@ -112,8 +112,9 @@ class Source(Protocol):
     kind: str
     class_: SourceClass
     publisher: str | None
-    interval: float
 
+    @property
+    def interval(self) -> float: ...
     @property
     def status(self) -> SourceStatus: ...
     def batches(self, cursor: bytes | None) -> AsyncIterator[Batch]: ...

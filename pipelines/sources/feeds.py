@@ -9,7 +9,7 @@ import msgspec
 import structlog
 
 from pipelines.parse import ParseError
-from pipelines.sources.base import Batch, Feed, HttpResponse, RawItem, SourceClass, SourceStatus, Tools
+from pipelines.sources.base import Batch, Feed, HttpResponse, RawItem, SourceClass, SourceState, SourceStatus, Tools
 from pipelines.sources.schedule import (
     Asked,
     Health,
@@ -57,7 +57,7 @@ class Cursor(msgspec.Struct, array_like=True):
     """The address in the settings when this was saved: another one there starts anew."""
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A poll that brought no feed. ``reason`` for the status; ``wait`` from Retry-After."""
 
     def __init__(self, reason: str, wait: float | None = None) -> None:
@@ -90,6 +90,7 @@ class FeedSource:
     def status(self) -> SourceStatus:
         now, health = self._tools.clock.time(), self._cursor.health
         frozen = is_frozen(health, now, self.interval)
+        state: SourceState
         if self._cursor.stopped:
             state = "stopped"
         elif health.streak >= DOWN_AFTER or (health.streak and health.last_success is None):
@@ -146,7 +147,7 @@ class FeedSource:
         try:
             items = await self._read()
             self._reason = None
-        except Refused as error:
+        except RefusedError as error:
             self._reason, wait = str(error), error.wait
         except ParseError as error:
             self._reason = f"{error.reason}: {error}"
@@ -203,14 +204,14 @@ class FeedSource:
             return
         if status == 410:
             self._cursor.stopped = True
-            raise Refused("410 Gone: the feed asked never to be read again; remove it or change its url")
+            raise RefusedError("410 Gone: the feed asked never to be read again; remove it or change its url")
         advice = {
             401: "it asks for a sign-in",
             403: "it refuses; some ask for a contact in [network] user_agent",
             404: "nothing is there; check the url",
             429: "too many requests",
         }.get(status, "")
-        raise Refused(f"HTTP {status}{': ' + advice if advice else ''}", retry_after(response.headers, now))
+        raise RefusedError(f"HTTP {status}{': ' + advice if advice else ''}", retry_after(response.headers, now))
 
     def _fresh(self, feed: Feed) -> list[RawItem]:
         """The entries that were not handed on before with these words; oldest first."""

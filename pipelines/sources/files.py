@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, cast
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -137,7 +137,7 @@ def read_documents(path: Path | str, *, fetched: float, timezone: str | None = N
 def _open(name: str) -> IO[bytes]:
     if name == "-":
         return sys.stdin.buffer
-    return gzip.open(name) if name.endswith(".gz") else Path(name).open("rb")
+    return cast("IO[bytes]", gzip.open(name)) if name.endswith(".gz") else Path(name).open("rb")
 
 
 def _csv(stream: IO[bytes], fetched: float, timezone: str | None) -> Iterator[RawItem | LineError]:

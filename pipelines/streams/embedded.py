@@ -13,6 +13,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -129,9 +130,9 @@ class EmbeddedEngine:
 
     async def transact(self, work: Callable[[Transaction], T]) -> T:
         """Runs ``work`` on the store's thread as one unit and tells the readers of what it wrote."""
-        result, outputs = await self._on_store(self._transact, work)
-        self._announce(outputs)
-        return result
+        outcome: tuple[T, list[Output]] = await self._on_store(self._transact, work)
+        self._announce(outcome[1])
+        return outcome[0]
 
     async def ask(self, question: Callable[[Store], T]) -> T:
         """Runs a reading ``question`` on the store's thread."""
@@ -161,7 +162,7 @@ class EmbeddedEngine:
         for stage in stages:
             self._wake[stage.name] = asyncio.Event()
             state = await self._on_store(self.store.state, stage.name, stage.tables)
-            await self.transact(lambda unit, stage=stage, state=state: unit.emit(stage.recovered(state)))
+            await self.transact(partial(_recover, stage, state))
         for stage in stages:
             await self._measure(stage)
             run = self._run_stateful if stage.tables else self._run_stateless
@@ -324,7 +325,8 @@ class EmbeddedEngine:
             listener(outputs)
 
     async def _on_store(self, work: Callable[..., T], *arguments: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+        result: T = await asyncio.get_running_loop().run_in_executor(self._thread, partial(work, *arguments))
+        return result
 
     def _spawn(self, work: Awaitable[None], name: str) -> None:
         async def guarded() -> None:
@@ -379,6 +381,10 @@ class EmbeddedEngine:
         positions = [self.store.offset(stage.name) for stage in self._stages if topic in stage.inputs]
         positions.extend(position() for position in self._readers.values())
         return self.store.trim(topic, before, min(positions, default=self.store.head))
+
+
+def _recover(stage: Stage, state: State, unit: Transaction) -> None:
+    unit.emit(stage.recovered(state))
 
 
 class StageRaised(EngineError):

@@ -274,16 +274,7 @@ class Store:
 
     def read(self, topics: Sequence[str], after: int, limit: int) -> list[Record]:
         """Up to ``limit`` records of ``topics`` beyond ``after``, in the order of the log."""
-        found: list[Record] = []
-        for topic in topics:
-            rows = self._db.execute(
-                f"SELECT key, value, offset FROM {_table('log', topic)} WHERE offset > ? ORDER BY offset LIMIT ?",  # noqa: S608
-                (after, limit),
-            )
-            found.extend(Record(topic, key, value, offset) for key, value, offset in rows)
-        if len(topics) > 1:
-            found.sort(key=lambda record: record.offset)
-        return found[:limit]
+        return _read(self._db, topics, after, limit)
 
     def count(self, topics: Sequence[str], after: int) -> int:
         return sum(
@@ -361,6 +352,10 @@ class Store:
         with self.transaction():
             return self._db.execute(f"DELETE FROM {name} WHERE offset <= ?", (row[0],)).rowcount  # noqa: S608
 
+    def drop(self, topic: str, offset: int) -> None:
+        """Removes one record, inside a transaction: a dead letter that was retried."""
+        self._db.execute(f"DELETE FROM {_table('log', topic)} WHERE offset = ?", (offset,))  # noqa: S608
+
     def release_pages(self, pages: int = 500) -> None:
         """Gives free pages back to the file system, a few at a time."""
         self._db.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
@@ -396,8 +391,22 @@ class LogTail:
     def __init__(self, path: Path) -> None:
         self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, check_same_thread=False, timeout=10)
 
-    read = Store.read
-    count = Store.count
+    def read(self, topics: Sequence[str], after: int, limit: int) -> list[Record]:
+        """As ``Store.read``."""
+        return _read(self._db, topics, after, limit)
 
     def close(self) -> None:
         self._db.close()
+
+
+def _read(db: sqlite3.Connection, topics: Sequence[str], after: int, limit: int) -> list[Record]:
+    found: list[Record] = []
+    for topic in topics:
+        rows = db.execute(
+            f"SELECT key, value, offset FROM {_table('log', topic)} WHERE offset > ? ORDER BY offset LIMIT ?",  # noqa: S608
+            (after, limit),
+        )
+        found.extend(Record(topic, key, value, offset) for key, value, offset in rows)
+    if len(topics) > 1:
+        found.sort(key=lambda record: record.offset)
+    return found[:limit]

@@ -1,0 +1,27 @@
+"""The registry of sources: a kind and settings make a source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from pipelines.sources.base import Source, SourceConfigError, Tools
+from pipelines.sources.feeds import FeedOptions, FeedSource
+from pipelines.sources.files import FileOptions, FileSource
+
+OPTIONS: dict[str, type[msgspec.Struct]] = {"feed": FeedOptions, "file": FileOptions}
+
+
+def build(kind: str, options: Mapping[str, Any], tools: Tools) -> Source:
+    """A source from its settings; durations in seconds. Raises SourceConfigError naming the field."""
+    if kind not in OPTIONS:
+        raise SourceConfigError(f"kind {kind!r} is unknown; allowed: {', '.join(OPTIONS)}")
+    fields = {("class_" if name == "class" else name): value for name, value in options.items() if value is not None}
+    try:
+        if kind == "feed":
+            return FeedSource(msgspec.convert(fields, FeedOptions), tools)
+        return FileSource(msgspec.convert(fields, FileOptions), tools)
+    except msgspec.ValidationError as error:
+        raise SourceConfigError(f"source {options.get('name')!r}: {error}") from error
