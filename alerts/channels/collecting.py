@@ -24,3 +24,7 @@ class CollectingChannel:
     async def send(self, event: str, body: bytes, timestamp: float) -> Outcome:
         self.received.append((event, body, timestamp))
         return self._answers.popleft() if self._answers else Outcome(ok=True, reason="ok")
+
+    def answer_next(self, outcome: Outcome) -> None:
+        """Gives ``outcome`` to the next attempt that has none yet."""
+        self._answers.append(outcome)

@@ -167,8 +167,7 @@ async def test_a_resolved_does_not_overtake_its_firing() -> None:
         bench.owe("firing", order="a")
         await bench.settle()
         await bench.advance(1.0)
-        bench.store.refusals = 0
-        desk._answers.append(DOWN)
+        desk.answer_next(DOWN)
         bench.owe("resolved", order="a", kind="alert.resolved")
         await bench.settle()
         assert sent(desk) == ["firing", "firing"], "the firing was not tried ahead of the resolved"

@@ -347,8 +347,10 @@ def _passes(value: Any, rule: dict[str, Any]) -> bool:
 
 
 def _check_type(value: Any, rule: dict[str, Any]) -> None:
-    kinds = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool,
-             "null": type(None)}  # fmt: skip
+    kinds: dict[str, Any] = {
+        "object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool,
+        "null": type(None),
+    }  # fmt: skip
     assert isinstance(value, kinds[rule["type"]]), (value, rule["type"])
     assert rule["type"] == "boolean" or not isinstance(value, bool)
     if isinstance(value, dict):
