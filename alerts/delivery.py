@@ -189,13 +189,13 @@ class _Worker:
                 task.add_done_callback(self._ended)
                 continue
             wake = self.lane.wake() if len(self._attempts) < self._in_flight else None
-            await self._wait(None if wake is None else wake - now)
+            await self._wait(wake)
 
-    async def _wait(self, seconds: float | None) -> None:
-        """Until something changed, or ``seconds`` have passed."""
+    async def _wait(self, wake: float | None) -> None:
+        """Until something changed, or the monotonic clock reaches ``wake``."""
         tasks: list[asyncio.Task[Any]] = [asyncio.create_task(self._news.wait())]
-        if seconds is not None:
-            tasks.append(asyncio.create_task(_sleep(self._clock, seconds)))
+        if wake is not None:
+            tasks.append(asyncio.create_task(_sleep_until(self._clock, wake)))
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -294,5 +294,6 @@ class _Worker:
             self.clear()
 
 
-async def _sleep(clock: Clock, seconds: float) -> None:
-    await clock.sleep(max(0.0, seconds))
+async def _sleep_until(clock: Clock, wake: float) -> None:
+    # The wait is reckoned when it begins: a task may start well after it was made.
+    await clock.sleep(max(0.0, wake - clock.monotonic()))
