@@ -8,7 +8,7 @@ import random
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -24,13 +24,12 @@ from alerts.delivery import DeliveryLoop
 from alerts.detector import VERSION as DETECTOR_VERSION
 from alerts.detector import Detector
 from alerts.evidence import ping
-from alerts.outbox import DeliveryAttempt, Obligation
+from alerts.outbox import DeliveryAttempt, Endpoint, Obligation
 from alerts.rules import Matcher, Route, Silence
 from models.classifier import Classifier, load
 from monitor import __version__
 from monitor.http import USER_AGENT, GuardedClient
 from monitor.settings import Settings, SettingsError, WatchListSettings
-from pipelines.sources import registry
 from pipelines.aggregate import Aggregate
 from pipelines.clock import Clock, SystemClock
 from pipelines.documents import Command, DeadLetter, Operation, SourceRecord, decode, encode, iso
@@ -40,6 +39,7 @@ from pipelines.ingest import Ingest, Origin, Outcome
 from pipelines.notify import OPERATION, Context, Notify
 from pipelines.parse import Jail
 from pipelines.score import Score
+from pipelines.sources import registry
 from pipelines.sources.base import Batch, LineError, RawItem, Source, SourceStatus, Tools
 from pipelines.sources.files import parse_body, read_documents
 from pipelines.streams.base import (
@@ -75,6 +75,7 @@ LAG_ALARM = 60.0
 LAG_PATIENCE = 30.0
 STATUS_EVERY = 15.0
 VIEW_BATCH = 1_000
+RELOADABLE = ("watchlists", "routes", "silences")
 SUBSCRIBER_QUEUE = 1_000
 
 
@@ -160,8 +161,10 @@ class Daemon:
         classifier: Classifier | None = None,
         rng: random.Random | None = None,
         watermark_interval: float = 1.0,
+        reread: Callable[[], Settings] | None = None,
     ) -> None:
         self.settings = settings
+        self._reread = reread
         self._clock = clock or SystemClock()
         self._rng = rng or random.Random()  # noqa: S311 (jitter, no secrets)
         self._own_classifier = classifier is None
@@ -230,6 +233,7 @@ class Daemon:
                 configuration=settings.sha256()[:12],
                 budget=detection.false_alarms_per_key_month,
                 external_url=settings.web.external_url,
+                grafana_url=settings.web.grafana_url,
             ),
             routes=self.parts.routes,
             channels=[channel.name for channel in settings.channels],
@@ -277,13 +281,25 @@ class Daemon:
         log.info("started", action="start", version=__version__, model=self.classifier.name, sources=len(self.sources))
 
     async def _start_delivery(self) -> None:
-        owed: list[Obligation] = await self.engine.ask(
-            lambda store: [
-                o for _, o in store.state("notify", Notify.tables).table("outbox").items() if o.state == "pending"
-            ]
+        def owed(store: Store) -> tuple[list[Obligation], list[Endpoint]]:
+            state = store.state("notify", Notify.tables)
+            pending = [one for _, one in state.table("outbox").items() if one.state == "pending"]
+            return pending, [endpoint for _, endpoint in state.table("endpoints").items()]
+
+        pending, endpoints = await self.engine.ask(owed)
+        self._delivery = DeliveryLoop(
+            self._channels, clock=self._clock, record=self._record_attempt, rng=self._rng, read=self._read_body
         )
-        self._delivery = DeliveryLoop(self._channels, clock=self._clock, record=self._record_attempt, rng=self._rng)
-        self._delivery.start(owed)
+        self._delivery.start(pending, endpoints)
+
+    async def _read_body(self, event: str, channel: str) -> bytes | None:
+        """The body that is still owed, for the delivery loop's long queues."""
+
+        def read(store: Store) -> bytes | None:
+            known: Obligation | None = store.state("notify", Notify.tables).table("outbox").get(f"{event}|{channel}")
+            return known.body if known is not None and known.state == "pending" else None
+
+        return await self.engine.ask(read)
 
     async def stop(self) -> None:
         """Stops within the drain budget: sources first, then what is in the stages, then deliveries."""
@@ -497,15 +513,14 @@ class Daemon:
                     queue.get_nowait()
                 queue.put_nowait(("reset", {}))
 
-    async def subscribe(self) -> AsyncIterator[tuple[str, Any]]:
-        """Events for a page: (kind, body)."""
+    def subscribe(self) -> asyncio.Queue[tuple[str, Any]]:
+        """Events for a page, (kind, body), until ``unsubscribe``."""
         queue: asyncio.Queue[tuple[str, Any]] = asyncio.Queue(SUBSCRIBER_QUEUE)
         self._subscribers.add(queue)
-        try:
-            while True:
-                yield await queue.get()
-        finally:
-            self._subscribers.discard(queue)
+        return queue
+
+    def unsubscribe(self, queue: asyncio.Queue[tuple[str, Any]]) -> None:
+        self._subscribers.discard(queue)
 
     # -- what the API asks --------------------------------------------------------------------------------
 
@@ -549,6 +564,32 @@ class Daemon:
         command = Command(kind=kind, at=iso(self._clock.time()), subject=subject, details=details or {})
         await self.engine.append([Output(COMMANDS, subject, encode(command))])
         return subject
+
+    async def reload(self) -> list[str]:
+        """Reads the settings file again and takes over what may change while running: watch-lists, routes, silences
+        (budgets of lists too). Everything is validated before anything changes; what needs a restart is refused."""
+        if self._reread is None:
+            raise SettingsError("this daemon was not started from a settings file")
+        fresh = self._reread()
+        changed = [name for name in type(fresh).model_fields if getattr(fresh, name) != getattr(self.settings, name)]
+        fixed = [name for name in changed if name not in RELOADABLE]
+        if fixed:
+            raise SettingsError(f"{', '.join(fixed)} changed: that takes a restart; nothing was taken over")
+        parts = assemble(fresh, self.classifier.topics)
+
+        def switch(_: Store) -> None:
+            # On the store's thread, between two batches: no batch sees half of it.
+            self.settings, self.parts = fresh, parts
+            self._score.adopt(parts.entities, parts.watch)
+            self._aggregate.adopt(parts.watch)
+            self._notify.adopt(parts.watch, parts.routes, parts.silences)
+
+        await self.engine.ask(switch)
+        self.read_model.adopt(parts.watch)
+        CONFIG.clear()
+        CONFIG.labels(fresh.sha256()).set(1)
+        log.info("reloaded", action="reload", changed=changed)
+        return changed
 
     async def add_silence(self, match: dict[str, Any], expires: float, author: str, comment: str) -> str:
         details = {"match": match, "expires": expires, "author": author, "comment": comment}

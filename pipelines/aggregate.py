@@ -179,6 +179,10 @@ class Aggregate:
         self._touched: dict[str, bool] = {}
         self._generation: tuple[int, int] | None = None
 
+    def adopt(self, watch: Watch) -> None:
+        """Takes over new watch-lists."""
+        self._watch = watch
+
     # -- the stage ----------------------------------------------------------------------------------------
 
     def recovered(self, state: State) -> list[Output]:

@@ -15,9 +15,8 @@ from prometheus_client import Counter, Gauge
 
 from alerts.baseline import BlockSummary, Profile, learn_profile
 from alerts.body import SubjectEntity
-from alerts.episode import dedupe_key
 from alerts.evidence import Alert, CoverageFacts, Provenance, Subject, build_alert, build_operation
-from alerts.outbox import KEEP, DeliveryAttempt, Endpoint, Obligation, apply, judge
+from alerts.outbox import KEEP, DeliveryAttempt, Endpoint, Obligation, apply, judge, revive
 from alerts.rules import Facts, Matcher, Route, Silence, route, silenced
 from pipelines.aggregate import profile_records
 from pipelines.clock import Clock
@@ -101,6 +100,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     configuration: str
     budget: float
     external_url: str = ""
+    grafana_url: str = ""
 
 
 class Notify:
@@ -137,6 +137,10 @@ class Notify:
         self._clock = clock
         self._configured = tuple(silences)
 
+    def adopt(self, watch: Watch, routes: Sequence[Route], silences: Sequence[Silence]) -> None:
+        """Takes over new watch-lists, routes and configured silences."""
+        self._watch, self._routes, self._configured = watch, tuple(routes), tuple(silences)
+
     def recovered(self, state: State) -> list[Output]:
         return []
 
@@ -147,6 +151,9 @@ class Notify:
                 self._one(record, state, outputs)
             except RecordError as error:
                 outputs.append(self._dead(record, error))
+            except (msgspec.ValidationError, KeyError, ValueError, TypeError) as error:
+                # A command's details are an operator's free input: they are read where they are used.
+                outputs.append(self._dead(record, RecordError(f"{type(error).__name__}: {error}")))
         self._housekeeping(state, outputs)
         return outputs
 
@@ -188,12 +195,12 @@ class Notify:
             ),
             budget=self._budget(event.key),
             external_url=self._context.external_url,
+            grafana_url=self._context.grafana_url,
         )
         if state.table("events").get(alert.id) is not None:
             return
         ALERTS_TOTAL.labels(candidate.rule, event.severity, event.kind).inc()
-        order = dedupe_key(candidate.rule, event.key)
-        self._emit(alert, event.key, event.at, order, state, outputs, published=candidate.published)
+        self._emit(alert, event.key, event.at, state, outputs, published=candidate.published)
         self._gauge(state)
 
     def _emit(
@@ -201,12 +208,10 @@ class Notify:
         alert: Alert,
         key: str,
         at: float,
-        order: str,
         state: State,
         outputs: list[Output],
         *,
         published: str | None = None,
-        only: tuple[str, ...] | None = None,
     ) -> None:
         """Records the alert and what is owed for it."""
         watched = self._watch.keys.get(key)
@@ -214,7 +219,7 @@ class Notify:
         facts = Facts(type=alert.type, key=key, severity=alert.severity, watchlists=lists)
         now = self._clock.time()
         silence = silenced(facts, self._silences(state), now)
-        targets = only if only is not None else self._targets(alert, facts, silence, state)
+        targets = self._targets(alert, facts, silence, state)
         state.table("events").put(alert.id, Told(now))
         if silence is not None:
             SILENCED.inc()
@@ -232,7 +237,7 @@ class Notify:
         )
         outputs.append(Output(ALERTS, key, encode(record)))
         for channel in targets:
-            self._owe(alert, channel, order, now, published, state, outputs)
+            self._owe(alert, channel, now, published, state, outputs)
 
     def _targets(self, alert: Alert, facts: Facts, silence: Silence | None, state: State) -> tuple[str, ...]:
         """Channels for an event. A resolved goes where its firing went, silenced or not; nowhere else."""
@@ -241,7 +246,7 @@ class Notify:
         table: Table[Sent] = state.table("sent")
         sent = table.get(alert.alert) or Sent(alert.alert, 0.0, "", 0, alert.severity, [])
         if alert.type == "alert.resolved":
-            targets = tuple(sent.channels)
+            targets = self._living(sent.channels, state)
         elif silence is not None:
             targets = ()
         else:
@@ -259,7 +264,6 @@ class Notify:
         self,
         alert: Alert,
         channel: str,
-        order: str,
         now: float,
         published: str | None,
         state: State,
@@ -269,7 +273,7 @@ class Notify:
             event=alert.id,
             channel=channel,
             type=alert.type,
-            order=order,
+            order=alert.order,
             body=alert.body,
             created=now,
             published=epoch(published) if published else None,
@@ -307,7 +311,7 @@ class Notify:
         if state.table("events").get(alert.id) is None:
             log.warning("operation", action=operation.type, subject=operation.subject, summary=operation.summary)
             ALERTS_TOTAL.labels("operations", operation.severity, operation.type).inc()
-            self._emit(alert, operation.subject, at, dedupe_key(operation.type, operation.subject), state, outputs)
+            self._emit(alert, operation.subject, at, state, outputs)
 
     def _obey(self, command: Command, state: State, outputs: list[Output]) -> None:
         at = epoch(command.at)
@@ -344,7 +348,7 @@ class Notify:
         if known is None or known.state == "delivered":
             return
         state.table("endpoints").put(known.channel, Endpoint(channel=known.channel))
-        again = msgspec.structs.replace(known, state="pending", attempts=0, due=at, settled=None, reason="")
+        again = revive(known, at)
         outbox.put(name, again)
         outputs.append(Output(OUTBOX, name, encode(again)))
 

@@ -72,6 +72,10 @@ class Score:
             classifier.sentiments.index(label) for label in ("negative", "neutral", "positive")
         )
 
+    def adopt(self, entities: EntityIndex, watch: Watch) -> None:
+        """Takes over new watch-lists."""
+        self._entities, self.watch = entities, watch
+
     def recovered(self, state: State) -> list[Output]:
         return []
 

@@ -113,6 +113,10 @@ class ReadModel:
             raise
         return db
 
+    def adopt(self, watch: Watch) -> None:
+        """Takes over new watch-lists."""
+        self._watch = watch
+
     def close(self) -> None:
         for reader in self._readers:
             reader.close()

@@ -1,0 +1,170 @@
+"""``tapewatch detect``: scored items in, episodes out, by the aggregate stage's own detector."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import sys
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import typer
+
+from alerts.baseline import Profile, Shape
+from alerts.detector import Detector, Item, KeyState
+from alerts.episode import EpisodeEvent
+from alerts.wording import iso
+from monitor.commands.predict import open_input
+
+
+class LineError(ValueError):
+    """A line that can't be read."""
+
+
+def run_detect(source: str, *, budget: float, class_: str, start: str | None, end: str | None) -> None:
+    """Reads scored items in time order; writes what happens, a JSON object a line."""
+    if class_ not in ("news", "social"):
+        raise typer.BadParameter("--class is news or social")
+    if not budget > 0:
+        raise typer.BadParameter("--false-alarms-per-month must be above 0")
+    offline = Offline(budget, class_, _option("--start", start))
+    failed = False
+    with open_input(source) as stream:
+        for number, raw in enumerate(stream, 1):
+            if not raw.strip():
+                continue
+            try:
+                offline.take(raw, number)
+            except LineError as error:
+                typer.echo(f"line {number}: {error}", err=True)
+                failed = True
+    offline.finish(_option("--end", end))
+    if failed:
+        raise typer.Exit(1)
+
+
+class Offline:
+    """The detector over a file. A key's exposure starts with the file's first item, whichever key it was of."""
+
+    def __init__(self, budget: float, class_: str, start: float | None) -> None:
+        self._detector = Detector(budget=budget)
+        self._shape = Shape(Profile())
+        self._class = class_
+        self._start = start
+        self._keys: dict[str, KeyState] = {}
+        self._since: float | None = None
+        self._latest = -math.inf
+
+    def take(self, raw: bytes, number: int) -> None:
+        key, item = self._item(raw, number)
+        if self._since is None:
+            self._since = item.at
+        state = self._keys.get(key)
+        if state is None:
+            state = self._keys[key] = self._detector.new(min(self._since, item.at))
+        self._latest = max(self._latest, item.at)
+        learning = self._start is not None and item.at < self._start
+        step = self._detector.observe(key, state, item, self._shape, learning=learning)
+        _write(step.events)
+        for other in [name for name, held in self._keys.items() if held.episode is not None and name != key]:
+            _write(self._detector.advance(other, self._keys[other], item.at, self._shape))
+
+    def finish(self, end: float | None) -> None:
+        """Lets time pass to ``end`` for every key."""
+        if end is not None:
+            events = [
+                event
+                for key, state in sorted(self._keys.items())
+                for event in self._detector.advance(key, state, end, self._shape)
+            ]
+            _write(sorted(events, key=lambda event: (event.at, event.key)))
+
+    def _item(self, raw: bytes, number: int) -> tuple[str, Item]:
+        try:
+            fields = msgspec.json.decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise LineError(f"not JSON: {error}") from None
+        if not isinstance(fields, dict):
+            raise LineError("not an object")
+        key = fields.get("key")
+        if not isinstance(key, str) or not key:
+            raise LineError("key is missing or empty")
+        b, weight = _number(fields, "p_negative", None, 1.0), _number(fields, "weight", 1.0, math.inf)
+        name = fields.get("id")
+        class_ = fields.get("class", self._class)
+        if class_ not in ("news", "filing", "social"):
+            raise LineError(f"class {class_!r} is not news, filing or social")
+        document = str(name) if name is not None else hashlib.sha256(b"%d:" % number + raw).hexdigest()[:32]
+        publisher = fields.get("publisher")
+        return key, Item(
+            moment(fields.get("ts")),
+            b,
+            weight,
+            class_ == "social",
+            document,
+            publisher if isinstance(publisher, str) else None,
+            weight > 0.5,
+        )
+
+
+def _number(fields: dict[str, Any], name: str, default: float | None, top: float) -> float:
+    value = fields.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise LineError(f"{name} is missing or no number")
+    if not 0 <= value <= top:
+        raise LineError(f"{name} {value} is not within 0 and {top:g}")
+    return float(value)
+
+
+def moment(value: Any) -> float:
+    """ISO 8601 or seconds since 1970, as seconds."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    if not isinstance(value, str):
+        raise LineError("ts is missing, and neither ISO 8601 nor seconds since 1970")
+    try:
+        parsed = datetime.fromisoformat(value)
+    except ValueError:
+        raise LineError(f"ts {value[:40]!r} is neither ISO 8601 nor seconds since 1970") from None
+    if parsed.tzinfo is None:
+        raise LineError(f"ts {value[:40]!r} has no offset; write it as 2026-01-31T12:00:00Z")
+    return parsed.timestamp()
+
+
+def _option(name: str, value: str | None) -> float | None:
+    if value is None:
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        pass
+    try:
+        return moment(value)
+    except LineError as error:
+        raise typer.BadParameter(f"{name}: {error}") from None
+
+
+def _write(events: list[EpisodeEvent]) -> None:
+    for event in events:
+        shown = {
+            "type": f"alert.{event.kind}",
+            "key": event.key,
+            "episode": event.episode,
+            "ts": iso(event.at),
+            "score": round(event.score, 4),
+            "threshold": round(event.threshold, 4),
+            "observed": round(event.observed, 4),
+            "others": round(event.others, 4),
+            "expected": round(event.expected, 5),
+            "expected_low": round(event.expected_low, 5),
+            "expected_high": round(event.expected_high, 5),
+            "stories": event.stories,
+            "severity": event.severity,
+            "since": iso(event.since),
+            "baseline_span_seconds": round(event.baseline_span, 3),
+            "opened_by": event.opened_by,
+            "reason": event.reason,
+        }
+        sys.stdout.buffer.write(msgspec.json.encode(shown) + b"\n")
+    sys.stdout.flush()

@@ -1,0 +1,106 @@
+"""``tapewatch models``: list, show, verify, evaluate, train, export."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import typer
+
+from models import card as cards
+from models.classifier import OnnxClassifier, load, scoring_text
+from models.evaluate import report
+
+TASKS = ("sentiment", "topic", "entity_sentiment")
+
+
+def list_models() -> None:
+    for name in cards.names():
+        card = cards.read(cards.folder_of(name))
+        typer.echo(f"{name}  {card.version}  {card.digest()[:12]}  {', '.join(card.languages)}")
+
+
+def show_model(name: str) -> None:
+    typer.echo(cards.readable(cards.read(cards.folder_of(name))))
+
+
+def verify_model(name: str) -> None:
+    folder = cards.folder_of(name)
+    card = cards.verify(folder)
+    typer.echo(f"{card.name}@{card.digest()[:12]}: {len(card.files)} files as the card says")
+
+
+def evaluate_model(task: str, data: Path, split: str | None, name: str) -> None:
+    """Prints n, accuracy, macro_f1, per_class, ece, nll and confusion; mixed rows are left out and counted."""
+    if task not in TASKS:
+        raise typer.BadParameter(f"--task is one of {', '.join(TASKS)}")
+    if not data.is_file():
+        raise typer.BadParameter(f"--data {data}: not found")
+    classifier = load(name)
+    try:
+        rows, skipped = _rows(task, data, split, classifier)
+        predictions = classifier.predict([text for text, _ in rows])
+    finally:
+        classifier.close()
+    labels = classifier.topics if task == "topic" else classifier.sentiments
+    probabilities = [p.topic if task == "topic" else p.sentiment for p in predictions]
+    found = report(probabilities, [label for _, label in rows], labels)
+    basis: dict[str, Any] = {"basis": "document"} if task == "entity_sentiment" else {}
+    answer = {"task": task, "model": classifier.name, "mixed_left_out": skipped, **basis, "labels": labels, **found}
+    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(answer), indent=2) + b"\n")
+
+
+def _rows(task: str, data: Path, split: str | None, classifier: OnnxClassifier) -> tuple[list[tuple[str, int]], int]:
+    labels = classifier.topics if task == "topic" else classifier.sentiments
+    rows, skipped = [], 0
+    with data.open(newline="", encoding="utf-8") as lines:
+        reader = csv.DictReader(lines)
+        for column in ("text", "label"):
+            if column not in (reader.fieldnames or ()):
+                raise typer.BadParameter(f"{data}: column {column!r} is missing")
+        for entry in reader:
+            if split is not None and entry.get("split") != split:
+                continue
+            if entry["label"] == "mixed":
+                skipped += 1
+            elif entry["label"] in labels:
+                rows.append((scoring_text(entry["text"]), labels.index(entry["label"])))
+            else:
+                raise typer.BadParameter(
+                    f"{data}, line {reader.line_num}: label {entry['label']!r} is none of {', '.join(labels)}"
+                )
+    return rows, skipped
+
+
+def train_model(data: Path, out: Path) -> None:
+    if importlib.util.find_spec("torch") is None:
+        typer.echo(
+            "training needs its own environment (torch, transformers): run `make train DATA=FOLDER` in a checkout, "
+            "or install tapewatch[train] into an environment of its own",
+            err=True,
+        )
+        raise typer.Exit(1)
+    from models.train import run
+
+    report_ = run(data, out)
+    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(report_), indent=2) + b"\n")
+
+
+def export_model(name: str, out: Path, precision: str) -> None:
+    """Writes the fp16 graph, built from the shipped int8 weights; needs the package onnx, not torch."""
+    if precision != "fp16":
+        raise typer.BadParameter("--precision is fp16: the int8 graph is made by training's export")
+    if importlib.util.find_spec("onnx") is None:
+        typer.echo("exporting needs the package onnx: install tapewatch[train] or tapewatch[dev]", err=True)
+        raise typer.Exit(1)
+    from models.export import fp16
+
+    folder = cards.folder_of(name)
+    cards.verify(folder)
+    target = out / "model.fp16.onnx" if out.is_dir() else out
+    fp16(folder, target)
+    typer.echo(f"{target}: {target.stat().st_size / 1e6:.1f} MB")

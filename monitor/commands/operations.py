@@ -1,0 +1,100 @@
+"""Commands on a running daemon, through its API."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import typer
+
+from alerts.channels import build
+from alerts.evidence import ping
+from monitor.http import USER_AGENT, GuardedClient
+from monitor.settings import Settings, load
+
+
+def ask(config: Path, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    """The answer of the daemon that runs with ``config``."""
+    web = load(config).web
+    headers = {"content-type": "application/json"}
+    token = web.key()
+    if token:
+        headers["authorization"] = f"Bearer {token}"
+    data = None if body is None else json.dumps(body).encode()
+    url = f"http://{web.listen}/api/v1/{path}"
+    request = urllib.request.Request(url, data=data, headers=headers, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            return json.loads(answer.read() or b"null")
+    except urllib.error.HTTPError as error:
+        problem = json.loads(error.read() or b"{}")
+        typer.echo(f"{problem.get('title', error.reason)}: {problem.get('detail', '')}", err=True)
+        raise typer.Exit(1) from None
+    except OSError as error:
+        typer.echo(f"no daemon answers at {web.listen} ({error}); start it with: tapewatch run -c {config}", err=True)
+        raise typer.Exit(1) from None
+
+
+def listing(config: Path, path: str, field: str, *, without: tuple[str, ...] = ()) -> None:
+    """Prints a list of the API, a JSON object a line."""
+    for entry in ask(config, "GET", path)[field]:
+        shown = {name: value for name, value in entry.items() if name not in without}
+        sys.stdout.write(json.dumps(shown, ensure_ascii=False) + "\n")
+
+
+def letter(config: Path, number: int) -> None:
+    """Prints a dead letter with its bytes."""
+    for entry in ask(config, "GET", "dead-letters?limit=1000")["dead_letters"]:
+        if entry["number"] == number:
+            payload = base64.b64decode(entry.pop("payload"))
+            sys.stdout.write(json.dumps(entry, ensure_ascii=False) + "\n")
+            sys.stdout.flush()
+            sys.stdout.buffer.write(payload + b"\n")
+            return
+    typer.echo(f"no dead letter {number}", err=True)
+    raise typer.Exit(1)
+
+
+def send(config: Path, method: str, path: str, body: dict[str, Any] | None = None) -> None:
+    sys.stdout.write(json.dumps(ask(config, method, path, body if method != "POST" else body or {})) + "\n")
+
+
+def test_channel(config: Path, name: str) -> None:
+    """Sends a signed test event, with the client and the signature that alerts get."""
+    settings = load(config)
+    outcome = asyncio.run(_test(settings, name))
+    if outcome is None:
+        known = ", ".join(channel.name for channel in settings.channels) or "none"
+        typer.echo(f"no channel {name!r}; configured: {known}", err=True)
+        raise typer.Exit(2)
+    sys.stdout.buffer.write(msgspec.json.encode(outcome) + b"\n")
+    if not outcome["ok"]:
+        raise typer.Exit(1)
+
+
+async def _test(settings: Settings, name: str) -> dict[str, Any] | None:
+    network = settings.network
+    entry = next((channel for channel in settings.channels if channel.name == name), None)
+    if entry is None:
+        return None
+    client = GuardedClient(
+        network.allow_private,
+        proxy=network.proxy,
+        ca_file=str(network.ca_file) if network.ca_file else None,
+        user_agent=network.user_agent or USER_AGENT,
+    )
+    try:
+        options = {"url": entry.url.get_secret_value(), "secrets": entry.keys(), "timeout": entry.timeout}
+        channel = build(entry.kind, entry.name, options, client)
+        alert = ping(name, time.time())
+        return dict(msgspec.to_builtins(await channel.send(alert.id, alert.body, time.time())))
+    finally:
+        await client.close()

@@ -1,0 +1,110 @@
+"""``run``, ``backfill`` and ``demo``: the commands that start a daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+
+import structlog
+import typer
+
+from monitor import log as logs
+from monitor.app import Daemon
+from monitor.settings import SettingsError, load
+from monitor.web import Web
+
+log = structlog.get_logger(__name__)
+
+
+def run_daemon(config: Path, only: str | None) -> None:
+    """Runs until SIGTERM or SIGINT; SIGHUP reads the settings again."""
+    if only is not None:
+        raise SettingsError("--only splits stages over processes, which the embedded engine has just one of")
+    settings = load(config)
+    logs.configure(settings.log.format, settings.log.level)
+    daemon = Daemon(settings, reread=partial(load, config))
+    code = asyncio.run(serve(daemon))
+    if code:
+        raise typer.Exit(code)
+
+
+async def serve(daemon: Daemon) -> int:
+    """Starts daemon and web, waits for a signal, stops both. Returns the exit code."""
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    interrupted = False
+
+    def stop(by: signal.Signals) -> None:
+        nonlocal interrupted
+        interrupted = by is signal.SIGINT
+        ended.set()
+
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop, name)
+    await daemon.start()
+    web = Web(daemon)
+    reloads: set[asyncio.Task[None]] = set()
+
+    def reload() -> None:
+        task = loop.create_task(_reload(daemon))
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    try:
+        await web.start()
+    except OSError as error:
+        await daemon.stop()
+        listen = daemon.settings.web.listen
+        raise SettingsError(f"web.listen = {listen!r}: {error.strerror or error}; choose another address") from None
+    failure = asyncio.create_task(daemon.failed())
+    waiting = asyncio.create_task(ended.wait())
+    await asyncio.wait([failure, waiting], return_when=asyncio.FIRST_COMPLETED)
+    code = 130 if interrupted else 0
+    if failure.done():
+        log.error("daemon_failed", action="stop", error=str(failure.result()))
+        code = 1
+    for task in (failure, waiting):
+        task.cancel()
+    await web.stop()
+    await daemon.stop()
+    return code
+
+
+async def _reload(daemon: Daemon) -> None:
+    try:
+        await daemon.reload()
+    except SettingsError as error:
+        log.error("reload_refused", action="keep_settings", error=str(error))
+
+
+def run_backfill(config: Path, inputs: list[Path]) -> None:
+    """Fills baselines from files."""
+    settings = load(config)
+    logs.configure(settings.log.format, "warning")
+    code = asyncio.run(_backfill(Daemon(settings), inputs))
+    if code:
+        raise typer.Exit(code)
+
+
+async def _backfill(daemon: Daemon, inputs: list[Path]) -> int:
+    await daemon.open()
+    try:
+        accepted, errors = await daemon.backfill(inputs)
+    finally:
+        await daemon.stop()
+    for error in errors[:100]:
+        typer.echo(f"line {error.line}: {error.reason}", err=True)
+    sys.stdout.write(f'{{"accepted": {accepted}, "bad_lines": {len(errors)}}}\n')
+    return 1 if errors else 0
+
+
+def run_demo(seconds: float | None, listen: str) -> None:
+    """The fictional newsroom and a daemon that watches it."""
+    from monitor.demo.run import play
+
+    code = asyncio.run(play(seconds, listen))
+    if code:
+        raise typer.Exit(code)

@@ -1,0 +1,74 @@
+"""The API's description as OpenAPI 3.1, beside the routes that it describes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from monitor import __version__
+
+READS = {
+    "/api/v1/status": ("Version, readiness, lag and coverage.", ()),
+    "/api/v1/sources": ("The health of every source.", ()),
+    "/api/v1/alerts": ("Each alert's latest event, newest first.", ("status", "key", "since", "limit")),
+    "/api/v1/alerts/{id}": ("All events of an alert and the attempts to deliver them.", ()),
+    "/api/v1/keys": ("Every watched key with its latest block.", ()),
+    "/api/v1/series": ("A key's blocks: counted against expected.", ("key", "since", "limit")),
+    "/api/v1/documents": ("The latest documents, of a key or of all.", ("key", "limit")),
+    "/api/v1/stream": ("Server-sent events: alert, document, series, source.", ()),
+    "/api/v1/silences": ("All silences.", ()),
+    "/api/v1/deliveries": ("What is owed and what was delivered.", ("state",)),
+    "/api/v1/dead-letters": ("Records that could not be handled.", ("limit",)),
+    "/metrics": ("Prometheus metrics.", ()),
+    "/healthz": ("Whether the process lives.", ()),
+    "/readyz": ("Whether it can do its work; 503 with reasons where not.", ()),
+}
+
+WRITES = {
+    ("post", "/api/v1/documents"): ("Documents as JSON or JSON Lines; 202 once they are durable.", "202"),
+    ("post", "/api/v1/silences"): ("Keeps matching alerts from being sent until a time.", "201"),
+    ("delete", "/api/v1/silences/{id}"): ("Ends a silence.", "202"),
+    ("post", "/api/v1/alerts/{id}/feedback"): ("Says whether an alert was useful.", "202"),
+    ("post", "/api/v1/deliveries/{id}/retry"): ("Owes a delivery anew, at once.", "202"),
+    ("post", "/api/v1/dead-letters/{id}/retry"): ("Puts a dead letter back on its topic.", "202"),
+    ("post", "/api/v1/channels/{id}/test"): ("Sends a signed test event.", "200"),
+    ("post", "/api/v1/reload"): ("Reads the settings again; they are validated before anything changes.", "200"),
+}
+
+
+def document() -> dict[str, Any]:
+    """The OpenAPI document."""
+    paths: dict[str, dict[str, Any]] = {}
+    for path, (summary, query) in READS.items():
+        parameters = [
+            *_path_parameters(path),
+            *({"name": name, "in": "query", "schema": {"type": "string"}} for name in query),
+        ]
+        paths.setdefault(path, {})["get"] = {
+            "summary": summary,
+            "parameters": parameters,
+            "responses": _responses("200"),
+        }
+    for (method, path), (summary, status) in WRITES.items():
+        paths.setdefault(path, {})[method] = {
+            "summary": summary,
+            "parameters": _path_parameters(path),
+            "security": [{"token": []}],
+            "responses": _responses(status),
+        }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "tapewatch", "version": __version__, "license": {"name": "Apache-2.0"}},
+        "paths": paths,
+        "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+    }
+
+
+def _path_parameters(path: str) -> list[dict[str, Any]]:
+    if "{id}" not in path:
+        return []
+    return [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}]
+
+
+def _responses(status: str) -> dict[str, Any]:
+    problem = {"description": "An error", "content": {"application/problem+json": {}}}
+    return {status: {"description": "Done"}, "default": problem}

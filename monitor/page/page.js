@@ -1,0 +1,230 @@
+"use strict";
+/* All texts come from strangers: they are only ever set as textContent, and links are made of http(s) addresses alone. */
+
+const TAPE = 60;
+const CHART_BLOCKS = 96;
+const byId = (id) => document.getElementById(id);
+let keys = new Map();
+let redraw = null;
+
+function make(tag, options = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(options)) {
+    if (name === "text") node.textContent = value;
+    else if (name === "class") node.className = value;
+    else node.setAttribute(name, value);
+  }
+  node.append(...children.filter((child) => child !== null && child !== undefined));
+  return node;
+}
+
+function link(text, address) {
+  if (typeof address !== "string" || !/^https?:\/\//i.test(address)) return make("span", { text });
+  return make("a", { text, href: address, rel: "noopener noreferrer nofollow", target: "_blank" });
+}
+
+async function get(path) {
+  const response = await fetch(path, { headers: { accept: "application/json" } });
+  if (!response.ok) throw new Error(`${path}: ${response.status}`);
+  return response.json();
+}
+
+const number = (value, digits = 1) => (typeof value === "number" ? value.toFixed(digits) : "–");
+const clock = (iso) => (iso ? new Date(iso).toLocaleTimeString([], { hour12: false }) : "–");
+
+function span(seconds) {
+  if (seconds < 120) return `${Math.round(seconds)} s`;
+  if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 172800) return `${Math.round(seconds / 3600)} h`;
+  return `${Math.round(seconds / 86400)} days`;
+}
+
+function story(one) {
+  const by = [one.publisher || one.source, clock(one.first_seen)];
+  if (one.reprints) by.push(`${one.reprints} reprint${one.reprints > 1 ? "s" : ""}, counted once`);
+  by.push(`${Math.round(100 * one.negative)} % negative`);
+  return make("li", {}, link(one.headline, one.url), " ", make("span", { class: "by", text: by.join(" · ") }));
+}
+
+function figures(unusual) {
+  const expected = unusual.expected;
+  const rows = [
+    ["observed", number(unusual.observed)],
+    ["expected", `${number(expected.value, 2)} (${number(expected.low, 2)} to ${number(expected.high, 2)})`],
+    ["stories", unusual.negative_stories],
+    ["publishers", unusual.publishers],
+    ["score", `${number(unusual.score)} of ${number(unusual.threshold)} nats`],
+    ["baseline", span(unusual.baseline_span_seconds)],
+    ["share", `${Math.round(100 * unusual.share)} % bad, usually ${Math.round(100 * unusual.usual_share)} %`],
+  ];
+  return make("p", { class: "figures" }, ...rows.map(([name, value]) => make("span", {}, `${name} `, make("b", { text: String(value) }))));
+}
+
+function alertCard(record, whole) {
+  const data = record.body.data;
+  const card = make("article", { class: `alert ${data.severity}` });
+  const href = `/alerts/${encodeURIComponent(record.alert)}`;
+  card.append(
+    make("h3", {}, make("span", { class: `tag severity ${data.severity}`, text: data.severity }), " ",
+      whole ? make("span", { text: data.summary }) : make("a", { href, text: data.summary })),
+    figures(data.unusual),
+    make("ol", { class: "stories" }, ...data.evidence.stories.map(story)),
+  );
+  if (data.evidence.counter.length) {
+    card.append(make("p", { class: "by", text: "Against it:" }), make("ul", { class: "stories" }, ...data.evidence.counter.map(story)));
+  }
+  const cover = data.coverage;
+  const seen = `${cover.sources_healthy} of ${cover.sources_expected} sources healthy`;
+  card.append(make("p", { class: "by", text: record.silenced_by ? `${seen} · silenced` : seen }));
+  return card;
+}
+
+async function drawAlerts() {
+  const [firing, past] = await Promise.all([get("/api/v1/alerts?status=firing"), get("/api/v1/alerts?status=resolved&limit=12")]);
+  const box = byId("firing");
+  box.replaceChildren(...firing.alerts.map((record) => alertCard(record, false)));
+  if (!firing.alerts.length) box.append(make("p", { class: "quiet", text: "Nothing. Every watched key is within what its history expects." }));
+  byId("past").replaceChildren(...past.alerts.map((record) => make("li", {},
+    make("a", { href: `/alerts/${encodeURIComponent(record.alert)}`, text: record.body.data.summary }), " ",
+    make("span", { class: "by", text: clock(record.at) }))));
+  if (!past.alerts.length) byId("past").append(make("li", { class: "quiet", text: "None." }));
+  document.title = firing.alerts.length ? `(${firing.alerts.length}) tapewatch` : "tapewatch";
+}
+
+const SVG = "http://www.w3.org/2000/svg";
+function shape(tag, attributes) {
+  const node = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  return node;
+}
+
+function chart(points, name) {
+  const width = 600, height = 46;
+  const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", role: "img" });
+  const byStart = new Map();
+  for (const point of points) {
+    const start = Date.parse(point.start);
+    const old = byStart.get(start) || { bad: 0, expected: 0, low: 0, high: 0 };
+    byStart.set(start, { bad: old.bad + point.bad, expected: old.expected + point.expected, low: old.low + point.expected_low, high: old.high + point.expected_high });
+  }
+  const starts = [...byStart.keys()].sort((a, b) => a - b).slice(-CHART_BLOCKS);
+  const blocks = starts.map((start) => byStart.get(start));
+  const top = Math.max(1, ...blocks.map((block) => Math.max(block.bad, block.high)));
+  const step = width / CHART_BLOCKS, offset = width - blocks.length * step;
+  const y = (value) => height - 1 - (value / top) * (height - 3);
+  let line = "";
+  blocks.forEach((block, place) => {
+    const x = offset + place * step;
+    svg.append(shape("rect", { class: "band", x, y: y(block.high), width: step + 0.5, height: Math.max(0.8, y(block.low) - y(block.high)) }));
+    if (block.bad > 0.005) svg.append(shape("rect", { class: "bar", x: x + step * 0.2, y: y(block.bad), width: step * 0.6, height: Math.max(0.5, height - 1 - y(block.bad)) }));
+    line += `${line ? "L" : "M"}${x.toFixed(1)} ${y(block.expected).toFixed(1)}L${(x + step).toFixed(1)} ${y(block.expected).toFixed(1)}`;
+  });
+  if (line) svg.append(shape("path", { class: "line", d: line }));
+  const latest = blocks.at(-1);
+  const told = latest ? `${name}: ${number(latest.bad)} bad in the latest block, ${number(latest.expected, 2)} expected` : `${name}: nothing yet`;
+  svg.setAttribute("aria-label", told);
+  const title = shape("title", {});
+  title.textContent = told;
+  svg.prepend(title);
+  return svg;
+}
+
+async function drawKeys() {
+  const found = (await get("/api/v1/keys")).keys;
+  const shown = found.filter((key) => key.latest || key.watchlists.length).slice(0, 14);
+  const fresh = new Map();
+  await Promise.all(shown.map(async (key) => {
+    fresh.set(key.key, (await get(`/api/v1/series?key=${encodeURIComponent(key.key)}&limit=300`)).series);
+  }));
+  keys = fresh;
+  byId("keys").replaceChildren(...shown.map((key) => {
+    const label = key.name === key.key ? key.key : `${key.name}`;
+    const mood = typeof key.sentiment_index === "number" ? ` · mood ${key.sentiment_index >= 0 ? "+" : ""}${number(key.sentiment_index, 2)}` : "";
+    const note = key.baseline_span ? `score ${number(key.score)} of ${number(key.threshold)} · baseline ${span(key.baseline_span)}${mood}` : "no history yet";
+    return make("div", { class: key.firing ? "key firing" : "key" },
+      make("div", { class: "name" }, make("span", { text: key.firing ? `${label} — ${key.firing}` : label, title: key.key }), make("span", { class: "span", text: note })),
+      chart(keys.get(key.key) || [], label));
+  }));
+}
+
+function tapeRow(one) {
+  const mood = one.sentiment ? one.sentiment.label : "unread";
+  const about = one.entities.map((entity) => entity.name);
+  if (one.topic) about.push(one.topic.label);
+  const by = [clock(one.published), one.publisher || one.author || one.source, ...about];
+  return make("li", {}, make("span", { class: `mood ${mood}`, text: mood }), " ", link(one.title, one.url), " ",
+    make("span", { class: "by", text: by.join(" · ") }));
+}
+
+async function drawTape() {
+  const found = await get(`/api/v1/documents?limit=${TAPE}`);
+  byId("tape").replaceChildren(...found.documents.map(tapeRow));
+}
+
+function onDocument(one) {
+  const tape = byId("tape");
+  tape.prepend(tapeRow(one));
+  while (tape.children.length > TAPE) tape.lastChild.remove();
+}
+
+async function drawSources() {
+  const found = await get("/api/v1/sources");
+  byId("sources").replaceChildren(...found.sources.map((one) => make("tr", {},
+    make("th", { scope: "row", text: one.source }),
+    make("td", { class: one.state, text: one.reason ? `${one.state}: ${one.reason}` : one.state }),
+    make("td", { text: clock(one.last_success) }), make("td", { text: clock(one.last_new) }),
+    make("td", { text: String(one.items_total) }))));
+}
+
+async function drawFacts() {
+  const status = await get("/api/v1/status");
+  const lag = Math.max(0, ...Object.values(status.lag).map((stage) => stage.seconds));
+  const rows = [["model", status.model], ["sources", `${status.coverage.healthy} of ${status.coverage.expected} healthy`],
+    ["lag", `${number(lag)} s`], ["watched", `${status.watched_keys} keys`], ["false alarms asked for", `${status.false_alarms_per_key_month} per key and month`]];
+  if (!status.ready) rows.unshift(["not ready", status.reasons.join("; ")]);
+  byId("facts").replaceChildren(...rows.map(([name, value]) => make("div", {}, make("dt", { text: name }), make("dd", { text: value }))));
+}
+
+function soon() {
+  /* Many events, one redraw a second. */
+  redraw ??= setTimeout(() => { redraw = null; drawKeys().catch(report); }, 1000);
+}
+
+function report(error) { console.error(error); }
+
+function drawAll() {
+  return Promise.all([drawFacts(), drawAlerts(), drawKeys(), drawTape(), drawSources()]);
+}
+
+function say(text, kind) { const state = byId("state"); state.textContent = text; state.className = kind; }
+
+function follow() {
+  const events = new EventSource("/api/v1/stream");
+  const on = (kind, handler) => events.addEventListener(kind, (event) => handler(JSON.parse(event.data)));
+  events.onopen = () => { say("live", "live"); drawAll().catch(report); };
+  events.onerror = () => say("disconnected: what you see is old; trying again…", "lost");
+  on("document", onDocument);
+  on("alert", () => { drawAlerts().catch(report); soon(); });
+  on("series", soon);
+  on("source", () => drawSources().catch(report));
+  on("reset", () => drawAll().catch(report));
+  setInterval(() => drawFacts().catch(report), 5000);
+}
+
+async function showAlert(id) {
+  byId("overview").hidden = true;
+  const box = byId("one");
+  box.hidden = false;
+  const found = await get(`/api/v1/alerts/${encodeURIComponent(id)}`);
+  const latest = found.events.at(-1);
+  box.append(make("div", { class: "wide" }, alertCard(latest, true)));
+  box.append(make("section", {}, make("h2", { text: "Life" }), make("ul", {}, ...found.events.map((event) =>
+    make("li", { text: `${new Date(event.at).toLocaleString()} — ${event.type.replace("alert.", "")} (${event.severity})` })))));
+  box.append(make("section", {}, make("h2", { text: "Delivery" }), make("ul", {}, ...found.attempts.map((attempt) =>
+    make("li", { text: `${attempt.channel}: ${attempt.ok ? "delivered" : attempt.reason}, attempt ${attempt.number}` })))));
+  say("", "");
+}
+
+const path = location.pathname.match(/^\/alerts\/([^/]+)$/);
+if (path) showAlert(decodeURIComponent(path[1])).catch(() => say("no such alert", "lost"));
+else follow();
