@@ -41,6 +41,9 @@ BLIND = (0.0, 0.0)
 CLEAR = 0.5
 """Probability from which a new story counts towards the two that an alarm needs."""
 
+SHORTEST_BURST = 60.0
+"""Seconds over which a burst's rate is reckoned at least: two items in one second are no hundred a minute."""
+
 EXPIRY = 7 * 86_400.0
 """An episode whose sources went blind ends after a week of log time: nobody knows more by then."""
 
@@ -122,7 +125,7 @@ class Detector:
     ) -> Step:
         """Folds an item. While ``learning`` baselines learn and nothing opens."""
         settings = SOCIAL if item.social else NEWS
-        one = self._class(state, settings, blind)
+        one = self._class(state, settings)
         step = Step()
         x = item.weight * item.b
         y = item.weight - x
@@ -150,7 +153,7 @@ class Detector:
         step.events.extend(self._decide(key, state, item, step, shape))
         return step
 
-    def _class(self, state: KeyState, settings: ClassSettings, blind: tuple[float, float]) -> ClassState:
+    def _class(self, state: KeyState, settings: ClassSettings) -> ClassState:
         if settings is SOCIAL:
             if state.social is None:
                 state.social = new_class(settings, state.since, 0.0)
@@ -188,12 +191,7 @@ class Detector:
         if step.score < step.threshold or not self._enough(state):
             return []
         figures = self._figures(state, step.score, step.threshold, shape)
-        bursts = [
-            0.0
-            if one is None or best(one) < 0
-            else one.run.x[best(one)] / max(state.clock - one.run.since[best(one)], 60.0)
-            for one in (state.news, state.social)
-        ]
+        bursts = _burst_rates(state)
         state.episodes += 1
         state.episode, event = life.opened(key, state.episodes, item.id, state.clock, figures, bursts)
         return [event]
@@ -219,6 +217,8 @@ class Detector:
             return []
         if (over := self._doubt(key, state, state.clock, shape)) is not None:
             return [over]
+        # A quarter of the burst's rate is what "going on" means: of its rate at its height, not at its first sign.
+        episode.bursts = [max(pair) for pair in zip(episode.bursts, _burst_rates(state), strict=True)]
         settings = SOCIAL if item.social else NEWS
         off, on = _sequential(state, item.social, state.clock, shape, episode.bursts[item.social])
         if on > 0:
@@ -369,6 +369,18 @@ def _count(one: ClassState, x: float, y: float) -> None:
 def _learn(one: ClassState, at: float, blind: float) -> None:
     reset(one)
     one.last, one.blind = at, blind
+
+
+def _burst_rates(state: KeyState) -> list[float]:
+    """Bad evidence per second since the excursion began, for news and social; 0 where there is no excursion."""
+    found = []
+    for one in (state.news, state.social):
+        top = -1 if one is None else best(one)
+        if one is None or top < 0:
+            found.append(0.0)
+        else:
+            found.append(one.run.x[top] / max(state.clock - one.run.since[top], SHORTEST_BURST))
+    return found
 
 
 def _nats(one: ClassState, x: float, settings: ClassSettings) -> float:

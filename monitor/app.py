@@ -251,6 +251,10 @@ class Daemon:
     async def start(self) -> None:
         """Opens everything and sets sources and deliveries to work."""
         await self.open()
+        await self.begin()
+
+    async def begin(self) -> None:
+        """Sets sources and deliveries of an open daemon to work."""
         network = self.settings.network
         self._http = GuardedClient(
             network.allow_private,

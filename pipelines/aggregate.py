@@ -145,7 +145,7 @@ class Aggregate:
     """
 
     name = "aggregate"
-    inputs = (EVIDENCE, PROFILES, SOURCES)
+    inputs: tuple[str, ...] = (EVIDENCE, PROFILES, SOURCES)
     tables: Mapping[str, type[Any]] = {
         "detector": Held,
         "starts": Starts,

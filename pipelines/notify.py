@@ -107,7 +107,7 @@ class Notify:
     """The notify stage."""
 
     name = "notify"
-    inputs = (CANDIDATES, COMMANDS, DELIVERIES, SERIES)
+    inputs: tuple[str, ...] = (CANDIDATES, COMMANDS, DELIVERIES, SERIES)
     tables: Mapping[str, type[Any]] = {
         "silences": Silence,
         "outbox": Obligation,

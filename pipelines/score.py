@@ -59,7 +59,7 @@ class Score:
     """The score stage."""
 
     name = "score"
-    inputs = (DOCUMENTS,)
+    inputs: tuple[str, ...] = (DOCUMENTS,)
     tables: Mapping[str, type[Any]] = {}
 
     def __init__(self, classifier: Classifier, entities: EntityIndex, watch: Watch, *, clock: Clock) -> None:

@@ -1,0 +1,338 @@
+"""``tapewatch replay``: documents through the production stages on event time; what would have been sent?"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import typer
+
+from alerts.detector import VERSION as DETECTOR_VERSION
+from alerts.detector import Detector
+from models.classifier import Classifier, load
+from monitor import __version__
+from monitor import log as logs
+from monitor.app import Parts, assemble
+from monitor.commands.detect import LineError as MomentError
+from monitor.commands.detect import moment
+from monitor.settings import Settings, SettingsError
+from monitor.settings import load as load_settings
+from pipelines.aggregate import Aggregate
+from pipelines.clock import ManualClock
+from pipelines.documents import AlertRecord, Document, Watermark, decode, encode, epoch, iso
+from pipelines.ingest import TABLES, Ingest, Origin
+from pipelines.notify import Context, Notify
+from pipelines.score import Score
+from pipelines.sources.base import LineError, RawItem
+from pipelines.sources.files import read_documents
+from pipelines.streams.base import (
+    ALERTS,
+    CANDIDATES,
+    DEAD_LETTERS,
+    DOCUMENTS,
+    EVIDENCE,
+    OUTBOX,
+    SCORES,
+    SERIES,
+    WATERMARK,
+    Output,
+    Stage,
+)
+from pipelines.streams.memory import MemoryEngine, MemoryState
+
+CHUNK = 256
+STEP = 600.0
+"""Event time between two watermarks where no document comes."""
+DAY = 86_400.0
+MATCH_BEFORE = DAY
+MATCH_AFTER = 3 * DAY
+"""An alert of an event's company from a day before its onset (dates are days) to three days after finds it."""
+
+
+class Event(msgspec.Struct, frozen=True):
+    """A known event."""
+
+    entity: str
+    onset: float
+    what: str
+
+
+class Tables:
+    """What MemoryState asks of a stage: ingest keeps its ids like one."""
+
+    name = "ingest"
+    inputs = ()
+    tables = TABLES
+
+
+class Player:
+    """Runs documents, in order, through ingest, score, aggregate and notify on a clock that they move."""
+
+    def __init__(self, settings: Settings, parts: Parts, classifier: Classifier, start: float | None) -> None:
+        detection = settings.detection
+        self._clock = ManualClock()
+        stages: list[Stage] = [
+            Score(classifier, parts.entities, parts.watch, clock=self._clock),
+            Aggregate(
+                Detector(
+                    budget=detection.false_alarms_per_key_month,
+                    min_open=detection.min_open,
+                    lateness=detection.lateness,
+                ),
+                parts.watch,
+                clock=self._clock,
+                model=classifier.name,
+                start=start,
+                provisional=False,
+            ),
+            Notify(
+                parts.watch,
+                context=Context(
+                    version=__version__,
+                    detector=DETECTOR_VERSION,
+                    configuration=settings.sha256()[:12],
+                    budget=detection.false_alarms_per_key_month,
+                    external_url=settings.web.external_url,
+                ),
+                routes=parts.routes,
+                channels=[channel.name for channel in settings.channels],
+                silences=parts.silences,
+                clock=self._clock,
+            ),
+        ]
+        self._engine = MemoryEngine(stages, batch=CHUNK)
+        self._ids = MemoryState(Tables())  # type: ignore[arg-type]  # ingest is no stage; only its tables are used
+        self.counts: Counter[str] = Counter()
+        self.alerts: list[AlertRecord] = []
+        self.evidence = 0
+        self._passed = float("-inf")
+
+    def documents(self, items: Sequence[RawItem], class_: str | None) -> list[Document]:
+        """Items as documents with their detection times, sorted by them."""
+        ingest = Ingest(max_age=None)
+        found: list[Document] = []
+        for item in items:
+            kind: Any = class_ or item.class_ or "news"
+            origin = Origin(source="replay", class_=kind)
+            now = item.published or item.fetched
+            outcome = ingest.accept([item], origin, self._ids, now)
+            self.counts["accepted"] += outcome.accepted
+            self.counts["duplicate"] += outcome.duplicate
+            self.counts["revision"] += outcome.revision
+            found.extend(outcome.documents)
+        return sorted(found, key=lambda document: (document.at, document.id))
+
+    def play(self, documents: Sequence[Document]) -> Iterator[AlertRecord]:
+        """Alerts as they come."""
+        for start in range(0, len(documents), CHUNK):
+            outputs: list[Output] = []
+            for document in documents[start : start + CHUNK]:
+                outputs.extend(self._pass(epoch(document.at)))
+                outputs.append(Output(DOCUMENTS, document.id, encode(document)))
+            yield from self._run(outputs)
+
+    def finish(self, until: float) -> Iterator[AlertRecord]:
+        """Lets time pass after the last document."""
+        yield from self._run(list(self._pass(until)))
+
+    def _pass(self, at: float) -> Iterator[Output]:
+        """Watermarks up to ``at``, thinned out over long silences."""
+        if self._passed == float("-inf"):
+            self._passed = at
+        while self._passed + STEP <= at:
+            self._passed += STEP
+            yield Output(DOCUMENTS, WATERMARK, encode(Watermark(at=iso(self._passed))))
+
+    def _run(self, outputs: list[Output]) -> Iterator[AlertRecord]:
+        if not outputs:
+            return
+        times = [decode(Document, o.value).at for o in outputs if o.key != WATERMARK]
+        if times:
+            self._clock.set(max(self._clock.time(), epoch(times[-1])))
+        self._engine.append(outputs)
+        self._engine.run()
+        found = [decode(AlertRecord, record.value) for record in self._engine.records(ALERTS)]
+        self.counts["scored"] += len(self._engine.records(SCORES))
+        self.counts["evidence"] += len(self._engine.records(EVIDENCE))
+        self.counts["dead_letters"] += len(self._engine.records(DEAD_LETTERS))
+        for topic in (DOCUMENTS, SCORES, EVIDENCE, CANDIDATES, SERIES, ALERTS, OUTBOX, DEAD_LETTERS):
+            self._engine.forget(topic)
+        self.alerts.extend(found)
+        yield from found
+
+
+def run_replay(
+    config: Path,
+    inputs: Sequence[Path],
+    *,
+    out: Path,
+    start: str | None,
+    end: str | None,
+    events: Path | None,
+    budget: float | None,
+    class_: str | None,
+) -> None:
+    """Writes alerts.jsonl and summary.json into ``out``."""
+    if class_ not in (None, "news", "filing", "social"):
+        raise typer.BadParameter("--class is news, filing or social")
+    logs.configure("console", "warning")
+    settings = load_settings(config)
+    if budget is not None:
+        settings = settings.model_copy(
+            update={"detection": settings.detection.model_copy(update={"false_alarms_per_key_month": budget})}
+        )
+    classifier = load(settings.model.name, device=settings.model.device, threads=settings.model.threads)
+    try:
+        parts = assemble(settings, classifier.topics)
+        items, errors = _read(inputs)
+        player = Player(settings, parts, classifier, _time("--from", start))
+        documents = player.documents(items, class_)
+        last = _time("--to", end)
+        if last is not None:
+            documents = [document for document in documents if epoch(document.at) <= last]
+        if not documents:
+            raise SettingsError("no documents to replay")
+        out.mkdir(parents=True, exist_ok=True)
+        with (out / "alerts.jsonl").open("wb") as target:
+            for alert in player.play(documents):
+                target.write(bytes(alert.body) + b"\n")
+            for alert in player.finish(last if last is not None else epoch(documents[-1].at) + 7 * DAY):
+                target.write(bytes(alert.body) + b"\n")
+    finally:
+        classifier.close()
+    known = _events(events) if events is not None else None
+    summary = summarise(player, parts, documents, known, start=_time("--from", start), bad_lines=len(errors))
+    (out / "summary.json").write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
+    for error in errors[:100]:
+        typer.echo(f"line {error.line}: {error.reason}", err=True)
+    brief = {name: value for name, value in summary.items() if name not in ("unlabelled", "events", "by_key")}
+    sys.stdout.write(json.dumps(brief) + "\n")
+
+
+def summarise(
+    player: Player,
+    parts: Parts,
+    documents: Sequence[Document],
+    events: Sequence[Event] | None,
+    *,
+    start: float | None,
+    bad_lines: int,
+) -> dict[str, Any]:
+    """Counts, alarms per key and month, and, with events, which of them rang and when."""
+    firing = [alert for alert in player.alerts if alert.type == "alert.firing"]
+    first = max(epoch(documents[0].at), start) if start is not None else epoch(documents[0].at)
+    months = max(1e-9, (epoch(documents[-1].at) - first) / (30.4 * DAY))
+    entities = {key for key, watched in parts.watch.keys.items() if key.startswith("entity:") and not watched.topic}
+    on_entities = [alert for alert in firing if alert.key in entities]
+    summary: dict[str, Any] = {
+        "documents": len(documents),
+        "bad_lines": bad_lines,
+        **{name: player.counts[name] for name in ("accepted", "duplicate", "revision", "scored", "dead_letters")},
+        "from": documents[0].at,
+        "to": documents[-1].at,
+        "months": round(months, 2),
+        "watched_keys": len(parts.watch.keys),
+        "entity_keys": len(entities),
+        "alerts": len(firing),
+        "alerts_per_key_month": round(len(firing) / (len(parts.watch.keys) * months), 5),
+        "entity_alerts": len(on_entities),
+        "entity_alerts_per_key_month": round(len(on_entities) / (max(1, len(entities)) * months), 5),
+        "by_key": dict(Counter(alert.key for alert in firing).most_common()),
+    }
+    if events is not None:
+        found, used = _match(events, firing, parts)
+        rang = sum(entry["rang"] is not None for entry in found)
+        summary["events_known"] = len(events)
+        summary["events_found"] = rang
+        summary["recall"] = round(rang / max(1, len(events)), 4)
+        summary["precision_lower_bound"] = round(len(used & {a.id for a in on_entities}) / max(1, len(on_entities)), 4)
+        summary["events"] = found
+        summary["unlabelled"] = [
+            {"key": alert.key, "at": alert.at, "severity": alert.severity} for alert in firing if alert.id not in used
+        ]
+    return summary
+
+
+def _match(
+    events: Sequence[Event], firing: Sequence[AlertRecord], parts: Parts
+) -> tuple[list[dict[str, Any]], set[str]]:
+    used: set[str] = set()
+    found = []
+    for event in events:
+        keys = keys_of(event.entity, parts)
+        near = [
+            alert
+            for alert in firing
+            if alert.key in keys and event.onset - MATCH_BEFORE <= epoch(alert.at) < event.onset + MATCH_AFTER
+        ]
+        used.update(alert.id for alert in near)
+        first = min(near, key=lambda alert: alert.at, default=None)
+        found.append(
+            {
+                "entity": event.entity,
+                "what": event.what,
+                "onset": iso(event.onset),
+                "keys": sorted(keys),
+                "rang": first.at if first else None,
+                "key": first.key if first else None,
+                "delay_days": round((epoch(first.at) - event.onset) / DAY, 2) if first else None,
+            }
+        )
+    return found, used
+
+
+def keys_of(name: str, parts: Parts) -> set[str]:
+    """The entity keys that an event's company may have: its name, or a name that its name contains."""
+    wanted = name.casefold()
+    if wanted in ("market", "the market"):
+        return {"market"}
+    keys = set()
+    for key, watched in parts.watch.keys.items():
+        if not key.startswith("entity:"):
+            continue
+        names = {n.casefold() for entity in watched.entities for n in (entity.name, entity.id, *entity.aliases)}
+        if wanted in names or any(n in wanted.split() or wanted in n.split() for n in names):
+            keys.add(key)
+    return keys
+
+
+def _read(inputs: Sequence[Path]) -> tuple[list[RawItem], list[LineError]]:
+    now = datetime.now(UTC).timestamp()
+    items: list[RawItem] = []
+    errors: list[LineError] = []
+    for path in inputs:
+        for entry in read_documents(path, fetched=now):
+            if isinstance(entry, LineError):
+                errors.append(entry)
+            else:
+                items.append(entry)
+    return items, errors
+
+
+def _events(path: Path) -> list[Event]:
+    found = []
+    with path.open(newline="", encoding="utf-8") as lines:
+        for number, row in enumerate(csv.DictReader(lines), 2):
+            onset = row.get("onset") or row.get("onset_date") or ""
+            try:
+                at = moment(onset if "T" in onset else f"{onset}T00:00:00Z")
+            except MomentError as error:
+                raise SettingsError(f"{path}, line {number}: onset: {error}") from None
+            found.append(Event(row["entity"], at, row.get("what") or ""))
+    return found
+
+
+def _time(name: str, value: str | None) -> float | None:
+    if value is None:
+        return None
+    try:
+        return moment(value if "T" in value else f"{value}T00:00:00Z")
+    except MomentError as error:
+        raise typer.BadParameter(f"{name}: {error}") from None

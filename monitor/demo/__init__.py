@@ -1,0 +1,1 @@
+"""The fictional newsroom of `tapewatch demo`: scenario, feed server, receiver."""
