@@ -130,7 +130,7 @@ def _by_script(text: str) -> tuple[str, float] | None:
 
 # Languages that financial sources write; among all 97 a short English headline is often taken for Hausa or Malagasy.
 _WRITTEN = (
-    *("en", "de", "fr", "es", "it", "pt", "nl", "sv", "da", "nb", "fi", "pl", "cs", "hu", "ro", "el", "tr", "ru", "uk"),
+    *("en", "de", "fr", "es", "it", "pt", "nl", "sv", "da", "no", "fi", "pl", "cs", "hu", "ro", "el", "tr", "ru", "uk"),
     *("zh", "ja", "ko", "ar", "he", "fa", "hi", "bn", "ta", "ur", "id", "vi", "th"),
 )
 
