@@ -338,7 +338,7 @@ class Aggregate:
         exhibit = Exhibit(
             document=evidence.id,
             headline=evidence.title,
-            publisher=evidence.publisher,
+            publisher=evidence.by or evidence.publisher,
             source=evidence.source,
             url=evidence.url,
             published=epoch(evidence.published),

@@ -133,6 +133,8 @@ class Evidence(_Record, frozen=True, kw_only=True):
     source: str
     publisher: str | None = None
     """Independent publisher, normalised; None for social authors."""
+    by: str | None = None
+    """Publisher or author as people know them."""
     title: str
     url: str | None = None
     published: Time

@@ -218,6 +218,7 @@ class Score:
                 signature=scored.signature,
                 source=scored.source,
                 publisher=publisher,
+                by=scored.author if social else scored.publisher,
                 title=scored.title[:EVIDENCE_TITLE],
                 url=scored.url,
                 published=scored.published,

@@ -238,7 +238,7 @@ class ReadModel:
 
     def _alert(self, alert: AlertRecord, value: bytes, news: list[tuple[str, Any]]) -> None:
         body = json.loads(bytes(alert.body))
-        sequence = int(body["data"].get("sequence", 0)) if isinstance(body.get("data"), dict) else 0
+        sequence = int(body["data"].get("episode", {}).get("sequence", 0))
         known = self._db.execute("SELECT 1 FROM alerts WHERE id = ?", (alert.id,)).fetchone()
         self._db.execute(
             "INSERT OR REPLACE INTO alerts VALUES (?, ?, ?, ?, ?, ?, ?, ?)",

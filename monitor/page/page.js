@@ -60,29 +60,42 @@ function figures(unusual) {
   return make("p", { class: "figures" }, ...rows.map(([name, value]) => make("span", {}, `${name} `, make("b", { text: String(value) }))));
 }
 
-function alertCard(record, whole) {
+function alertCard(record, whole, open) {
   const data = record.body.data;
-  const card = make("article", { class: `alert ${data.severity}` });
+  const card = make("article", { class: `alert ${data.severity}`, "data-alert": record.alert });
   const href = `/alerts/${encodeURIComponent(record.alert)}`;
   card.append(
     make("h3", {}, make("span", { class: `tag severity ${data.severity}`, text: data.severity }), " ",
       whole ? make("span", { text: data.summary }) : make("a", { href, text: data.summary })),
     figures(data.unusual),
-    make("ol", { class: "stories" }, ...data.evidence.stories.map(story)),
   );
+  const why = make("details", { class: "why" }, make("summary", { text: "Why" }),
+    make("ol", { class: "stories" }, ...data.evidence.stories.map(story)));
+  why.open = open;
   if (data.evidence.counter.length) {
-    card.append(make("p", { class: "by", text: "Against it:" }), make("ul", { class: "stories" }, ...data.evidence.counter.map(story)));
+    why.append(make("p", { class: "by", text: "Against it:" }), make("ul", { class: "stories" }, ...data.evidence.counter.map(story)));
   }
+  card.append(why);
   const cover = data.coverage;
   const seen = `${cover.sources_healthy} of ${cover.sources_expected} sources healthy`;
   card.append(make("p", { class: "by", text: record.silenced_by ? `${seen} · silenced` : seen }));
   return card;
 }
 
+/* The most severe first; of equals, a company before a topic before everything at once. */
+function rank(record) {
+  const severity = ["info", "warning", "error", "critical"].indexOf(record.severity);
+  const kind = record.key.startsWith("entity:") ? 2 : record.key.startsWith("topic:") ? 1 : 0;
+  return 10 * severity + kind;
+}
+
 async function drawAlerts() {
   const [firing, past] = await Promise.all([get("/api/v1/alerts?status=firing"), get("/api/v1/alerts?status=resolved&limit=12")]);
   const box = byId("firing");
-  box.replaceChildren(...firing.alerts.map((record) => alertCard(record, false)));
+  const opened = new Set([...box.querySelectorAll("details[open]")].map((one) => one.closest("article").dataset.alert));
+  const first = box.childElementCount === 0;
+  firing.alerts.sort((a, b) => rank(b) - rank(a));
+  box.replaceChildren(...firing.alerts.map((record, place) => alertCard(record, false, opened.has(record.alert) || (place === 0 && (first || !opened.size)))));
   if (!firing.alerts.length) box.append(make("p", { class: "quiet", text: "Nothing. Every watched key is within what its history expects." }));
   byId("past").replaceChildren(...past.alerts.map((record) => make("li", {},
     make("a", { href: `/alerts/${encodeURIComponent(record.alert)}`, text: record.body.data.summary }), " ",
@@ -217,7 +230,7 @@ async function showAlert(id) {
   box.hidden = false;
   const found = await get(`/api/v1/alerts/${encodeURIComponent(id)}`);
   const latest = found.events.at(-1);
-  box.append(make("div", { class: "wide" }, alertCard(latest, true)));
+  box.append(make("div", { class: "wide" }, alertCard(latest, true, true)));
   box.append(make("section", {}, make("h2", { text: "Life" }), make("ul", {}, ...found.events.map((event) =>
     make("li", { text: `${new Date(event.at).toLocaleString()} — ${event.type.replace("alert.", "")} (${event.severity})` })))));
   box.append(make("section", {}, make("h2", { text: "Delivery" }), make("ul", {}, ...found.attempts.map((attempt) =>
