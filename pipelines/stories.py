@@ -11,13 +11,13 @@ import math
 import re
 import struct
 import zlib
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
+import numpy as np
 
 KIND = b"L1"
 """Lexical, version 1; signatures of other kinds never match these."""
@@ -297,25 +297,32 @@ def bucket_start(class_: str, at: float) -> float:
     return at - at % width
 
 
+FAINT = 0.1
+"""Share of an item's words below which likeness is passed over: P(same story) is then under one in ten."""
+
+
 class Memory:
     """A view over a key's buckets of the last 48 hours, with an index on words that is rebuilt from them."""
 
     def __init__(self, buckets: Iterable[Bucket]) -> None:
         self.buckets: dict[float, Bucket] = {}
-        self._ids: dict[int, Entry] = {}
+        self._slot_of: dict[int, int] = {}
+        self._slots: list[Entry | None] = []
+        self._sizes: list[int] = []
+        self._free: list[int] = []
         self._by_word: dict[int, list[int]] = {}
-        self._sizes: dict[int, int] = {}
         for bucket in buckets:
             self.buckets[bucket.start] = bucket
             for entry in bucket.entries:
                 self._index(entry)
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self._slot_of)
 
     def judge(self, name: int, mark: bytes, at: float) -> Novelty:
         """How new an item is; an item whose id was counted is a duplicate and weighs nothing."""
-        known = self._ids.get(name)
+        slot = self._slot_of.get(name)
+        known = None if slot is None else self._slots[slot]
         if known is not None:
             return Novelty(0.0, True, known.story, False, 1.0)
         same, nearest, jaccard = self._nearest(_set(mark), at)
@@ -325,22 +332,30 @@ class Memory:
 
     def _nearest(self, mine: frozenset[int], at: float) -> tuple[float, Entry | None, float]:
         """(P same, entry, Jaccard) of the entry most likely to tell the same story, the earliest among equals."""
-        shared = Counter(chain.from_iterable(self._by_word.get(word, ()) for word in mine))
+        places = list(chain.from_iterable(self._by_word.get(word, ()) for word in mine))
         best: tuple[float, float, int] = (0.0, 0.0, 0)
-        nearest, similar, least = None, 0.0, 0.0
-        for name, count in shared.items():
-            # The Jaccard similarity is at most count / len(mine): most of a busy key's items are passed over here.
+        nearest, similar, least = None, 0.0, max(1.0, len(mine) * FAINT)
+        if not places:
+            return 0.0, None, 0.0
+        counts = np.bincount(np.array(places, np.int32), minlength=len(self._slots))
+        likely = np.flatnonzero(counts >= least)
+        # Those that share most words first: the Jaccard similarity is at most count / len(mine), so that most of a
+        # busy key's items are never looked at.
+        for slot in likely[np.argsort(-counts[likely], kind="stable")].tolist():
+            count = int(counts[slot])
             if count < least:
+                break
+            entry = self._slots[slot]
+            if entry is None:
                 continue
-            entry = self._ids[name]
             gap = abs(at - entry.at)
             if gap > WINDOW:
                 continue
-            jaccard = count / (len(mine) + self._sizes[name] - count)
-            rank = (p_same(jaccard, gap), -entry.at, -name)
+            jaccard = count / (len(mine) + self._sizes[slot] - count)
+            rank = (p_same(jaccard, gap), -entry.at, -entry.id)
             if nearest is None or rank > best:
                 best, nearest, similar = rank, entry, jaccard
-                least = len(mine) * (jaccard + _PER_DAY * gap / 86_400.0 / _JACCARD) - 1e-9
+                least = max(least, len(mine) * (jaccard + _PER_DAY * gap / 86_400.0 / _JACCARD) - 1e-9)
         return best[0], nearest, similar
 
     def remember(self, class_: str, name: int, mark: bytes, at: float, story: int) -> Bucket:
@@ -378,17 +393,26 @@ class Memory:
 
     def _index(self, entry: Entry) -> None:
         mine = _set(entry.mark)
-        self._ids[entry.id] = entry
-        self._sizes[entry.id] = len(mine)
+        if self._free:
+            slot = self._free.pop()
+            self._slots[slot], self._sizes[slot] = entry, len(mine)
+        else:
+            slot = len(self._slots)
+            self._slots.append(entry)
+            self._sizes.append(len(mine))
+        self._slot_of[entry.id] = slot
         for word in mine:
-            self._by_word.setdefault(word, []).append(entry.id)
+            self._by_word.setdefault(word, []).append(slot)
 
     def _drop(self, entry: Entry) -> None:
-        self._ids.pop(entry.id, None)
-        self._sizes.pop(entry.id, None)
+        slot = self._slot_of.pop(entry.id, None)
+        if slot is None:
+            return
+        self._slots[slot] = None
+        self._free.append(slot)
         for word in _set(entry.mark):
-            names = self._by_word.get(word)
-            if names and entry.id in names:
-                names.remove(entry.id)
-                if not names:
+            places = self._by_word.get(word)
+            if places and slot in places:
+                places.remove(slot)
+                if not places:
                     del self._by_word[word]

@@ -95,6 +95,8 @@ class CachedTable(Generic[V]):
         self._cache: OrderedDict[str, V] = OrderedDict()
         self._dirty: dict[str, V | None] = {}
         self._touched: set[str] = set()
+        self._absent: set[str] = set()
+        """Keys known to have no row: most look-ups of a rare thing find nothing."""
         db.execute(f"CREATE TABLE IF NOT EXISTS {name}(key TEXT PRIMARY KEY, value BLOB NOT NULL)")
 
     def get(self, key: str) -> V | None:
@@ -105,8 +107,13 @@ class CachedTable(Generic[V]):
         if value is not None:
             self._cache.move_to_end(key)
             return value
+        if key in self._absent:
+            return None
         row = self._db.execute(f"SELECT value FROM {self._sql} WHERE key = ?", (key,)).fetchone()  # noqa: S608 (a name of ours)
         if row is None:
+            if len(self._absent) >= self._capacity:
+                self._absent.clear()
+            self._absent.add(key)
             return None
         value = self._decode(row[0])
         self._cache[key] = value
@@ -114,6 +121,7 @@ class CachedTable(Generic[V]):
 
     def put(self, key: str, value: V) -> None:
         self._dirty[key] = value
+        self._absent.discard(key)
         self._touched.add(key)
 
     def delete(self, key: str) -> None:
