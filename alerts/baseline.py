@@ -48,9 +48,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     version: int = 0
     effective_from: float = 0.0
     hours: tuple[float, ...] = (1.0,) * WEEK_HOURS
-    prior: Mapping[str, float] = msgspec.field(
-        default_factory=lambda: {"news": 2e-5 / 60.0, "social": 0.05 / 60.0}
-    )
+    prior: Mapping[str, float] = msgspec.field(default_factory=lambda: {"news": 2e-5 / 60.0, "social": 0.05 / 60.0})
 
 
 class Shape:
@@ -196,9 +194,7 @@ def exposed(t0: float, t1: float, blind0: float, blind1: float, shape: Shape) ->
     return weighted * seeing
 
 
-def absorb(
-    base: Baseline, block: tuple[float, float, float, float], prior: float, settings: ClassSettings
-) -> None:
+def absorb(base: Baseline, block: tuple[float, float, float, float], prior: float, settings: ClassSettings) -> None:
     """Learns a closed block: (bad, others, exposure, seconds)."""
     x, y, exposure, seconds = block
     bad_rate, all_rate = rates(base, prior)
@@ -242,9 +238,7 @@ def _discount(
     return items * keep + new, total * keep + exposure, half_life
 
 
-def _learn_share(
-    base: Baseline, x: float, n: float, counted: float, seconds: float, half_life: float
-) -> None:
+def _learn_share(base: Baseline, x: float, n: float, counted: float, seconds: float, half_life: float) -> None:
     weight = counted / n
     p = bad_share(base)
     n_eff = n * weight
@@ -264,9 +258,7 @@ class BlockSummary(NamedTuple):
     total: float
 
 
-def learn_profile(
-    blocks: Sequence[BlockSummary], previous: Profile, *, effective_from: float, span: float
-) -> Profile:
+def learn_profile(blocks: Sequence[BlockSummary], previous: Profile, *, effective_from: float, span: float) -> Profile:
     """The next profile from the population's blocks over the last ``span`` seconds.
 
     Hours are shrunk towards flat with the weight of 20 items an hour; class priors are the median over keys of
@@ -283,9 +275,7 @@ def learn_profile(
     scale = WEEK_HOURS / sum(raw)
     prior = dict(previous.prior)
     for name, old in previous.prior.items():
-        found = sorted(
-            (count + 1.0) / (span + 1.0 / old) for (class_, _), count in bad.items() if class_ == name
-        )
+        found = sorted((count + 1.0) / (span + 1.0 / old) for (class_, _), count in bad.items() if class_ == name)
         if found:
             prior[name] = found[len(found) // 2]
     return Profile(

@@ -171,9 +171,7 @@ class Detector:
             if name not in one.publishers:
                 one.publishers.append(name)
 
-    def _score(
-        self, state: KeyState, at: float, social: bool, blind: tuple[float, float], shape: Shape
-    ) -> float:
+    def _score(self, state: KeyState, at: float, social: bool, blind: tuple[float, float], shape: Shape) -> float:
         other = state.news if social else state.social
         if other is not None and other.score > 0 and at > other.last:
             fold(other, at, blind[not social], 0.0, 0.0, shape, NEWS if social else SOCIAL)
@@ -209,9 +207,7 @@ class Detector:
             stories += one.stories
         return share >= 1.0 and stories >= 2
 
-    def _continue(
-        self, key: str, state: KeyState, item: Item, step: Step, shape: Shape
-    ) -> list[EpisodeEvent]:
+    def _continue(self, key: str, state: KeyState, item: Item, step: Step, shape: Shape) -> list[EpisodeEvent]:
         episode = state.episode
         if episode is None:
             return []
@@ -266,9 +262,7 @@ class Detector:
             episode.doubted_to = until
         return None
 
-    def close(
-        self, key: str, state: KeyState, at: float, shape: Shape, reason: life.Reason
-    ) -> list[EpisodeEvent]:
+    def close(self, key: str, state: KeyState, at: float, shape: Shape, reason: life.Reason) -> list[EpisodeEvent]:
         """Ends an open episode for a reason from outside: an operator's word, a merge."""
         return [] if state.episode is None else [self._close(key, state, at, shape, reason)]
 
@@ -338,7 +332,6 @@ class Detector:
         low, high = expectation(closed.expected, terms)
         return Block(settings.name, closed, low, high, one.score, h, state.clock - one.base.since)
 
-
     def open_blocks(self, state: KeyState, shape: Shape, budget: float | None = None) -> list[Block]:
         """The blocks that are still open, as they stand: what a page draws before they close."""
         h = self._threshold(state, shape, budget)
@@ -355,9 +348,7 @@ class Detector:
 
 
 def _classes(state: KeyState) -> list[tuple[ClassState, ClassSettings]]:
-    return [
-        (one, settings) for one, settings in ((state.news, NEWS), (state.social, SOCIAL)) if one is not None
-    ]
+    return [(one, settings) for one, settings in ((state.news, NEWS), (state.social, SOCIAL)) if one is not None]
 
 
 def _count(one: ClassState, x: float, y: float) -> None:

@@ -132,9 +132,7 @@ def terms_of(base: Baseline, prior: float, settings: ClassSettings) -> Terms:
     )
 
 
-def fold(
-    state: ClassState, t: float, blind: float, x: float, y: float, shape: Shape, settings: ClassSettings
-) -> None:
+def fold(state: ClassState, t: float, blind: float, x: float, y: float, shape: Shape, settings: ClassSettings) -> None:
     """Lets time pass to ``t`` and adds (x, y); updates the class score. x = y = 0 only lets time pass."""
     base, run = state.base, state.run
     terms = terms_of(base, shape.prior[settings.name], settings)

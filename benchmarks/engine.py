@@ -37,10 +37,38 @@ from pipelines.ingest import Ingest, Origin
 from pipelines.sources.base import RawItem
 from pipelines.streams.embedded import BATCH
 
-WORDS = (
-    "harbour ledger turbine quarter margin winter copper ticket signal bridge garden mirror engine packet summit "
-    "valley cotton marble anchor planet silver forest window bottle rocket basket ladder pepper candle hammer"
-).split()
+WORDS = [
+    "harbour",
+    "ledger",
+    "turbine",
+    "quarter",
+    "margin",
+    "winter",
+    "copper",
+    "ticket",
+    "signal",
+    "bridge",
+    "garden",
+    "mirror",
+    "engine",
+    "packet",
+    "summit",
+    "valley",
+    "cotton",
+    "marble",
+    "anchor",
+    "planet",
+    "silver",
+    "forest",
+    "window",
+    "bottle",
+    "rocket",
+    "basket",
+    "ladder",
+    "pepper",
+    "candle",
+    "hammer",
+]
 
 
 def texts(count: int, rng: random.Random) -> Iterator[str]:
@@ -121,7 +149,12 @@ async def _fill(daemon: Daemon, titles: Sequence[str]) -> None:
     now = time.time()
     for start in range(0, len(titles), 1000):
         items = [
-            RawItem(title=title, publisher=f"p{number % 9}", published=now - 72_000 * (1 - number / len(titles)), fetched=now)
+            RawItem(
+                title=title,
+                publisher=f"p{number % 9}",
+                published=now - 72_000 * (1 - number / len(titles)),
+                fetched=now,
+            )
             for number, title in enumerate(titles[start : start + 1000], start)
         ]
         with store.transaction() as unit:

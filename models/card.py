@@ -128,7 +128,8 @@ def readable(card: Card) -> str:
     lines += ["", "## Evaluation", "", "| set | n | accuracy | macro F1 | ECE |", "|---|---|---|---|---|"]
     for name, figures in card.evaluation.get("sets", {}).items():
         lines.append(
-            f"| {name} | {figures['n']} | {figures['accuracy']:.4f} | {figures['macro_f1']:.4f} | {figures['ece']:.4f} |"
+            f"| {name} | {figures['n']} | {figures['accuracy']:.4f} | {figures['macro_f1']:.4f} "
+            f"| {figures['ece']:.4f} |"
         )
     agreement = card.evaluation.get("int8_agreement", {})
     if agreement:

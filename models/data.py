@@ -39,7 +39,7 @@ def load(folder: Path, name: str, split: str) -> list[Row]:
         reader = csv.DictReader(lines)
         missing = {"split", "text", "label"} - set(reader.fieldnames or ())
         if missing:
-            raise DataError(f"{path}: column {sorted(missing)[0]!r} is missing")
+            raise DataError(f"{path}: column {min(missing)!r} is missing")
         return [_row(path, reader.line_num, name, entry) for entry in reader if entry["split"] == split]
 
 

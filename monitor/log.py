@@ -1,4 +1,4 @@
-"""Logs: one record, one line, as JSON or for people, without secrets. ``configure`` sets them up, importing does not."""
+"""Logs: one record, one line, as JSON or for people, without secrets. Importing configures nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import structlog
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _SECRET = re.compile(
-    r"whsec_[A-Za-z0-9+/=_-]+|(?<=://)[^/@\s]+@|(?<=[Bb]earer )\S+|(?<=token=)[^&\s]+|(?<=key=)[^&\s]+|(?<=auth=)[^&\s]+"
+    r"whsec_[A-Za-z0-9+/=_-]+|(?<=://)[^/@\s]+@|(?<=[Bb]earer )\S+"
+    r"|(?<=token=)[^&\s]+|(?<=key=)[^&\s]+|(?<=auth=)[^&\s]+"
 )
 
 Levels = Literal["debug", "info", "warning", "error"]

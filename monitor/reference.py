@@ -132,8 +132,8 @@ def command_line() -> str:
     lines = [
         "# Command line",
         "",
-        "Exit codes: 0 done, 1 failed while running, 2 wrong usage or settings, 130 interrupted. Results go to standard "
-        "output, everything else to standard error. `-` is standard input; `.gz` is read as it is.",
+        "Exit codes: 0 done, 1 failed while running, 2 wrong usage or settings, 130 interrupted. Results go to "
+        "standard output, everything else to standard error. `-` is standard input; `.gz` is read as it is.",
         "",
     ]
     for path, command in _commands(typer.main.get_command(app), "tapewatch"):
@@ -173,15 +173,15 @@ def metrics() -> str:
         "| metric | kind | labels | what |",
         "|---|---|---|---|",
     ]
-    collectors = {id(c): c for c in REGISTRY._collector_to_names if hasattr(c, "_labelnames")}  # noqa: SLF001 (no public list)
+    collectors: dict[int, Any] = {id(c): c for c in REGISTRY._collector_to_names if hasattr(c, "_labelnames")}
     rows = {}
     for collector in collectors.values():
-        name = collector._name  # noqa: SLF001
-        kind = collector._type  # noqa: SLF001
+        name = collector._name
+        kind = collector._type
         if name.startswith("tapewatch_"):
             shown = f"{name}_total" if kind == "counter" else name
-            labels = ", ".join(collector._labelnames)  # noqa: SLF001
-            rows[shown] = f"| `{shown}` | {kind} | {labels} | {collector._documentation} |"  # noqa: SLF001
+            labels = ", ".join(collector._labelnames)
+            rows[shown] = f"| `{shown}` | {kind} | {labels} | {collector._documentation} |"
     return "\n".join([*lines, *(rows[name] for name in sorted(rows)), ""])
 
 

@@ -142,6 +142,7 @@ class Notify:
         self._watch, self._routes, self._configured = watch, tuple(routes), tuple(silences)
 
     def recovered(self, state: State) -> list[Output]:
+        del state  # nothing is said again
         return []
 
     def handle(self, batch: Sequence[Record], state: State) -> list[Output]:
@@ -290,7 +291,7 @@ class Notify:
 
     def _gauge(self, state: State) -> None:
         counts: dict[str, int] = dict.fromkeys(("info", "warning", "error", "critical"), 0)
-        for _, sent in state.table("sent").items():
+        for sent in state.table("sent").values():
             if sent.status in ("firing", "updated"):
                 counts[sent.severity] = counts.get(sent.severity, 0) + 1
         for severity, count in counts.items():

@@ -297,8 +297,8 @@ def bucket_start(class_: str, at: float) -> float:
     return at - at % width
 
 
-FAINT = 0.1
-"""Share of an item's words below which likeness is passed over: P(same story) is then under one in ten."""
+FAINT = 0.2
+"""Share of an item's words below which likeness is passed over: P(same story) is then mostly under one in ten."""
 
 
 class Memory:

@@ -269,7 +269,8 @@ class ReadModel:
         self._db.execute("DELETE FROM series WHERE start < ?", (newest - KEEP_SERIES,))
         for table, keep in (("alerts", KEEP_ALERTS), ("attempts", KEEP_ATTEMPTS)):
             self._db.execute(
-                f"DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} ORDER BY at DESC LIMIT -1 OFFSET {keep})"  # noqa: S608
+                f"DELETE FROM {table} WHERE rowid IN "  # noqa: S608 (names of ours)
+                f"(SELECT rowid FROM {table} ORDER BY at DESC LIMIT -1 OFFSET {keep})"
             )
 
     # -- asking -------------------------------------------------------------------------------------------

@@ -77,7 +77,7 @@ async def _reload(daemon: Daemon) -> None:
     try:
         await daemon.reload()
     except SettingsError as error:
-        log.error("reload_refused", action="keep_settings", error=str(error))
+        log.exception("reload_refused", action="keep_settings", error=str(error))
 
 
 def run_backfill(config: Path, inputs: list[Path]) -> None:

@@ -98,8 +98,8 @@ async def _play(folder: Path, seconds: float | None, listen: str, console: Conso
     newsroom = Newsroom(script, time.time)
     await newsroom.start()
     console.print(
-        "[bold]tapewatch demo[/bold]: a fictional newsroom on loopback, watched by the production daemon. Nothing is "
-        f"scripted on the daemon's side;\nthe only setting that differs from the defaults for show is min_open = {MIN_OPEN}.",
+        "[bold]tapewatch demo[/bold]: a fictional newsroom on loopback, watched by the production daemon. "
+        f"Nothing is scripted on the daemon's side; the only setting that differs from the defaults for show is min_open = {MIN_OPEN}.",
         highlight=False,
     )
     config = _settings(folder, newsroom, receiver, secret, listen)

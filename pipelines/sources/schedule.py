@@ -52,7 +52,7 @@ def interval_of(explicit: float | None, asked: Asked) -> float:
     wishes = [wish for wish in (asked.ttl, asked.max_age) if wish is not None]
     if not wishes:
         return DEFAULT_INTERVAL
-    return min(max(max(wishes), SHORTEST_ASKED), LONGEST_ASKED)
+    return min(max(*wishes, SHORTEST_ASKED), LONGEST_ASKED)
 
 
 def next_poll(
