@@ -291,7 +291,7 @@ class Notify:
 
     def _gauge(self, state: State) -> None:
         counts: dict[str, int] = dict.fromkeys(("info", "warning", "error", "critical"), 0)
-        for sent in state.table("sent").values():
+        for _, sent in state.table("sent").items():  # noqa: PERF102 (a table has no values())
             if sent.status in ("firing", "updated"):
                 counts[sent.severity] = counts.get(sent.severity, 0) + 1
         for severity, count in counts.items():

@@ -323,7 +323,7 @@ class ReadModel:
             values.append(since)
         latest = (
             "SELECT record, type, at, row_number() OVER (PARTITION BY alert ORDER BY sequence DESC) AS place "
-            f"FROM alerts WHERE {' AND '.join(where)}"
+            "FROM alerts WHERE " + " AND ".join(where)  # fixed conditions, bound values
         )
         wanted = {"firing": "AND type != 'alert.resolved'", "resolved": "AND type = 'alert.resolved'"}
         sql = f"SELECT record FROM ({latest}) WHERE place = 1 {wanted.get(status or '', '')} ORDER BY at DESC LIMIT ?"  # noqa: S608

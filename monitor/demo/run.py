@@ -99,7 +99,8 @@ async def _play(folder: Path, seconds: float | None, listen: str, console: Conso
     await newsroom.start()
     console.print(
         "[bold]tapewatch demo[/bold]: a fictional newsroom on loopback, watched by the production daemon. "
-        f"Nothing is scripted on the daemon's side; the only setting that differs from the defaults for show is min_open = {MIN_OPEN}.",
+        "Nothing is scripted on the daemon's side; the only setting that differs from the defaults for show is "
+        f"min_open = {MIN_OPEN}.",
         highlight=False,
     )
     config = _settings(folder, newsroom, receiver, secret, listen)
@@ -159,8 +160,8 @@ def _sum_up(teller: Teller, daemon: Daemon, newsroom: Newsroom, receiver: Receiv
         console.print(f"{why} ({key}): {verdict}", highlight=False)
     down = [source.name for source in daemon.sources if source.status.state != "up"]
     console.print(
-        f"feeds: {newsroom.requests} requests, {newsroom.unchanged} answered 304; not healthy: {', '.join(down) or 'none'}; "
-        f"webhooks with a bad signature: {receiver.refused}",
+        f"feeds: {newsroom.requests} requests, {newsroom.unchanged} answered 304; "
+        f"not healthy: {', '.join(down) or 'none'}; webhooks with a bad signature: {receiver.refused}",
         highlight=False,
     )
 
