@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 
 from models import card as cards
 from models.card import Card, Head
-from models.data import Row, load, pure
+from models.data import Row, load, pure, truth
 from models.evaluate import report, temperature
 from models.export import CALIBRATION_TEXTS, MAX_TOKENS, Encoder, encode, measure
 from models.labels import SENTIMENTS, TOPICS
@@ -100,11 +100,6 @@ def _logits(graph: Path, tokenizer: Tokenizer, rows: Sequence[Row]) -> dict[str,
         found["sentiment"].append(sentiment[0])
         found["topic"].append(topic[0])
     return {head: np.stack(values).astype(float) for head, values in found.items()}
-
-
-def truth(rows: Sequence[Row]) -> list[int]:
-    """The right label of each row."""
-    return [row.topic if row.topic is not None else int(np.argmax(row.sentiment or (0.0,))) for row in rows]
 
 
 def _temperatures(parts: Mapping[str, Sequence[Row]], logits: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

@@ -61,3 +61,11 @@ def _row(path: Path, line: int, name: str, entry: dict[str, str]) -> Row:
 def pure(rows: Sequence[Row]) -> list[Row]:
     """Rows without the mixed ones, which have no single right answer."""
     return [row for row in rows if row.sentiment is None or max(row.sentiment) == 1.0]
+
+
+def truth(rows: Sequence[Row]) -> list[int]:
+    """The right label of each row: of its topic where it has one, else of its sentiment."""
+    return [
+        row.topic if row.topic is not None else max(range(3), key=(row.sentiment or (0.0, 0.0, 0.0)).__getitem__)
+        for row in rows
+    ]

@@ -34,20 +34,21 @@ CALIBRATION_TEXTS = 400
 class Graph:
     """A small builder of ONNX graphs."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
         self._count = 0
 
     def constant(self, value: Any) -> str:
         self._count += 1
-        name = f"c{self._count}"
+        name = f"{self._prefix}c{self._count}"
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
 
     def node(self, kind: str, inputs: Sequence[str], outputs: int = 1, *, domain: str = "", **attributes: Any) -> Any:
         self._count += 1
-        names = [f"t{self._count}_{number}" for number in range(outputs)]
+        names = [f"{self._prefix}t{self._count}_{number}" for number in range(outputs)]
         self.nodes.append(
             helper.make_node(kind, inputs, names, name=f"{kind}_{self._count}", domain=domain, **attributes)
         )
@@ -274,7 +275,7 @@ def fp16(folder: Path, target: Path) -> None:
 def dequantise(model: Any) -> Any:
     """The int8 graph with its integer products as half-precision ones."""
     constants = {entry.name: numpy_helper.to_array(entry) for entry in model.graph.initializer}
-    rebuilt = Graph()
+    rebuilt = Graph("half_")
     half = TensorProto.FLOAT16
     quantised: dict[str, str] = {}
     for node in model.graph.node:

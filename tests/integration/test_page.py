@@ -1,0 +1,164 @@
+"""The page in a real Chromium: live, honest about a lost connection, deaf to hostile headlines."""
+
+import asyncio
+import io
+import json
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from models.classifier import FakeClassifier
+from monitor.app import Daemon
+from monitor.settings import load
+from monitor.web import Web
+
+CHROMIUM = shutil.which("chromium")
+if CHROMIUM is None and not os.environ.get("CI"):
+    pytest.skip("chromium is missing: apt-get install chromium", allow_module_level=True)
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+HOSTILE = "Acme falls <script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> \u202eevil"
+
+
+@pytest_asyncio.fixture
+async def served(tmp_path: Path) -> AsyncIterator[tuple[Daemon, Web]]:
+    (tmp_path / "tapewatch.toml").write_text(
+        '[detection]\nmin_open = "2s"\n[[watchlists]]\nname = "mine"\nentities = [{ name = "Acme Corp", aliases = ["Acme"] }]\n'
+        '[web]\nlisten = "127.0.0.1:0"\n'
+    )
+    daemon = Daemon(load(tmp_path / "tapewatch.toml", {}), classifier=FakeClassifier(), watermark_interval=0.1)
+    await daemon.open()
+    now = time.time()
+    history = tmp_path / "history.jsonl"
+    history.write_text(
+        "".join(
+            json.dumps({"title": f"Acme opens depot number {i}", "published": now - 20 * 86_400 + i * 6_000}) + "\n"
+            for i in range(280)
+        )
+    )
+    await daemon.backfill([history])
+    await daemon.begin()
+    web = Web(daemon)
+    await web.start()
+    yield daemon, web
+    await web.stop()
+    await daemon.stop()
+
+
+async def post(address: str, *documents: dict) -> None:
+    body = "\n".join(json.dumps(document) for document in documents)
+    async with aiohttp.ClientSession() as session, session.post(f"{address}/api/v1/documents", data=body) as answer:
+        assert answer.status == 202, await answer.text()
+
+
+def bad_news() -> list[dict]:
+    words = (
+        "bridge falls",
+        "ledger shows fraud",
+        "harbour probe widens",
+        "turbine crash",
+        "orders slump",
+        "lawyer sues",
+    )
+    stories = [
+        {"title": f"Acme {word} after {n} weeks", "url": f"https://x.example/{n}"} for n, word in enumerate(words)
+    ]
+    return [*stories, {"title": HOSTILE, "url": "javascript:document.title='owned'"}]
+
+
+async def test_page_shows_what_rings_and_why(served: tuple[Daemon, Web], tmp_path: Path) -> None:
+    from playwright.async_api import async_playwright
+
+    _, web = served
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        page = await browser.new_page(color_scheme="dark")
+        wrong: list[str] = []
+        page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on(
+            "request",
+            lambda request: wrong.append(request.url) if not request.url.startswith((web.address, "data:")) else None,
+        )
+        await page.goto(web.address)
+        await page.wait_for_selector("#state.live")
+        assert "Nothing." in await page.inner_text("#firing")
+
+        await post(web.address, *bad_news())
+        await page.wait_for_selector("article.alert h3:has-text('Acme Corp')", timeout=10_000)
+        card = await page.inner_text("article.alert:has(h3:has-text('Acme Corp'))")
+        for part in ("observed", "expected", "baseline", "20 days", "nats"):
+            assert part in card
+        await page.wait_for_selector("#tape li .mood.negative")
+        assert "Acme bridge falls" in await page.inner_text("#tape")
+        assert await page.locator("#tape a[href^='https://x.example/']").count() >= 1
+        assert await page.locator(".key svg").count() >= 1
+
+        # The hostile headline is text, and nothing but text.
+        assert "<script>" in await page.inner_text("#tape")
+        assert "\u202e" not in await page.inner_text("body")
+        assert await page.locator("a[href^='javascript:' i]").count() == 0
+        assert await page.title() != "owned"
+
+        back = {}
+        for scheme in ("dark", "light"):
+            await page.emulate_media(color_scheme=scheme)
+            back[scheme] = await page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert back["dark"] != back["light"]
+
+        await page.click("article.alert h3 a")
+        await page.wait_for_selector("#one article.alert")
+        assert "firing" in await page.inner_text("#one")
+        await page.goto(web.address)
+        await page.wait_for_selector("#state.live")
+        assert wrong == []
+        await web.stop()
+        await page.wait_for_selector("#state.lost", timeout=10_000)
+        await browser.close()
+
+
+async def test_api_reads_writes_and_refuses(served: tuple[Daemon, Web]) -> None:
+    _, web = served
+    async with aiohttp.ClientSession() as session:
+        async with session.post(f"{web.address}/api/v1/documents", data=b'{"nope": 1}') as answer:
+            assert answer.status == 422 and answer.content_type == "application/problem+json"
+            assert (await answer.json())["invalid"][0]["line"] == 1
+        headers = {"Origin": "https://evil.example"}
+        async with session.post(f"{web.address}/api/v1/documents", data=b"{}", headers=headers) as answer:
+            assert answer.status == 403
+        async with session.post(
+            f"{web.address}/api/v1/documents", data=b"{}", headers={"Host": "evil.example"}
+        ) as answer:
+            assert answer.status == 403
+        async with session.post(f"{web.address}/api/v1/documents", data=io.BytesIO(b"x" * (8 * 2**20 + 1))) as answer:
+            assert answer.status == 413
+        for path in ("status", "sources", "alerts", "keys", "documents", "silences", "deliveries", "dead-letters"):
+            async with session.get(f"{web.address}/api/v1/{path}") as answer:
+                assert answer.status == 200, path
+        async with session.get(f"{web.address}/api/v1/series?key=entity:acme-corp") as answer:
+            assert len((await answer.json())["series"]) > 100
+        for path, text in (("/healthz", "ok"), ("/readyz", "ok"), ("/metrics", "tapewatch_documents_total")):
+            async with session.get(web.address + path) as answer:
+                assert answer.status == 200 and text in await answer.text()
+        async with session.get(f"{web.address}/api/v1/alerts/nope") as answer:
+            assert answer.status == 404
+        silence = {"keys": ["entity:acme-corp"], "until": "2099-01-01T00:00:00Z", "comment": "known"}
+        async with session.post(f"{web.address}/api/v1/silences", json=silence) as answer:
+            assert answer.status == 201
+        await asyncio.sleep(0.2)
+        async with session.get(f"{web.address}/api/v1/silences") as answer:
+            assert (await answer.json())["silences"][0]["comment"] == "known"

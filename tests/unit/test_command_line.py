@@ -1,0 +1,106 @@
+"""Commands as a user runs them: real processes, exit codes, what goes where."""
+
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+
+def run(*arguments: object, stdin: bytes = b"", cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "monitor", *map(str, arguments)]
+    return subprocess.run(command, input=stdin, capture_output=True, cwd=cwd, timeout=60)
+
+
+def lines(output: bytes) -> list[dict]:
+    return [json.loads(line) for line in output.splitlines()]
+
+
+def test_init_writes_what_check_config_accepts_and_never_overwrites(tmp_path: Path) -> None:
+    assert run("init", tmp_path).returncode == 0
+    checked = run("check-config", "-c", tmp_path / "tapewatch.toml")
+    assert checked.returncode == 0, checked.stderr
+    resolved = json.loads(checked.stdout)
+    classes = {source["class"] for source in resolved["sources"]}
+    assert classes == {"news", "filing", "social"}
+    assert run("init", tmp_path).returncode == 2
+    assert run("init", tmp_path, "--force").returncode == 0
+
+
+def test_wrong_usage_and_settings_exit_with_2(tmp_path: Path) -> None:
+    assert run("predict", "--nope").returncode == 2
+    assert run("predict", tmp_path / "none.jsonl").returncode == 2
+    bad = tmp_path / "tapewatch.toml"
+    bad.write_text('[[watchlists]]\nname = "x"\nentities = ["Deutche Bank"]\n')
+    answer = run("check-config", "-c", bad)
+    assert answer.returncode == 2
+    assert b"Deutsche Bank" in answer.stderr
+    assert answer.stdout == b""
+    bad.write_text('[[watchlists]]\nname = "x"\ntopics = ["Earning"]\n')
+    assert b"Earnings" in run("check-config", "-c", bad).stderr
+
+
+def test_predict_keeps_order_and_names_bad_lines(tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl.gz"
+    rows = [
+        b'{"id": "a", "text": "Shares plunge after a profit warning", "entities": ["Shares", "Nobody"]}',
+        b"{bad",
+        b'{"id": "b", "text": "Record profit, shares soar"}',
+        b'{"id": "c"}',
+    ]
+    source.write_bytes(gzip.compress(b"\n".join(rows)))
+    answer = run("predict", source)
+    assert answer.returncode == 1
+    found = lines(answer.stdout)
+    assert [(row["id"], row["sentiment"]["label"]) for row in found] == [("a", "negative"), ("b", "positive")]
+    assert [(e["name"], e["found"], e["basis"]) for e in found[0]["entities"]] == [
+        ("Shares", True, "document"),
+        ("Nobody", False, "document"),
+    ]
+    assert found[0]["entities"][1]["sentiment"] == found[0]["sentiment"]
+    assert b"line 2" in answer.stderr and b"line 4" in answer.stderr
+    assert abs(sum(found[0]["sentiment"][name] for name in ("negative", "neutral", "positive")) - 1) < 1e-4
+
+
+def test_predict_reads_csv(tmp_path: Path) -> None:
+    source = tmp_path / "in.csv"
+    source.write_text('id,headline\n1,"Profit falls, shares slump"\n')
+    assert lines(run("predict", source).stdout)[0]["sentiment"]["label"] == "negative"
+
+
+def test_models_list_show_verify_and_a_tampered_file_is_refused(tmp_path: Path) -> None:
+    import shutil
+
+    from models.card import WEIGHTS
+
+    assert b"default" in run("models", "list").stdout
+    assert b"Evaluation" in run("models", "show").stdout
+    assert run("models", "verify").returncode == 0
+    copy = tmp_path / "copy"
+    shutil.copytree(WEIGHTS / "default", copy)
+    changed = bytearray((copy / "model.onnx").read_bytes())
+    changed[len(changed) // 2] ^= 1
+    (copy / "model.onnx").write_bytes(changed)
+    answer = run("models", "verify", copy)
+    assert answer.returncode == 1 and b"model.onnx" in answer.stderr and b"changed" in answer.stderr
+    assert run("predict", "--model", copy, stdin=b'{"text": "x"}').returncode == 1
+    (copy / "tokenizer.json").unlink()
+    (copy / "model.onnx").write_bytes((WEIGHTS / "default" / "model.onnx").read_bytes())
+    assert b"tokenizer.json" in run("models", "verify", copy).stderr
+
+
+def test_models_evaluate_prints_one_object(tmp_path: Path) -> None:
+    data = tmp_path / "own.csv"
+    data.write_text(
+        "split,text,label\nvalid,Shares plunge after a profit warning,negative\nvalid,Record profit lifts shares,positive\n"
+        "valid,Up here and down there,mixed\ntrain,Not read,neutral\n"
+    )
+    found = json.loads(run("models", "evaluate", "--task", "sentiment", "--data", data, "--split", "valid").stdout)
+    assert (found["n"], found["accuracy"], found["mixed_left_out"]) == (2, 1.0, 1)
+    assert set(found) >= {"macro_f1", "per_class", "ece", "nll", "confusion"}
+
+
+def test_kafka_and_training_say_plainly_what_is_missing(tmp_path: Path) -> None:
+    assert run("kafka", "init").returncode == 2
+    answer = run("models", "train", "--data", tmp_path, "--out", tmp_path / "o")
+    assert answer.returncode == 1 and b"make train" in answer.stderr

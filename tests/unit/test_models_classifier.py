@@ -1,0 +1,116 @@
+"""The shipped model: the same to the bit in any batch, floors on the valid parts where the data is at hand."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.classifier import ClassifierError, FakeClassifier, OnnxClassifier, load, scoring_text
+from models.session import DeviceError, providers_for
+
+DATA = Path(os.environ.get("TAPEWATCH_DATA", Path(__file__).parents[3] / "shared" / "data" / "train"))
+
+TEXTS = [
+    "Shares plunge after a profit warning",
+    "Record profit lifts shares to an all-time high",
+    "Board meets on Tuesday",
+    "",
+    "x",
+    "The quick rise of " * 60,
+    "Öl fällt, 油价下跌, ราคาน้ำมัน",
+    "$ACME - Acme cut at Broker & Sons",
+    "🚀🚀🚀 to the moon",
+]
+
+
+@pytest.fixture(scope="module")
+def classifier() -> OnnxClassifier:
+    return load("default")
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.sampled_from(TEXTS), min_size=1, max_size=40), st.data())
+def test_a_text_is_judged_the_same_alone_and_in_any_batch(batch: list[str], data: st.DataObject) -> None:
+    model = load_once()
+    together = model.predict(batch)
+    place = data.draw(st.integers(0, len(batch) - 1))
+    assert model.predict([batch[place]])[0] == together[place]
+
+
+_MODEL: list[OnnxClassifier] = []
+
+
+def load_once() -> OnnxClassifier:
+    if not _MODEL:
+        _MODEL.append(load("default", threads=2))
+    return _MODEL[0]
+
+
+def test_order_lengths_and_sums(classifier: OnnxClassifier) -> None:
+    found = classifier.predict(TEXTS)
+    assert len(found) == len(TEXTS)
+    assert classifier.sentiments[max(range(3), key=found[0].sentiment.__getitem__)] == "negative"
+    assert classifier.sentiments[max(range(3), key=found[1].sentiment.__getitem__)] == "positive"
+    for prediction in found:
+        assert abs(sum(prediction.sentiment) - 1) < 1e-9 and abs(sum(prediction.topic) - 1) < 1e-9
+        assert len(prediction.topic) == len(classifier.topics) == 20
+    assert found[5].truncated and not found[0].truncated
+
+
+def test_many_threads_get_what_one_gets(classifier: OnnxClassifier) -> None:
+    alone = classifier.predict(TEXTS)
+    results: list = [None] * 8
+
+    def work(number: int) -> None:
+        results[number] = classifier.predict(TEXTS)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(result == alone for result in results)
+
+
+def test_cuda_that_is_not_there_is_an_error_not_a_cpu() -> None:
+    with pytest.raises(DeviceError, match="gpu"):
+        providers_for("cuda")
+    with pytest.raises(DeviceError, match="auto, cpu or cuda"):
+        providers_for("tpu")
+
+
+def test_the_fake_is_poisoned_on_request() -> None:
+    fake = FakeClassifier(poison="BOOM")
+    with pytest.raises(ClassifierError):
+        fake.predict(["fine", "BOOM"])
+    assert fake.predict(["acme falls"])[0].sentiment[0] > 0.5
+
+
+def test_what_is_read_of_a_text() -> None:
+    assert scoring_text("Acme &amp; Sons fall https://t.co/x1 now") == "Acme & Sons fall now"
+    assert scoring_text("Acme falls", "Acme falls") == "Acme falls"
+    assert scoring_text("Acme falls", "Its bank says so.") == "Acme falls. Its bank says so."
+    assert len(scoring_text("x" * 9_000)) == 1_000
+
+
+@pytest.mark.skipif(
+    not (DATA / "sentiment_twitter.csv").is_file(), reason="the training data is not at hand (TAPEWATCH_DATA)"
+)
+@pytest.mark.parametrize(
+    ("name", "floor"), [("sentiment_twitter", 0.865), ("topic_twitter", 0.885), ("sentiment_sentfin", 0.83)]
+)
+def test_floors_on_the_valid_parts(classifier: OnnxClassifier, name: str, floor: float) -> None:
+    from models.data import load as load_rows
+    from models.data import pure, truth
+
+    rows = pure(load_rows(DATA, name, "valid"))
+    predictions = classifier.predict([row.text for row in rows])
+    head = "topic" if name.startswith("topic") else "sentiment"
+    right = sum(
+        max(range(len(values := getattr(prediction, head))), key=values.__getitem__) == label
+        for prediction, label in zip(predictions, truth(rows), strict=True)
+    )
+    assert right / len(rows) >= floor
