@@ -159,8 +159,8 @@ class EmbeddedEngine:
     async def start(self, stages: Sequence[Stage]) -> None:
         """Restores the stages' states, sends again what they ask for, and sets them to work."""
         self._stages = list(stages)
+        self._wake = {stage.name: asyncio.Event() for stage in stages}
         for stage in stages:
-            self._wake[stage.name] = asyncio.Event()
             state = await self._on_store(self.store.state, stage.name, stage.tables)
             await self.transact(partial(_recover, stage, state))
         for stage in stages:

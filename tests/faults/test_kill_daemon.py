@@ -1,0 +1,217 @@
+"""kill -9 of the daemon at random moments, over and over, while documents are posted and a receiver counts."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import random
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+KILLS = 8
+WORDS = "ledger bridge harbour turbine orders lawyers margins bonds suppliers dealers".split()
+BAD = (
+    "plunge after warning",
+    "slump on weak demand",
+    "fall as losses widen",
+    "sink on default fears",
+    "tumble after probe",
+)
+
+
+class Receiver:
+    """Counts webhooks by id, with their bodies; slow enough now and then to be caught mid-delivery."""
+
+    def __init__(self) -> None:
+        self.bodies: dict[str, set[bytes]] = {}
+        self.requests = 0
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                outer.requests += 1
+                outer.bodies.setdefault(self.headers["webhook-id"], set()).add(body)
+                time.sleep(0.05)
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *args: object) -> None: ...
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class Daemon:
+    """A real daemon process."""
+
+    def __init__(self, folder: Path, hook: int) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        secret = base64.b64encode(b"s" * 32).decode()
+        self.config = folder / "tapewatch.toml"
+        self.config.write_text(
+            '[detection]\nmin_open = "1s"\n'
+            '[[watchlists]]\nname = "mine"\nentities = [{ name = "Acme Corp", aliases = ["Acme"] }]\n'
+            f'[[channels]]\nkind = "webhook"\nname = "desk"\nurl = "http://127.0.0.1:{hook}/"\nsecret = "whsec_{secret}"\n'
+            f'[web]\nlisten = "127.0.0.1:{self.port}"\n[network]\nallow_private = ["127.0.0.0/8"]\n'
+        )
+        self.store = folder / "tapewatch.db"
+        self.log = folder / "daemon.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "monitor", "run", "-c", str(self.config)]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, stderr=log, stdout=log)
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, self.log.read_text()[-3000:]
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=1):
+                    return
+            except OSError:
+                time.sleep(0.05)
+        raise AssertionError("the daemon did not become ready")
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def post(self, documents: list[dict]) -> bool:
+        """Whether the daemon acknowledged; anything else is posted again later."""
+        body = "\n".join(json.dumps(document) for document in documents).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/api/v1/documents", data=body)
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                return answer.status == 202
+        except (OSError, urllib.error.URLError):
+            return False
+
+    def get(self, path: str) -> dict:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/{path}", timeout=5) as answer:
+            return json.loads(answer.read())
+
+    def waiting(self) -> int:
+        return sum(stage["records"] for stage in self.get("status")["lag"].values())
+
+
+def story(number: int) -> dict:
+    rng = random.Random(number)
+    a, b = rng.sample(WORDS, 2)
+    return {"id": f"d{number}", "title": f"Acme {a} {b} {rng.choice(BAD)} {number}", "publisher": f"p{number % 5}"}
+
+
+def test_kill_nine_loses_nothing_and_counts_nothing_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = random.Random(5)
+    receiver = Receiver()
+    daemon = Daemon(tmp_path, receiver.port)
+    daemon.start()
+    killed_at_work, retried = 0, 0
+    acknowledged: set[str] = set()
+    owed = [[story(10 * batch + i) for i in range(10)] for batch in range(60)]
+    stop = threading.Event()
+
+    def poster() -> None:
+        nonlocal retried
+        while owed and not stop.is_set():
+            if daemon.post(owed[0]):
+                acknowledged.update(document["id"] for document in owed.pop(0))
+            else:
+                retried += 1
+            time.sleep(0.02)
+
+    thread = threading.Thread(target=poster)
+    thread.start()
+    for _ in range(KILLS):
+        time.sleep(rng.uniform(0.05, 0.5))
+        before = len(owed)
+        daemon.kill()
+        killed_at_work += before > 0
+        daemon.start()
+    thread.join(timeout=90)
+    stop.set()
+    assert not owed, "not every document was accepted in time"
+    deadline = time.monotonic() + 30
+    while daemon.waiting() and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+    # Fault-free again: a fresh document goes through, and the alert resolves or is sent.
+    assert daemon.post([{"id": "fresh", "title": "Acme opens a small museum"}])
+    while not any(d["title"] == "Acme opens a small museum" for d in daemon.get("documents")["documents"]):
+        assert time.monotonic() < deadline + 20
+        time.sleep(0.1)
+    while daemon.get("status")["outbox"].get("desk"):
+        assert time.monotonic() < deadline + 40
+        time.sleep(0.1)
+    alerts = daemon.get("alerts")["alerts"]
+    events = {event["id"]: event for alert in alerts for event in daemon.get(f"alerts/{alert['alert']}")["events"]}
+    letters = daemon.get("dead-letters")["dead_letters"]
+    daemon.process.send_signal(signal.SIGTERM)  # type: ignore[union-attr]
+    assert daemon.process.wait(timeout=30) == 0  # type: ignore[union-attr]
+
+    db = sqlite3.connect(daemon.store)
+    scored = [row[0] for row in db.execute("SELECT key FROM log_scores WHERE key != '~watermark'")]
+    documents = [row[0] for row in db.execute("SELECT key FROM log_documents WHERE key != '~watermark'")]
+    counted = [
+        (json.loads(value)["key"], json.loads(value)["id"])
+        for (value,) in db.execute("SELECT value FROM log_evidence WHERE key != '~watermark'")
+    ]
+    db.close()
+    with capsys.disabled():
+        print(
+            f"\nkills {KILLS} ({killed_at_work} while documents were owed), posts retried {retried}, "
+            f"acknowledged {len(acknowledged)}, documents {len(documents)}, scored {len(scored)}, "
+            f"evidence {len(counted)}, alert events {len(events)}, webhooks {receiver.requests}, "
+            f"webhook ids {len(receiver.bodies)}"
+        )
+    receiver.close()
+    assert killed_at_work >= 3, "no kill met the daemon at work: the test proved nothing"
+    assert retried > 0
+    assert len(acknowledged) == 600
+    assert len(documents) == len(set(documents)) == 601, "a document was lost or accepted twice"
+    assert sorted(scored) == sorted(documents), "a document was not scored exactly once"
+    assert len(counted) == len(set(counted)), "evidence was written twice"
+    assert letters == []
+    sent = {name for name, event in events.items() if "desk" in event["channels"]}
+    assert sent and sent == set(receiver.bodies), "an alert was not delivered, or one that is unknown was"
+    assert all(len(bodies) == 1 for bodies in receiver.bodies.values()), "one id came with two bodies"
+    assert receiver.requests >= len(receiver.bodies)
+
+
+def test_a_second_daemon_on_the_same_store_is_refused(tmp_path: Path) -> None:
+    receiver = Receiver()
+    daemon = Daemon(tmp_path, receiver.port)
+    daemon.start()
+    try:
+        other = subprocess.run(
+            [sys.executable, "-m", "monitor", "run", "-c", str(daemon.config)],
+            capture_output=True,
+            timeout=30,
+            env={**os.environ, "TAPEWATCH_WEB__LISTEN": "127.0.0.1:0"},
+        )
+        assert other.returncode == 1
+        assert b"another tapewatch" in other.stderr and str(daemon.process.pid).encode() in other.stderr  # type: ignore[union-attr]
+    finally:
+        daemon.kill()
+        receiver.close()
