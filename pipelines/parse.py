@@ -257,6 +257,7 @@ class Jail:
 
     async def _ask(self, request: bytes) -> _Answer:
         process = await self._ready()
+        fresh = self._served == 1
         try:
             async with asyncio.timeout(self._deadline):
                 return await _exchange(process, request)
@@ -265,6 +266,9 @@ class Jail:
             return _Answer(reason="too_long", detail=f"parsing took more than {self._deadline:.0f} s")
         except (asyncio.IncompleteReadError, ConnectionError):
             await self._kill()
+            if not fresh:
+                # What an earlier feed left behind may have ended it: this one is tried alone before it is blamed.
+                return await self._ask(request)
             return _Answer(reason="too_long", detail="the parser ran out of its limits and was ended")
         except asyncio.CancelledError:
             await self._kill()  # an answer that is still on its way would be the next feed's

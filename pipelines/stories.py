@@ -285,11 +285,8 @@ class Novelty(NamedTuple):
 
 
 def id64(name: str) -> int:
-    """The first 63 bits of a document's id."""
-    try:
-        return int(name[:16], 16) >> 1
-    except ValueError:
-        return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big") >> 1
+    """63 bits of a document's id: of its hash, since other producers' ids may differ in their last digits alone."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big") >> 1
 
 
 def bucket_start(class_: str, at: float) -> float:

@@ -182,8 +182,9 @@ def test_an_id_counts_once(items: list[tuple[int, str, float, str]]) -> None:
 
 
 def test_ids_become_numbers_that_fit_63_bits() -> None:
-    assert id64("ff" * 16) == 2**63 - 1
-    assert 0 <= id64("no hex at all") < 2**63
+    numbers = {id64(f"{number:032x}") for number in range(1_000)} | {id64(f"doc-{number}") for number in range(1_000)}
+    assert len(numbers) == 2_000
+    assert all(0 <= number < 2**63 for number in numbers)
 
 
 @pytest.mark.parametrize(
