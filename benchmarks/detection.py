@@ -1,0 +1,173 @@
+"""The shipped detector on simulated keys: recall and false alarms beside the usual rule, and its cost.
+
+    python -m benchmarks.detection [--scale 1.0]
+
+News keys of four rates (items a day), a share of .15 bad, stories independent, or in clusters of follow-ups that share
+their mood. A crisis is ten bad stories within a day on the last day of 120. The usual rule: an hour whose bad items
+exceed the mean of the last 24 hours by three standard deviations, at least three of them. Deterministic.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from alerts.baseline import DAY, MONTH, Profile, Shape
+from alerts.detector import Detector, Item
+
+FLAT = Shape(Profile())
+START = 1_790_000_000.0
+RATES = (0.1, 0.5, 2.0, 10.0)
+WARM = 60 * DAY
+"""History before false alarms count."""
+
+
+def news(rng: random.Random, seconds: float, per_day: float, *, clusters: bool) -> Iterator[Item]:
+    """Items of one key; with ``clusters`` each happening draws 0.8 follow-ups on average within two days."""
+    at, number = START, 0
+    waiting: list[tuple[float, float]] = []
+    scale = 1.8 if clusters else 1.0
+    while True:
+        at += rng.expovariate(per_day / scale / DAY)
+        while waiting and waiting[0][0] <= at:
+            moment, b = waiting.pop(0)
+            yield Item(moment, b, 1.0, False, f"f{number}")
+        if at >= START + seconds:
+            return
+        number += 1
+        b = rng.betavariate(8, 1.5) if rng.random() < 0.15 else rng.betavariate(1, 12)
+        yield Item(at, b, 1.0, False, f"i{number}", f"p{rng.randrange(6)}")
+        if clusters:
+            while rng.random() < 0.8 / 1.8:
+                waiting.append((at + rng.expovariate(1 / DAY), b))
+            waiting.sort()
+
+
+def false_alarms(budget: float, months: float, *, clusters: bool, seed: int) -> dict[str, Any]:
+    """Alarms per key and month on background alone, with the upper 95 % bound of a Poisson count."""
+    found = {}
+    span = 12 * MONTH
+    for rate in RATES:
+        rng = random.Random(f"{seed}|{budget}|{rate}|{clusters}")
+        keys = max(1, math.ceil(months / len(RATES) / 12))
+        detector, alarms = Detector(budget=budget), 0
+        for _ in range(keys):
+            state = detector.new(START)
+            for item in news(rng, WARM + span, rate, clusters=clusters):
+                for event in detector.observe("k", state, item, FLAT).events:
+                    alarms += event.kind == "firing" and event.at >= START + WARM
+        exposure = keys * 12
+        found[str(rate)] = {"key_months": exposure, "alarms": alarms, "per_key_month": round(alarms / exposure, 4)}
+    total = sum(entry["alarms"] for entry in found.values())
+    exposure = sum(entry["key_months"] for entry in found.values())
+    return {
+        "budget": budget,
+        "clusters": clusters,
+        "key_months": exposure,
+        "per_key_month": round(total / exposure, 4),
+        "upper_95": round(upper_bound(total) / exposure, 4),
+        "by_rate": found,
+    }
+
+
+def upper_bound(count: int) -> float:
+    """Upper 95 % bound of a Poisson mean (Wilson and Hilferty's chi-square)."""
+    k = count + 1
+    return k * (1 - 1 / (9 * k) + 1.645 / (3 * math.sqrt(k))) ** 3
+
+
+def usual_rule(items: list[Item]) -> list[float]:
+    """Times at which the usual rule rings: hourly counts, mean of 24 h + 3 sigma, at least 3, a day's cooldown."""
+    hours: dict[int, int] = {}
+    for item in items:
+        if item.b >= 0.5:
+            hours[int(item.at // 3600)] = hours.get(int(item.at // 3600), 0) + 1
+    rings: list[float] = []
+    for hour in sorted(hours):
+        window = deque(hours.get(hour - back, 0) for back in range(1, 25))
+        mean = sum(window) / 24
+        sigma = math.sqrt(sum((value - mean) ** 2 for value in window) / 24)
+        at = hour * 3600.0
+        if hours[hour] >= 3 and hours[hour] > mean + 3 * sigma and (not rings or at - rings[-1] > DAY):
+            rings.append(at)
+    return rings
+
+
+def recall(budget: float, keys: int, seed: int) -> dict[str, Any]:
+    """Share of crises found by rate, and the usual rule's share and false alarms on the same keys."""
+    found = {}
+    for rate in RATES:
+        rng = random.Random(f"r{seed}|{rate}")
+        hits, usual, usual_false, delays = 0, 0, 0, []
+        for _ in range(keys):
+            onset = START + 120 * DAY
+            crisis = [Item(onset + rng.random() * DAY, 0.9, 1.0, False, f"c{n}", f"p{n % 5}") for n in range(10)]
+            items = sorted([*news(rng, 120 * DAY, rate, clusters=False), *crisis])
+            detector = Detector(budget=budget)
+            state = detector.new(START)
+            rang = [
+                event.at
+                for item in items
+                for event in detector.observe("k", state, item, FLAT).events
+                if event.kind == "firing" and event.at >= onset
+            ]
+            hits += bool(rang)
+            delays += [rang[0] - onset] if rang else []
+            rings = usual_rule(items)
+            usual += any(at >= onset - 3600 for at in rings)
+            usual_false += sum(at < onset - 3600 for at in rings)
+        delays.sort()
+        found[str(rate)] = {
+            "recall": round(hits / keys, 3),
+            "median_delay_hours": round(delays[len(delays) // 2] / 3600, 1) if delays else None,
+            "usual_rule_recall": round(usual / keys, 3),
+            "usual_rule_false_per_key_month": round(usual_false / (keys * 120 * DAY / MONTH), 4),
+        }
+    return {"budget": budget, "keys": keys, "by_rate": found}
+
+
+def cost() -> dict[str, Any]:
+    """Microseconds an item and bytes a key, for both classes."""
+    found = {}
+    for social in (False, True):
+        rng = random.Random(3)
+        items = [item._replace(social=social) for item in news(rng, 3000 * DAY, 10.0, clusters=False)][:20_000]
+        detector = Detector()
+        state = detector.new(START)
+        started = time.perf_counter()
+        for item in items:
+            detector.observe("k", state, item, FLAT)
+        spent = time.perf_counter() - started
+        found["social" if social else "news"] = {
+            "microseconds_an_item": round(spent / len(items) * 1e6, 2),
+            "bytes_a_key": len(msgspec.msgpack.encode(state)),
+        }
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scale", type=float, default=1.0, help="of the key-months and keys simulated")
+    scale = parser.parse_args().scale
+    report = {
+        "false_alarms": [
+            false_alarms(budget, 25 / budget * scale, clusters=clusters, seed=1)
+            for clusters in (False, True)
+            for budget in (0.05, 0.1, 0.3)
+        ],
+        "recall": recall(0.05, max(10, int(100 * scale)), seed=2),
+        "cost": cost(),
+    }
+    print(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main()
