@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import random
 import secrets
+import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -495,7 +496,15 @@ class Daemon:
 
         while True:
             self._view_news.clear()
-            count = await self._loop.run_in_executor(self._view_thread, step)
+            try:
+                count = await self._loop.run_in_executor(self._view_thread, step)
+            except sqlite3.OperationalError as error:
+                # Most likely the disk: the read model goes on where it stands when there is room again.
+                log.warning("view_waits", action="wait", error=str(error))
+                if self._stopping:
+                    return
+                await asyncio.sleep(1.0)
+                continue
             if count < VIEW_BATCH:
                 if self._stopping:
                     return

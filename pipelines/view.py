@@ -144,7 +144,8 @@ class ReadModel:
                 self._trim()
             self._db.execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:  # a full disk may have rolled it back already
+                self._db.execute("ROLLBACK")
             raise
         self.offset = records[-1].offset
         if self._listener is not None:

@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines import stories
 from pipelines.stories import (
     BUCKET,
     ENTRIES,
+    FAINT,
     KIND,
     PARTS,
     SAME,
@@ -165,7 +167,9 @@ def test_the_index_finds_what_a_look_at_every_entry_finds(
         told(memory, name, title, START + after, class_)
     mark, at = signature(asked[0]), START + asked[1]
     entries = [entry for bucket in memory.buckets.values() for entry in bucket.entries]
-    near = [entry for entry in entries if abs(entry.at - at) <= WINDOW]
+    mine = stories._set(mark)
+    likely = [entry for entry in entries if len(mine & stories._set(entry.mark)) >= max(1, FAINT * len(mine))]
+    near = [entry for entry in likely if abs(entry.at - at) <= WINDOW]
     best = max((p_same(similarity(mark, entry.mark), at - entry.at) for entry in near), default=0.0)
     novelty = memory.judge(99, mark, at)
     assert novelty.weight == pytest.approx(1.0 - best)

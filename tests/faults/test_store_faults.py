@@ -1,0 +1,141 @@
+"""The store under fault: a full disk, a torn file, a newer version."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from pipelines.clock import SystemClock
+from pipelines.streams.base import DOCUMENTS, Output
+from pipelines.streams.embedded import EmbeddedEngine
+from pipelines.streams.store import Store, StoreTooNew
+
+
+def can_unshare() -> bool:
+    return (
+        shutil.which("unshare") is not None
+        and subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode == 0
+    )
+
+
+def ask(url: str, data: bytes | None = None) -> tuple[int, bytes]:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, data=data), timeout=20) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
+
+
+def test_a_full_disk_stops_acceptance_and_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if not can_unshare():
+        assert not os.environ.get("CI"), "unshare -rm is needed in CI"
+        pytest.skip("unshare -rm is not possible here: no tiny file system")
+    small = tmp_path / "small"
+    small.mkdir()
+    config = tmp_path / "tapewatch.toml"
+    config.write_text(f'[engine]\npath = "{small}/t.db"\n[web]\nlisten = "127.0.0.1:0"\n')
+    script = (
+        f"mount -t tmpfs -o size=64m tmpfs {small} && dd if=/dev/zero of={small}/filler bs=1M count=60 2>/dev/null && "
+        f"exec {sys.executable} -m monitor run -c {config}"
+    )
+    log = tmp_path / "log"
+    with log.open("wb") as target:
+        process = subprocess.Popen(["unshare", "-rm", "sh", "-c", script], stderr=target, stdout=target)
+    try:
+        address = _address(log, process)
+        refused, accepted, number = 0, 0, 0
+        deadline = time.monotonic() + 60
+        while not refused and time.monotonic() < deadline:
+            body = "\n".join(
+                json.dumps({"id": f"d{number + i}", "title": f"Harbour ledger {number + i} opens " + "x" * 300})
+                for i in range(200)
+            )
+            status, _ = ask(f"{address}/api/v1/documents", body.encode())
+            if status == 202:
+                accepted += 200
+                number += 200
+            else:
+                assert status == 503
+                refused += 1
+        assert refused, "the disk never filled: the test proved nothing"
+        # The stages run into it as well, and say so.
+        while time.monotonic() < deadline and ask(f"{address}/readyz")[0] != 503:
+            ask(f"{address}/api/v1/documents", b'{"title": "One more"}')
+            time.sleep(0.1)
+        status, why = ask(f"{address}/readyz")
+        assert status == 503 and b"disk is full" in why
+        Path(f"/proc/{process.pid}/root{small}/filler").unlink()
+        while time.monotonic() < deadline + 30:
+            lag = json.loads(ask(f"{address}/api/v1/status")[1])["lag"]
+            if ask(f"{address}/readyz")[0] == 200 and not any(stage["records"] for stage in lag.values()):
+                break
+            time.sleep(0.2)
+        assert ask(f"{address}/api/v1/documents", b'{"id": "fresh", "title": "Room again at the harbour"}')[0] == 202
+        while time.monotonic() < deadline + 40:
+            titles = [d["title"] for d in json.loads(ask(f"{address}/api/v1/documents?limit=5")[1])["documents"]]
+            if "Room again at the harbour" in titles:
+                break
+            time.sleep(0.2)
+        assert "Room again at the harbour" in titles
+        with capsys.disabled():
+            print(f"\naccepted {accepted} before the disk was full, refused {refused}, resumed")
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=40)
+
+
+def _address(log: Path, process: subprocess.Popen[bytes]) -> str:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        assert process.poll() is None, log.read_text()
+        for word in log.read_text().split():
+            if word.startswith("address=http"):
+                return word.removeprefix("address=")
+        time.sleep(0.05)
+    raise AssertionError(log.read_text())
+
+
+async def test_a_torn_store_is_set_aside_and_work_begins_anew(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    store = Store(path, now=time.time)
+    with store.transaction() as unit:
+        unit.emit([Output(DOCUMENTS, f"k{n}", b"x" * 500) for n in range(2_000)])
+    store.close()
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    db.close()
+    torn = bytearray(path.read_bytes())
+    torn[8192:40_000] = os.urandom(40_000 - 8192)
+    path.write_bytes(torn)
+    engine = EmbeddedEngine(path, clock=SystemClock())
+    await engine.start([])
+    await engine.append([Output(DOCUMENTS, "new", b"1")])
+    count = await engine.ask(lambda one: one.count([DOCUMENTS], 0))
+    await engine.stop()
+    assert count == 1
+    assert len(list(tmp_path.glob("store.db.quarantined-*"))) >= 1
+
+
+def test_a_store_of_a_newer_version_is_refused_untouched(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    Store(path, now=time.time).close()
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(StoreTooNew, match="newer tapewatch"):
+        Store(path, now=time.time)
+    db = sqlite3.connect(path)
+    assert db.execute("PRAGMA user_version").fetchone()[0] == 99
+    db.close()
