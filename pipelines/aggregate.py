@@ -22,7 +22,6 @@ from pipelines.clock import Clock
 from pipelines.documents import (
     Candidate,
     Coverage,
-    DeadLetter,
     Evidence,
     RecordError,
     SeriesPoint,
@@ -33,10 +32,10 @@ from pipelines.documents import (
     epoch,
     iso,
 )
+from pipelines.letters import dead_letter
 from pipelines.stories import WINDOW, Bucket, Memory, Novelty, id64
 from pipelines.streams.base import (
     CANDIDATES,
-    DEAD_LETTERS,
     EVIDENCE,
     PROFILES,
     SERIES,
@@ -443,16 +442,7 @@ class Aggregate:
         return Output(CANDIDATES, event.key, value)
 
     def _dead(self, record: Record, error: RecordError) -> Output:
-        letter = DeadLetter(
-            id=record.key,
-            stage=self.name,
-            reason=error.reason,
-            detail=str(error)[:500],
-            at=iso(self._clock.time()),
-            topic=record.topic,
-            payload=record.value,
-        )
-        return Output(DEAD_LETTERS, record.key, encode(letter))
+        return dead_letter(self.name, record, error.reason, str(error), self._clock.time())
 
 
 def _bucket_key(key: str, start: float) -> str:

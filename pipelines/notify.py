@@ -24,7 +24,6 @@ from pipelines.documents import (
     AlertRecord,
     Candidate,
     Command,
-    DeadLetter,
     Operation,
     RecordError,
     SeriesPoint,
@@ -33,11 +32,11 @@ from pipelines.documents import (
     epoch,
     iso,
 )
+from pipelines.letters import dead_letter
 from pipelines.streams.base import (
     ALERTS,
     CANDIDATES,
     COMMANDS,
-    DEAD_LETTERS,
     DELIVERIES,
     OUTBOX,
     SERIES,
@@ -442,16 +441,7 @@ class Notify:
         return profile_records([profile])
 
     def _dead(self, record: Record, error: RecordError) -> Output:
-        letter = DeadLetter(
-            id=record.key,
-            stage=self.name,
-            reason=error.reason,
-            detail=str(error)[:500],
-            at=iso(self._clock.time()),
-            topic=record.topic,
-            payload=record.value,
-        )
-        return Output(DEAD_LETTERS, record.key, encode(letter))
+        return dead_letter(self.name, record, error.reason, str(error), self._clock.time())
 
 
 def _latencies(candidate: Candidate) -> dict[str, float]:

@@ -12,7 +12,6 @@ from prometheus_client import Counter, Histogram
 from models.classifier import Classifier, ClassifierError, Prediction, scoring_text
 from pipelines.clock import Clock
 from pipelines.documents import (
-    DeadLetter,
     Document,
     Evidence,
     RecordError,
@@ -25,8 +24,9 @@ from pipelines.documents import (
     iso,
 )
 from pipelines.entities import EntityHit, EntityIndex
+from pipelines.letters import dead_letter
 from pipelines.stories import publisher_key, signature
-from pipelines.streams.base import DEAD_LETTERS, DOCUMENTS, EVIDENCE, SCORES, WATERMARK, Output, Record, State
+from pipelines.streams.base import DOCUMENTS, EVIDENCE, SCORES, WATERMARK, Output, Record, State
 from pipelines.watch import Watch
 
 log = structlog.get_logger(__name__)
@@ -37,7 +37,6 @@ TOPIC = Counter("tapewatch_topic_total", "Documents by the topic they got.", ["l
 UNSUPPORTED = Counter(
     "tapewatch_unsupported_language_total", "Documents kept unjudged: the model can't read their language."
 )
-DEAD = Counter("tapewatch_dead_letters_total", "Records that could not be handled.", ["stage", "reason"])
 BATCH_SECONDS = Histogram(
     "tapewatch_score_batch_seconds",
     "Time to judge one batch.",
@@ -152,18 +151,7 @@ class Score:
             return None
 
     def _dead(self, record: Record, reason: str, detail: str) -> Output:
-        DEAD.labels(self.name, reason).inc()
-        log.warning("dead_letter", action="dead_letter", stage=self.name, reason=reason, key=record.key)
-        letter = DeadLetter(
-            id=record.key,
-            stage=self.name,
-            reason=reason,
-            detail=detail[:500],
-            at=iso(self._clock.time()),
-            topic=record.topic,
-            payload=record.value,
-        )
-        return Output(DEAD_LETTERS, record.key, encode(letter))
+        return dead_letter(self.name, record, reason, detail, self._clock.time())
 
     # -- writing ------------------------------------------------------------------------------------------
 

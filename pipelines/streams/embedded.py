@@ -21,7 +21,8 @@ import structlog
 from prometheus_client import Gauge
 
 from pipelines.clock import Clock
-from pipelines.documents import DeadLetter, Watermark, encode, iso
+from pipelines.documents import Watermark, encode, iso
+from pipelines.letters import dead_letter
 from pipelines.streams.base import (
     DEAD_LETTERS,
     TOPICS,
@@ -255,16 +256,8 @@ class EmbeddedEngine:
 
     def _dead(self, stage: Stage, record: Record, error: Exception) -> Output:
         log.exception("stage_raised", action="dead_letter", stage=stage.name, topic=record.topic, key=record.key)
-        letter = DeadLetter(
-            id=record.key,
-            stage=stage.name,
-            reason="stage_raised",
-            detail=f"{type(error.__cause__ or error).__name__}: {error}"[:500],
-            at=iso(self._clock.time()),
-            topic=record.topic,
-            payload=record.value,
-        )
-        return Output(DEAD_LETTERS, record.key, encode(letter))
+        detail = f"{type(error.__cause__ or error).__name__}: {error}"
+        return dead_letter(stage.name, record, "stage_raised", detail, self._clock.time())
 
     async def _persist(self, work: Callable[[Transaction], None]) -> None:
         """Commits a unit; waits while the disk is full."""
