@@ -85,21 +85,36 @@ def settings_of(social: bool) -> ClassSettings:
     return SOCIAL if social else NEWS
 
 
-def log_ratio(x: float, y: float, u: float, v: float, ratio: float, terms: Terms) -> float:
-    """Log-likelihood ratio of a burst at ``ratio`` against both nulls, in nats (all inputs divided by φ)."""
-    k = terms.a1 + y
-    z = terms.a1 + v
+def log_ratio(
+    x: float,
+    y: float,
+    u: float,
+    v: float,
+    ratio: float,
+    gain: float,
+    a1: float,
+    share_error: float,
+    rate_error: float,
+    log_pi: float | None,
+    log_not_pi: float,
+) -> float:
+    """Log-likelihood ratio of a burst at ``ratio`` against both nulls, in nats.
+
+    ``x, y, u, v``: bad, others and their expectations since the excursion began, divided by φ; ``gain`` is
+    ln(ratio / τ); the rest are the Terms, as plain numbers: this runs several times an item.
+    """
+    k = a1 + y
+    z = a1 + v
     m = u * k / z
-    a = 1.0 / (1.0 / k + terms.share_error + terms.rate_error * terms.a1 / z)
-    gain = x * log(ratio / TAU)
-    first = gain + (a + x) * log((a + TAU * m) / (a + ratio * m))
-    if terms.log_pi is None:
+    a = 1.0 / (1.0 / k + share_error + rate_error * a1 / z)
+    first = x * gain + (a + x) * log((a + TAU * m) / (a + ratio * m))
+    if log_pi is None:
         return first
     k = SURGE_SHAPE + y
     m = u * k / (SURGE_SHAPE + v)
-    a = 1.0 / (1.0 / k + terms.share_error)
-    second = gain + (a + x) * log((a + TAU * m) / (a + ratio * m))
-    p, q = terms.log_not_pi - first, terms.log_pi - second
+    a = 1.0 / (1.0 / k + share_error)
+    second = x * gain + (a + x) * log((a + TAU * m) / (a + ratio * m))
+    p, q = log_not_pi - first, log_pi - second
     if p < q:
         p, q = q, p
     return -(p + log1p(exp(max(q - p, -700.0))))
@@ -132,55 +147,45 @@ def terms_of(base: Baseline, prior: float, settings: ClassSettings) -> Terms:
     )
 
 
+GAINS = {settings.name: tuple((ratio, log(ratio / TAU)) for ratio in settings.ratios) for settings in (NEWS, SOCIAL)}
+
+
 def fold(state: ClassState, t: float, blind: float, x: float, y: float, shape: Shape, settings: ClassSettings) -> None:
     """Lets time pass to ``t`` and adds (x, y); updates the class score. x = y = 0 only lets time pass."""
     base, run = state.base, state.run
-    terms = terms_of(base, shape.prior[settings.name], settings)
     gap = exposed(state.last, t, state.blind, blind, shape)
     state.last, state.blind = t, blind
-    du, dv = terms.bad_rate * gap, terms.other_rate * gap
-    total = 0.0
-    for g, ratio in enumerate(settings.ratios):
-        level = _fold_ratio(run, g, ratio, (du, dv, x, y, t), terms, settings)
-        if level > 0:
-            total += exp(min(level, MAX_LOG)) - 1.0
+    phi, total = settings.phi, 0.0
+    xs = run.x
+    terms: tuple[float, float, float, float | None, float] | None = None
+    du = dv = 0.0
+    for g, (ratio, gain) in enumerate(GAINS[settings.name]):
+        bad = xs[g]
+        if bad > 0.0:
+            if terms is None:
+                found = terms_of(base, shape.prior[settings.name], settings)
+                du, dv = found.bad_rate * gap, found.other_rate * gap
+                terms = (found.a1, found.share_error, found.rate_error, found.log_pi, found.log_not_pi)
+            u, v, others = run.u[g] + du, run.v[g] + dv, run.y[g]
+            young = t - run.since[g] <= settings.longest_excursion
+            before = log_ratio(bad / phi, others / phi, u / phi, v / phi, ratio, gain, *terms) if young else 0.0
+            if before > 0.0:
+                level = log_ratio((bad + x) / phi, (others + y) / phi, u / phi, v / phi, ratio, gain, *terms)
+                if level > 0.0:
+                    xs[g], run.u[g], run.y[g], run.v[g] = bad + x, u, others + y, v
+                    total += exp(min(level, MAX_LOG)) - 1.0
+                else:
+                    _end(run, g)
+                continue
+            _end(run, g)
+        if x > 0.0:
+            # Nothing is expected in no time: an excursion's first item counts in full.
+            xs[g], run.u[g], run.y[g], run.v[g], run.since[g] = x, 0.0, y, 0.0, t
+            total += exp(min(x / phi * gain, MAX_LOG)) - 1.0
     state.score = log1p(total / len(settings.ratios)) if total > 0 else 0.0
     if total == 0:
         state.stories = 0
         state.publishers.clear()
-
-
-def _fold_ratio(
-    run: Excursion,
-    g: int,
-    ratio: float,
-    step: tuple[float, float, float, float, float],
-    terms: Terms,
-    settings: ClassSettings,
-) -> float:
-    """One ratio's excursion after ``step``: its log-likelihood ratio, 0 where it ended."""
-    du, dv, x, y, t = step
-    phi = settings.phi
-    bad = run.x[g]
-    if bad > 0.0:
-        u, v, others = run.u[g] + du, run.v[g] + dv, run.y[g]
-        level = log_ratio((bad + x) / phi, (others + y) / phi, u / phi, v / phi, ratio, terms)
-        before = log_ratio(bad / phi, others / phi, u / phi, v / phi, ratio, terms)
-        young = t - run.since[g] <= settings.longest_excursion
-        if before > 0.0 and young:
-            if level > 0.0:
-                run.x[g], run.u[g], run.y[g], run.v[g] = bad + x, u, others + y, v
-                return level
-            _end(run, g)
-            return 0.0
-        _end(run, g)
-    if x <= 0.0:
-        return 0.0
-    level = log_ratio(x / phi, y / phi, 0.0, 0.0, ratio, terms)
-    if level <= 0.0:
-        return 0.0
-    run.x[g], run.u[g], run.y[g], run.v[g], run.since[g] = x, 0.0, y, 0.0, t
-    return level
 
 
 def _end(run: Excursion, g: int) -> None:
