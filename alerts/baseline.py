@@ -32,6 +32,8 @@ ALL_TO_BAD = 4.0
 """Prior ratio of all items to bad ones: the share prior below has mean 1/4."""
 
 SHARE_PRIOR = (1.5, 4.5)
+SHARE_WEIGHT = 6.0
+"""Weight of the share's prior: the sum of its two parts."""
 WANDER_PRIOR = (3.2, 40.0)
 """Rate wander c² = .08, with the weight of 40 blocks."""
 WANDER_BOUNDS = (0.02, 0.6)
@@ -156,7 +158,7 @@ def rates(base: Baseline, prior: float) -> tuple[float, float]:
 
 
 def bad_share(base: Baseline) -> float:
-    return (SHARE_PRIOR[0] + base.share_bad) / (sum(SHARE_PRIOR) + base.share_all)
+    return (SHARE_PRIOR[0] + base.share_bad) / (SHARE_WEIGHT + base.share_all)
 
 
 def rate_wander(base: Baseline) -> float:

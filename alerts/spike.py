@@ -20,7 +20,7 @@ from alerts.baseline import (
     A0,
     MONTH,
     NEWS,
-    SHARE_PRIOR,
+    SHARE_WEIGHT,
     SOCIAL,
     Baseline,
     ClassSettings,
@@ -140,13 +140,16 @@ def terms_of(base: Baseline, prior: float, settings: ClassSettings) -> Terms:
         bad_rate,
         all_rate * q,
         1.0 / (rate_wander(base) + 0.02),
-        SHARE_WANDER**2 + 1.0 / ((sum(SHARE_PRIOR) + base.share_all) * p * q + 0.5),
+        SHARE_WANDER**2 + 1.0 / ((SHARE_WEIGHT + base.share_all) * p * q + 0.5),
         1.0 / (A0 + base.bad),
-        log(settings.pi) if settings.pi > 0 else None,
-        log(1.0 - settings.pi),
+        *LOG_PI[settings.name],
     )
 
 
+LOG_PI: dict[str, tuple[float | None, float]] = {
+    settings.name: (log(settings.pi) if settings.pi > 0 else None, log(1.0 - settings.pi))
+    for settings in (NEWS, SOCIAL)
+}
 GAINS = {settings.name: tuple((ratio, log(ratio / TAU)) for ratio in settings.ratios) for settings in (NEWS, SOCIAL)}
 
 
