@@ -103,7 +103,10 @@ class Parts(msgspec.Struct):
 def assemble(settings: Settings, topics: Sequence[str]) -> Parts:
     """Watch-lists, routes and silences from settings. Raises SettingsError with the key that can't work."""
     universe = load_universe()
-    lists = [_watchlist(number, entry, universe, topics) for number, entry in enumerate(settings.watchlists, 1)]
+    lists = [
+        _watchlist(f"{settings.file}: watchlists #{number} ({entry.name})", entry, universe, topics)
+        for number, entry in enumerate(settings.watchlists, 1)
+    ]
     watch = Watch(lists, topics)
     routes = tuple(
         Route(
@@ -119,8 +122,7 @@ def assemble(settings: Settings, topics: Sequence[str]) -> Parts:
     return Parts(watch, EntityIndex([*watch.entities(), *universe]), routes, _silences(settings))
 
 
-def _watchlist(number: int, entry: WatchListSettings, universe: Sequence[Entity], topics: Sequence[str]) -> WatchList:
-    where = f"watchlists #{number} ({entry.name})"
+def _watchlist(where: str, entry: WatchListSettings, universe: Sequence[Entity], topics: Sequence[str]) -> WatchList:
     entities = []
     for spec in entry.entities:
         try:
@@ -138,10 +140,13 @@ def _watchlist(number: int, entry: WatchListSettings, universe: Sequence[Entity]
 def _silences(settings: Settings) -> tuple[Silence, ...]:
     found = []
     for number, entry in enumerate(settings.silences, 1):
+        where = f"{settings.file}: silences #{number}: until {entry.until!r}"
         try:
             until = datetime.fromisoformat(entry.until)
         except ValueError:
-            raise SettingsError(f"silences #{number}: until {entry.until!r} is not ISO 8601") from None
+            raise SettingsError(f"{where} is not ISO 8601") from None
+        if until.tzinfo is None:
+            raise SettingsError(f"{where} needs an offset, as in 2026-01-31T12:00:00Z")
         match = Matcher(keys=entry.keys, watchlists=entry.watchlists, severities=entry.severities)
         expires = until.timestamp()
         found.append(Silence(id=f"settings-{number}", match=match, created=0.0, expires=expires, comment=entry.comment))
@@ -228,14 +233,7 @@ class Daemon:
         self._aggregate = Aggregate(self._detector, self.parts.watch, clock=self._clock, model=classifier.name)
         self._notify = Notify(
             self.parts.watch,
-            context=Context(
-                version=__version__,
-                detector=DETECTOR_VERSION,
-                configuration=settings.sha256()[:12],
-                budget=detection.false_alarms_per_key_month,
-                external_url=settings.web.external_url,
-                grafana_url=settings.web.grafana_url,
-            ),
+            context=_context(settings),
             routes=self.parts.routes,
             channels=[channel.name for channel in settings.channels],
             silences=self.parts.silences,
@@ -595,7 +593,7 @@ class Daemon:
             self.settings, self.parts = fresh, parts
             self._score.adopt(parts.entities, parts.watch)
             self._aggregate.adopt(parts.watch)
-            self._notify.adopt(parts.watch, parts.routes, parts.silences)
+            self._notify.adopt(parts.watch, _context(fresh), parts.routes, parts.silences)
 
         await self.engine.ask(switch)
         self.read_model.adopt(parts.watch)
@@ -660,6 +658,17 @@ class Daemon:
         alert = ping(name, now)
         outcome = await channel.send(alert.id, alert.body, now)
         return dict(msgspec.to_builtins(outcome))
+
+
+def _context(settings: Settings) -> Context:
+    return Context(
+        version=__version__,
+        detector=DETECTOR_VERSION,
+        configuration=settings.sha256()[:12],
+        budget=settings.detection.false_alarms_per_key_month,
+        external_url=settings.web.external_url,
+        grafana_url=settings.web.grafana_url,
+    )
 
 
 def _source_options(entry: Any) -> dict[str, Any]:

@@ -26,13 +26,16 @@ def configure(style: Literal["console", "json"] = "console", level: Levels = "in
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info if style == "json" else _keep,
+        # Before the redaction, and as plain text: a trace that shows local variables shows the settings' secrets.
+        structlog.processors.format_exc_info,
         _one_line,
     ]
     renderer: Any = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if style == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     )
     structlog.configure(
         processors=[*shared, renderer],
@@ -50,10 +53,6 @@ def configure(style: Literal["console", "json"] = "console", level: Levels = "in
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(number, logging.WARNING))
-
-
-def _keep(_: Any, __: str, record: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    return record
 
 
 def _one_line(_: Any, __: str, record: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

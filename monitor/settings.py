@@ -17,7 +17,16 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 
 from alerts.channels.base import ChannelConfigError
 from alerts.channels.webhook import check_url, decode_secret
@@ -250,6 +259,12 @@ class Settings(Section):
     web: Web = Web()
     network: NetworkSettings = NetworkSettings()
     log: Log = Log()
+    _file: Path | None = PrivateAttr(None)
+
+    @property
+    def file(self) -> str:
+        """Where they were read, for messages."""
+        return str(self._file) if self._file is not None else "settings"
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
@@ -307,9 +322,11 @@ def load(path: Path | None, environ: Mapping[str, str] | None = None) -> Setting
             tree["engine"].setdefault("path", "tapewatch.db")
         _anchor(tree, path.resolve().parent)
     try:
-        return Settings.model_validate(tree)
+        settings = Settings.model_validate(tree)
     except ValidationError as error:
         raise SettingsError("\n".join(_explain(path, tree, error))) from None
+    settings._file = path
+    return settings
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -136,9 +136,10 @@ class Notify:
         self._clock = clock
         self._configured = tuple(silences)
 
-    def adopt(self, watch: Watch, routes: Sequence[Route], silences: Sequence[Silence]) -> None:
-        """Takes over new watch-lists, routes and configured silences."""
-        self._watch, self._routes, self._configured = watch, tuple(routes), tuple(silences)
+    def adopt(self, watch: Watch, context: Context, routes: Sequence[Route], silences: Sequence[Silence]) -> None:
+        """Takes over new watch-lists, routes and configured silences, and what alerts say of the settings."""
+        self._watch, self._context = watch, context
+        self._routes, self._configured = tuple(routes), tuple(silences)
 
     def recovered(self, state: State) -> list[Output]:
         del state  # nothing is said again

@@ -15,6 +15,7 @@ from monitor import log as logs
 from monitor.app import Daemon
 from monitor.settings import SettingsError, load
 from monitor.web import Web
+from pipelines.streams.base import EngineError
 
 log = structlog.get_logger(__name__)
 
@@ -43,22 +44,17 @@ async def serve(daemon: Daemon) -> int:
 
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop, name)
+    hangup = asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, hangup.set)  # its default would end a daemon that is still starting
     await daemon.start()
     web = Web(daemon)
-    reloads: set[asyncio.Task[None]] = set()
-
-    def reload() -> None:
-        task = loop.create_task(_reload(daemon))
-        reloads.add(task)
-        task.add_done_callback(reloads.discard)
-
-    loop.add_signal_handler(signal.SIGHUP, reload)
     try:
         await web.start()
     except OSError as error:
         await daemon.stop()
         listen = daemon.settings.web.listen
         raise SettingsError(f"web.listen = {listen!r}: {error.strerror or error}; choose another address") from None
+    reloads = asyncio.create_task(_reloads(daemon, hangup))
     failure = asyncio.create_task(daemon.failed())
     waiting = asyncio.create_task(ended.wait())
     await asyncio.wait([failure, waiting], return_when=asyncio.FIRST_COMPLETED)
@@ -66,18 +62,22 @@ async def serve(daemon: Daemon) -> int:
     if failure.done():
         log.error("daemon_failed", action="stop", error=str(failure.result()))
         code = 1
-    for task in (failure, waiting):
+    for task in (failure, waiting, reloads):
         task.cancel()
     await web.stop()
     await daemon.stop()
     return code
 
 
-async def _reload(daemon: Daemon) -> None:
-    try:
-        await daemon.reload()
-    except SettingsError as error:
-        log.exception("reload_refused", action="keep_settings", error=str(error))
+async def _reloads(daemon: Daemon, hangup: asyncio.Event) -> None:
+    """Reads the settings again whenever ``hangup`` is set."""
+    while True:
+        await hangup.wait()
+        hangup.clear()
+        try:
+            await daemon.reload()
+        except (SettingsError, EngineError) as error:
+            log.error("reload_refused", action="keep_settings", error=str(error))  # noqa: TRY400 (it says all)
 
 
 def run_backfill(config: Path, inputs: list[Path]) -> None:
