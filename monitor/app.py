@@ -31,7 +31,7 @@ from models.classifier import Classifier, load
 from monitor import __version__
 from monitor.http import USER_AGENT, GuardedClient
 from monitor.settings import Settings, SettingsError, WatchListSettings
-from pipelines.aggregate import Aggregate
+from pipelines.aggregate import Aggregate, Seeing
 from pipelines.clock import Clock, SystemClock
 from pipelines.documents import Command, DeadLetter, Operation, SourceRecord, decode, encode, iso
 from pipelines.entities import EntityConfigError, EntityIndex, resolve
@@ -76,6 +76,8 @@ LAG_ALARM = 60.0
 LAG_PATIENCE = 30.0
 STATUS_EVERY = 15.0
 VIEW_BATCH = 1_000
+BLIND = ("stale", "down", "stopped")
+"""States of a source, with a reason, of which somebody is told (a file that was read to its end has none)."""
 RELOADABLE = ("watchlists", "routes", "silences")
 SUBSCRIBER_QUEUE = 1_000
 
@@ -230,7 +232,13 @@ class Daemon:
             budget=detection.false_alarms_per_key_month, min_open=detection.min_open, lateness=detection.lateness
         )
         self._score = Score(classifier, self.parts.entities, self.parts.watch, clock=self._clock)
-        self._aggregate = Aggregate(self._detector, self.parts.watch, clock=self._clock, model=classifier.name)
+        self._aggregate = Aggregate(
+            self._detector,
+            self.parts.watch,
+            clock=self._clock,
+            model=classifier.name,
+            sources=[source.name for source in settings.sources],
+        )
         self._notify = Notify(
             self.parts.watch,
             context=_context(settings),
@@ -276,6 +284,10 @@ class Daemon:
         self.sources: list[Source] = [
             registry.build(entry.kind, _source_options(entry), tools) for entry in self.settings.sources
         ]
+        told = await self.engine.ask(_told)
+        # A file that was read to its end is stopped as well, and no trouble.
+        ended = {source.name for source in self.sources if source.kind == "file"}
+        self._told = {name: one for name, one in told.items() if name not in ended or one[0] != "stopped"}
         for source in self.sources:
             self._spawn(self._run_source(source), f"source:{source.name}")
         self._spawn(self._watch_sources(), "sources")
@@ -441,9 +453,11 @@ class Daemon:
             state, at = self._told.get(source.name, ("", 0.0))
             if status.state == state and now - at < STATUS_EVERY:
                 continue
+            bad, was_bad = status.state in BLIND and status.reason is not None, state in BLIND
+            if was_bad and not bad and (status.last_success or 0.0) < self._started:
+                continue  # just started and not read yet: what was told before the start still holds
             self._told[source.name] = (status.state, now)
             outputs.append(Output(SOURCES, source.name, encode(_source_record(status))))
-            bad, was_bad = status.state in ("stale", "down"), state in ("stale", "down")
             if bad and not was_bad:
                 outputs.append(_source_operation(status, "ops.source_stale"))
             elif was_bad and status.state == "up":
@@ -675,6 +689,12 @@ def _source_options(entry: Any) -> dict[str, Any]:
     fields = {name: getattr(entry, name) for name in type(entry).model_fields if name != "kind"}
     fields = {name: str(value) if isinstance(value, Path) else value for name, value in fields.items()}
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _told(store: Store) -> dict[str, tuple[str, float]]:
+    """Each source's state as it was last told, so that a start neither repeats nor forgets a dead feed."""
+    seeing: Seeing | None = store.state("aggregate", Aggregate.tables).table("seeing").get("all")
+    return {name: (state, 0.0) for name, (_, state, _) in seeing.sources.items()} if seeing is not None else {}
 
 
 def _source_record(status: SourceStatus) -> SourceRecord:

@@ -228,7 +228,9 @@ class Web:
 
     async def _sources(self, request: web.Request) -> web.StreamResponse:
         del request
-        return answer({"sources": await self._ask(self._daemon.read_model.sources)})
+        known = {source.name for source in self._daemon.settings.sources}
+        found = await self._ask(self._daemon.read_model.sources)
+        return answer({"sources": [source for source in found if source["source"] in known]})
 
     async def _alerts(self, request: web.Request) -> web.StreamResponse:
         status = request.query.get("status")

@@ -7,7 +7,7 @@ document's id in the key's memory of stories (a document scored again, a revisio
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -125,6 +125,13 @@ class Seeing(msgspec.Struct, array_like=True):
             self.at[social] = max(self.at[social], at)
         self.sources[record.source] = (record.class_ == "social", record.state, at)
 
+    def keep(self, known: Collection[str], at: float) -> None:
+        """Forgets sources that left the settings: they are neither missing nor alive."""
+        for social in (False, True):
+            self.blind[social] = self.total(social, at)
+            self.at[social] = max(self.at[social], at)
+        self.sources = {name: seen for name, seen in self.sources.items() if name in known}
+
     def coverage(self, backlog: float) -> Coverage:
         stale = tuple(sorted(name for name, (_, state, _) in self.sources.items() if state != "up"))
         return Coverage(len(self.sources), len(self.sources) - len(stale), stale, round(max(0.0, backlog), 3))
@@ -140,7 +147,7 @@ class Aggregate:
     """The aggregate stage.
 
     ``since``: when the stream began, where exposure is counted from; ``start``: before it baselines learn and
-    nothing opens.
+    nothing opens. ``sources``: names of those that are configured; None knows of no settings.
     """
 
     name = "aggregate"
@@ -165,6 +172,7 @@ class Aggregate:
         model: str,
         start: float | None = None,
         provisional: bool = True,
+        sources: Collection[str] | None = None,
     ) -> None:
         self._detector = detector
         self._watch = watch
@@ -172,6 +180,7 @@ class Aggregate:
         self._model = model
         self._start = start
         self._provisional = provisional
+        self._sources = sources
         self._memories: OrderedDict[str, Memory] = OrderedDict()
         self._shapes: list[tuple[float, Shape]] = []
         self._open: set[str] = set()
@@ -187,6 +196,10 @@ class Aggregate:
     def recovered(self, state: State) -> list[Output]:
         """Says the last event of every open or just closed episode again: ids make it harmless."""
         now = self._clock.time()
+        seeing = self._seeing(state)
+        if self._sources is not None and not seeing.sources.keys() <= set(self._sources):
+            seeing.keep(self._sources, now)
+            state.table("seeing").put("all", seeing)
         outputs = []
         for key, told in state.table("told").items():
             if told.open or now - told.at < TELL_AGAIN:
