@@ -219,6 +219,8 @@ class Detector:
         off, on = _sequential(state, item.social, state.clock, shape, episode.bursts[item.social])
         if on > 0:
             episode.doubt = max(0.0, episode.doubt - item.weight * item.b * log(on / off) / settings.phi)
+        if not life.may_update(episode, *_excess(state)):
+            return []
         figures = self._figures(state, step.score, step.threshold, shape)
         if life.worth_update(episode, state.clock, figures):
             return [life.updated(key, episode, state.clock, figures)]
@@ -372,6 +374,19 @@ def _burst_rates(state: KeyState) -> list[float]:
         else:
             found.append(one.run.x[top] / max(state.clock - one.run.since[top], SHORTEST_BURST))
     return found
+
+
+def _excess(state: KeyState) -> tuple[float, float, int]:
+    """(observed, observed less expected, stories) of the running excursions."""
+    observed = excess = 0.0
+    stories = 0
+    for one in (state.news, state.social):
+        top = -1 if one is None else best(one)
+        if one is not None and top >= 0:
+            observed += one.run.x[top]
+            excess += one.run.x[top] - one.run.u[top]
+            stories += one.stories
+    return observed, excess, stories
 
 
 def _nats(one: ClassState, x: float, settings: ClassSettings) -> float:

@@ -7,6 +7,7 @@ doubles, and is resolved exactly once. Ids are hashes, so that a rebuilt store a
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import Literal
 
 import msgspec
@@ -103,8 +104,11 @@ def severity(figures: Figures, at: float) -> Severity:
     A burst whose excess could be chance in all but a few items is a warning at most; a critical one is large,
     told by several independent publishers (or many posts), and not over in minutes.
     """
-    certain, breadth = figures.excess_low, figures.stories
     wide = figures.publishers >= 3 or figures.stories >= 15
+    return SEVERITIES[_level(figures.excess_low, figures.stories, wide, at - figures.since)]
+
+
+def _level(certain: float, breadth: int, wide: bool, seconds: float) -> int:
     level = 0
     if certain >= 1.0 and breadth >= 2:
         level = 1
@@ -112,9 +116,9 @@ def severity(figures: Figures, at: float) -> Severity:
         level = 2
     if certain >= 15.0 and breadth >= 12 and wide:
         level = 3
-    if level == 2 and wide and at - figures.since >= 6 * 3600.0 and certain >= 10.0:
+    if level == 2 and wide and seconds >= 6 * 3600.0 and certain >= 10.0:
         level = 3
-    return SEVERITIES[level]
+    return level
 
 
 def opened(
@@ -123,6 +127,14 @@ def opened(
     level = severity(figures, at)
     episode = Episode(number, document, at, 0, SEVERITIES.index(level), figures.observed, 0.0, at, bursts)
     return episode, event(key, episode, "firing", at, figures)
+
+
+def may_update(episode: Episode, observed: float, excess: float, stories: int) -> bool:
+    """Whether ``worth_update`` can be true at all, from what costs nothing to know: most items change nothing.
+
+    The certain part of an excess is never above the excess itself.
+    """
+    return observed >= 2 * episode.told or _level(excess, stories, wide=True, seconds=math.inf) > episode.severity
 
 
 def worth_update(episode: Episode, at: float, figures: Figures) -> bool:

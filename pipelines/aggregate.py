@@ -257,10 +257,11 @@ class Aggregate:
         held.applied = offset
         detectors.put(key, held)
         memory = self._memory(key, state)
-        novelty = memory.judge(id64(evidence.id), evidence.signature, at)
+        number = id64(evidence.id)
+        novelty = memory.judge(number, evidence.signature, at)
         if novelty.duplicate:
             return
-        self._remember(evidence, memory, novelty, at, state)
+        self._remember(evidence, number, memory, novelty, at, state)
         if not novelty.new_story:
             REPRINTS.inc()
         COUNTED.inc()
@@ -316,14 +317,17 @@ class Aggregate:
             self._memories.move_to_end(key)
         return memory
 
-    def _remember(self, evidence: Evidence, memory: Memory, novelty: Novelty, at: float, state: State) -> None:
+    def _remember(
+        self, evidence: Evidence, number: int, memory: Memory, novelty: Novelty, at: float, state: State
+    ) -> None:
         key, buckets = evidence.key, state.table("buckets")
-        known = set(memory.buckets)
-        for start in list(memory.expire(at - WINDOW)):
+        gone = memory.expire(at - WINDOW)
+        for start in gone:
             buckets.delete(_bucket_key(key, start))
-        bucket = memory.remember(evidence.class_, id64(evidence.id), evidence.signature, at, novelty.story)
+        known = len(memory.buckets)
+        bucket = memory.remember(evidence.class_, number, evidence.signature, at, novelty.story)
         buckets.put(_bucket_key(key, bucket.start), bucket)
-        if set(memory.buckets) != known:
+        if gone or len(memory.buckets) != known:
             state.table("starts").put(key, Starts(sorted(memory.buckets)))
         if bucket.evicted:
             EVICTED.inc(bucket.evicted)

@@ -11,8 +11,8 @@ import math
 import re
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
-from itertools import chain
+from array import array
+from collections.abc import Iterable
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -294,24 +294,25 @@ def bucket_start(class_: str, at: float) -> float:
     return at - at % width
 
 
+WIDEST = max(BUCKET.values())
+_CERTAIN = 1e6
+"""Rank of a text that says the same words, whenever it did."""
+
 FAINT = 0.2
 """Share of an item's words below which likeness is passed over: P(same story) is then mostly under one in ten."""
 
 
 class Memory:
-    """A view over a key's buckets of the last 48 hours, with an index on words that is rebuilt from them."""
+    """A view over a key's buckets of the last 48 hours, with an index on words that is rebuilt from them.
+
+    Entries have slots in their order of arrival; a word knows the slots it occurs in. An entry that goes leaves its
+    slot dead, and the index is made anew once most slots are.
+    """
 
     def __init__(self, buckets: Iterable[Bucket]) -> None:
-        self.buckets: dict[float, Bucket] = {}
-        self._slot_of: dict[int, int] = {}
-        self._slots: list[Entry | None] = []
-        self._sizes: list[int] = []
-        self._free: list[int] = []
-        self._by_word: dict[int, list[int]] = {}
-        for bucket in buckets:
-            self.buckets[bucket.start] = bucket
-            for entry in bucket.entries:
-                self._index(entry)
+        self.buckets: dict[float, Bucket] = {bucket.start: bucket for bucket in buckets}
+        self._oldest = min(self.buckets, default=math.inf)
+        self._reindex()
 
     def __len__(self) -> int:
         return len(self._slot_of)
@@ -319,9 +320,8 @@ class Memory:
     def judge(self, name: int, mark: bytes, at: float) -> Novelty:
         """How new an item is; an item whose id was counted is a duplicate and weighs nothing."""
         slot = self._slot_of.get(name)
-        known = None if slot is None else self._slots[slot]
-        if known is not None:
-            return Novelty(0.0, True, known.story, False, 1.0)
+        if slot is not None:
+            return Novelty(0.0, True, self._entries[slot].story, False, 1.0)
         same, nearest, jaccard = self._nearest(_set(mark), at)
         if nearest is None or same < SAME:
             return Novelty(1.0 - same, False, name, True, jaccard)
@@ -329,31 +329,27 @@ class Memory:
 
     def _nearest(self, mine: frozenset[int], at: float) -> tuple[float, Entry | None, float]:
         """(P same, entry, Jaccard) of the entry most likely to tell the same story, the earliest among equals."""
-        places = list(chain.from_iterable(self._by_word.get(word, ()) for word in mine))
-        best: tuple[float, float, int] = (0.0, 0.0, 0)
-        nearest, similar, least = None, 0.0, max(1.0, len(mine) * FAINT)
+        by_word = self._by_word
+        places = [np.frombuffer(by_word[word], np.int64) for word in mine if word in by_word]
         if not places:
             return 0.0, None, 0.0
-        counts = np.bincount(np.array(places, np.int32), minlength=len(self._slots))
-        likely = np.flatnonzero(counts >= least)
-        # Those that share most words first: the Jaccard similarity is at most count / len(mine), so that most of a
-        # busy key's items are never looked at.
-        for slot in likely[np.argsort(-counts[likely], kind="stable")].tolist():
-            count = int(counts[slot])
-            if count < least:
-                break
-            entry = self._slots[slot]
-            if entry is None:
-                continue
-            gap = abs(at - entry.at)
-            if gap > WINDOW:
-                continue
-            jaccard = count / (len(mine) + self._sizes[slot] - count)
-            rank = (p_same(jaccard, gap), -entry.at, -entry.id)
-            if nearest is None or rank > best:
-                best, nearest, similar = rank, entry, jaccard
-                least = max(least, len(mine) * (jaccard + _PER_DAY * gap / 86_400.0 / _JACCARD) - 1e-9)
-        return best[0], nearest, similar
+        counts = np.bincount(np.concatenate(places))
+        likely = np.flatnonzero(counts >= max(1.0, len(mine) * FAINT))
+        if not len(likely):
+            return 0.0, None, 0.0
+        shared = counts[likely]
+        jaccards = shared / (len(mine) + np.frombuffer(self._sizes, np.int32)[likely] - shared)
+        gaps = np.abs(at - np.frombuffer(self._times, np.float64)[likely])
+        ranks = np.where(jaccards >= 1.0, _CERTAIN, _JACCARD * jaccards + gaps * (_PER_DAY / 86_400.0))
+        ranks[gaps > WINDOW] = -np.inf
+        top = ranks.max()
+        if top == -np.inf:
+            return 0.0, None, 0.0
+        entries = self._entries
+        ties = np.flatnonzero(ranks == top).tolist()
+        place = ties[0] if len(ties) == 1 else min(ties, key=lambda i: (entries[likely[i]].at, entries[likely[i]].id))
+        jaccard = float(jaccards[place])
+        return p_same(jaccard, float(gaps[place])), entries[likely[place]], jaccard
 
     def remember(self, class_: str, name: int, mark: bytes, at: float, story: int) -> Bucket:
         """Adds a counted item and returns the one bucket that changed."""
@@ -376,40 +372,52 @@ class Memory:
             bucket = self.buckets.get(place)
             if bucket is None:
                 bucket = self.buckets[place] = Bucket(place)
+                self._oldest = min(self._oldest, place)
             if len(bucket.entries) < ENTRIES:
                 return bucket
             full.append(bucket)
         return min(full, key=lambda bucket: (bucket.entries[0].at, bucket.start))
 
-    def expire(self, before: float) -> Iterator[float]:
-        """Lets go of the buckets that ended before ``before``; yields their starts."""
-        for start in [s for s in self.buckets if s + max(BUCKET.values()) < before]:
+    def expire(self, before: float) -> list[float]:
+        """Lets go of the buckets that ended before ``before``; returns their starts."""
+        if self._oldest + WIDEST >= before:
+            return []
+        gone = [start for start in self.buckets if start + WIDEST < before]
+        for start in gone:
             for entry in self.buckets.pop(start).entries:
                 self._drop(entry)
-            yield start
+        self._oldest = min(self.buckets, default=math.inf)
+        return gone
+
+    def _reindex(self) -> None:
+        self._slot_of: dict[int, int] = {}
+        self._entries: list[Entry] = []
+        self._sizes = array("i")
+        self._times = array("d")
+        self._by_word: dict[int, array[int]] = {}
+        for bucket in self.buckets.values():
+            for entry in bucket.entries:
+                self._index(entry)
 
     def _index(self, entry: Entry) -> None:
+        slot = len(self._entries)
         mine = _set(entry.mark)
-        if self._free:
-            slot = self._free.pop()
-            self._slots[slot], self._sizes[slot] = entry, len(mine)
-        else:
-            slot = len(self._slots)
-            self._slots.append(entry)
-            self._sizes.append(len(mine))
+        self._entries.append(entry)
+        self._sizes.append(len(mine))
+        self._times.append(entry.at)
         self._slot_of[entry.id] = slot
+        by_word = self._by_word
         for word in mine:
-            self._by_word.setdefault(word, []).append(slot)
+            places = by_word.get(word)
+            if places is None:
+                by_word[word] = array("q", (slot,))
+            else:
+                places.append(slot)
 
     def _drop(self, entry: Entry) -> None:
         slot = self._slot_of.pop(entry.id, None)
         if slot is None:
             return
-        self._slots[slot] = None
-        self._free.append(slot)
-        for word in _set(entry.mark):
-            places = self._by_word.get(word)
-            if places and slot in places:
-                places.remove(slot)
-                if not places:
-                    del self._by_word[word]
+        self._times[slot] = -math.inf  # beyond any window
+        if len(self._entries) > 2 * len(self._slot_of) + ENTRIES:
+            self._reindex()
