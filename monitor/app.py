@@ -584,6 +584,9 @@ class Daemon:
             "false_alarms_per_key_month": self.settings.detection.false_alarms_per_key_month,
         }
 
+    def now(self) -> float:
+        return self._clock.time()
+
     async def command(self, kind: Any, subject: str, details: dict[str, Any] | None = None) -> str:
         """Writes an operator's command; durable when it returns."""
         command = Command(kind=kind, at=iso(self._clock.time()), subject=subject, details=details or {})
@@ -636,6 +639,15 @@ class Daemon:
                     found.append({"id": name, **shown})
             found.sort(key=lambda one: -float(one["created"]))
             return found[:limit]
+
+        return await self.engine.ask(read)
+
+    async def delivery(self, name: str) -> str | None:
+        """The state of a delivery, None where there is none."""
+
+        def read(store: Store) -> str | None:
+            owed: Obligation | None = store.state("notify", Notify.tables).table("outbox").get(name)
+            return owed.state if owed is not None else None
 
         return await self.engine.ask(read)
 

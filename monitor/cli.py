@@ -252,9 +252,9 @@ def silences_add(
 @silences.command(name="expire")
 def silences_expire(name: str, config: Config = CONFIG) -> None:
     """End a silence."""
-    from monitor.commands.operations import send
+    from monitor.commands.operations import quote, send
 
-    send(config, "DELETE", f"silences/{name}")
+    send(config, "DELETE", f"silences/{quote(name)}")
 
 
 @deliveries.command(name="list")
@@ -262,17 +262,17 @@ def deliveries_list(
     state: Annotated[str | None, typer.Option(help="pending, delivered or failed.")] = None, config: Config = CONFIG
 ) -> None:
     """Deliveries, a JSON object a line."""
-    from monitor.commands.operations import listing
+    from monitor.commands.operations import listing, quote
 
-    listing(config, "deliveries" + (f"?state={state}" if state else ""), "deliveries")
+    listing(config, "deliveries" + (f"?state={quote(state)}" if state else ""), "deliveries")
 
 
 @deliveries.command(name="retry")
 def deliveries_retry(name: str, config: Config = CONFIG) -> None:
     """Owe a delivery anew, at once, and enable its channel again."""
-    from monitor.commands.operations import send
+    from monitor.commands.operations import quote, send
 
-    send(config, "POST", f"deliveries/{name}/retry")
+    send(config, "POST", f"deliveries/{quote(name)}/retry")
 
 
 @channels.command(name="test")

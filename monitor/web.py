@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import ipaddress
 import json
+import math
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from importlib.resources import files
@@ -20,6 +22,7 @@ import structlog
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from alerts.rules import Matcher
 from monitor.app import Daemon
 from monitor.openapi import document
 from monitor.settings import SettingsError
@@ -175,7 +178,7 @@ class Web:
     def _authorise(self, request: web.Request) -> None:
         if self._token is not None:
             given = request.headers.get("authorization", "")
-            if not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
+            if not hmac.compare_digest(given.encode(errors="surrogateescape"), f"Bearer {self._token}".encode()):
                 raise Problem(401, "Not signed in", "writes need Authorization: Bearer with the token of [web]")
             return
         if not _local(request.host):
@@ -274,7 +277,10 @@ class Web:
         return answer({"silences": await self._daemon.silences()})
 
     async def _deliveries(self, request: web.Request) -> web.StreamResponse:
-        return answer({"deliveries": await self._daemon.deliveries(request.query.get("state"))})
+        state = request.query.get("state")
+        if state not in (None, "pending", "delivered", "failed"):
+            raise Problem(400, "Bad query", "state is pending, delivered or failed")
+        return answer({"deliveries": await self._daemon.deliveries(state)})
 
     async def _dead_letters(self, request: web.Request) -> web.StreamResponse:
         return answer({"dead_letters": await self._daemon.dead_letters(_limit(request, 100, 1_000))})
@@ -326,14 +332,29 @@ class Web:
         match = {name: body[name] for name in ("keys", "watchlists", "severities") if body.get(name)}
         if not match:
             raise Problem(422, "Matches everything", "give keys, watchlists or severities")
+        try:
+            matcher = msgspec.convert(match, Matcher)
+        except msgspec.ValidationError as error:
+            raise Problem(422, "No matcher", str(error)) from None
+        known = [entry.name for entry in self._daemon.settings.watchlists]
+        if unknown := [name for name in matcher.watchlists if name not in known]:
+            raise Problem(422, "No such watch-list", f"{unknown[0]!r} is not among {known}")
         expires = _moment(body.get("until"))
         if expires is None:
             raise Problem(422, "No end", "until is a time in ISO 8601")
+        if expires <= self._daemon.now():
+            raise Problem(422, "Over already", "until is in the past")
         name = await self._daemon.add_silence(match, expires, str(body.get("author", "")), str(body.get("comment", "")))
         return answer({"id": name}, 201)
 
     async def _expire(self, request: web.Request) -> web.StreamResponse:
-        return answer({"id": await self._daemon.command("expire_silence", request.match_info["id"])}, 202)
+        name = request.match_info["id"]
+        known = {str(silence["id"]) for silence in await self._daemon.silences()}
+        if name not in known:
+            raise Problem(404, "No such silence")
+        if name in {silence.id for silence in self._daemon.parts.silences}:
+            raise Problem(409, "Not yours to end", "it stands in the settings: take it out there and reload")
+        return answer({"id": await self._daemon.command("expire_silence", name)}, 202)
 
     async def _feedback(self, request: web.Request) -> web.StreamResponse:
         body = await self._json(request)
@@ -343,13 +364,16 @@ class Web:
 
     async def _retry(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["id"]
-        if not any(owed["id"] == name for owed in await self._daemon.deliveries(None, 100_000)):
+        state = await self._daemon.delivery(name)
+        if state is None:
             raise Problem(404, "No such delivery")
+        if state == "delivered":
+            raise Problem(409, "Delivered already", "what was delivered is not sent again")
         return answer({"id": await self._daemon.command("retry_delivery", name)}, 202)
 
     async def _retry_letter(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["id"]
-        if not name.isdigit() or not await self._daemon.retry_dead_letter(int(name)):
+        if not (name.isdecimal() and len(name) < 19) or not await self._daemon.retry_dead_letter(int(name)):
             raise Problem(404, "No such dead letter")
         return answer({"id": name}, 202)
 
@@ -374,14 +398,18 @@ def _read(name: str) -> bytes:
 
 def _local(host: str) -> bool:
     name = host.rsplit(":", 1)[0].strip("[]") if not host.endswith("]") else host.strip("[]")
-    return name in ("localhost", "::1") or name.startswith("127.")
+    try:
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False  # "127.0.0.1.evil.example" is a name that somebody else's server may resolve to this machine
 
 
 def _moment(value: Any) -> float | None:
     if not value:
         return None
     try:
-        return float(value)
+        if math.isfinite(seconds := float(value)):
+            return seconds
     except (TypeError, ValueError):
         pass
     try:

@@ -8,6 +8,7 @@ don't know (``UnknownSchema``), which sends the record to the dead letters.
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
 from functools import cache
 from typing import Annotated, Any, Literal, TypeVar
@@ -265,6 +266,12 @@ class DeadLetter(_Record, frozen=True, kw_only=True):
     payload: bytes
 
 
+class _Numbered(msgspec.Struct, frozen=True):
+    """Any record, as far as its version."""
+
+    schema: int = SCHEMA
+
+
 R = TypeVar("R", bound=msgspec.Struct)
 
 _encoder = msgspec.json.Encoder()
@@ -281,8 +288,14 @@ def decode(kind: type[R], value: bytes) -> R:
     try:
         record: R = _decoder(kind).decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+            # A newer version may well have other fields: its number says more than what they lack here.
+            _check(kind, _decoder(_Numbered).decode(value).schema)
         raise RecordError(f"not a {kind.__name__}: {error}") from error
-    schema = getattr(record, "schema", SCHEMA)
+    _check(kind, getattr(record, "schema", SCHEMA))
+    return record
+
+
+def _check(kind: type[msgspec.Struct], schema: int) -> None:
     if not 0 < schema <= SCHEMA:
         raise UnknownSchema(f"{kind.__name__} of schema {schema}; this version reads up to {SCHEMA}")
-    return record

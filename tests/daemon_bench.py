@@ -50,7 +50,14 @@ BAD_NEWS = (
     "Lawyer sues Acme over poisoned harbour water",
     "Acme chief is charged with bribery, shares tumble",
     "Rating agency cuts Acme to junk on mounting losses",
+    "Acme shares sink to a ten-year low as investors flee",
+    "Regulator fines Acme for hiding an accident for years",
+    "Acme slashes its forecast and fires a third of its staff",
+    "Analysts downgrade Acme after disastrous quarterly results",
+    "Suppliers stop deliveries to Acme over unpaid bills",
+    "Acme stock collapses amid fears of bankruptcy",
 )
+"""Enough of it for a daemon that knows no history yet."""
 
 
 def wait_for(question: Callable[[], T | None], what: str, patience: float = PATIENCE) -> T:
@@ -220,6 +227,8 @@ class Daemon:
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
     environment: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    """Sent with every write."""
 
     def __post_init__(self) -> None:
         self.folder.mkdir(exist_ok=True)
@@ -290,8 +299,13 @@ class Daemon:
         assert status == 200, (path, status, body)
         return json.loads(body)
 
-    def post(self, path: str, body: Any = None, **named: Any) -> tuple[int, Any]:
-        status, _, answer = request(f"{self.url}/api/v1/{path}", {} if body is None else body, **named)
+    def post(self, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None) -> tuple[int, Any]:
+        sent = self.headers if headers is None else headers
+        status, _, answer = request(f"{self.url}/api/v1/{path}", {} if body is None else body, headers=sent)
+        return status, json.loads(answer)
+
+    def delete(self, path: str) -> tuple[int, Any]:
+        status, _, answer = request(f"{self.url}/api/v1/{path}", method="DELETE", headers=self.headers)
         return status, json.loads(answer)
 
     def push(self, *documents: dict[str, Any]) -> dict[str, Any]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import http.client
 import json
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,12 @@ from alerts.evidence import ping
 from monitor.http import USER_AGENT, GuardedClient
 from monitor.settings import Settings, load
 
+# Never through a proxy of the environment: the daemon is here, and the token is for nobody else.
+_open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+
 
 def ask(config: Path, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-    """The answer of the daemon that runs with ``config``."""
+    """The answer of the daemon that runs with ``config``. What of ``path`` is a user's goes through ``quote``."""
     web = load(config).web
     headers = {"content-type": "application/json"}
     token = web.key()
@@ -32,15 +37,29 @@ def ask(config: Path, method: str, path: str, body: dict[str, Any] | None = None
     url = f"http://{web.listen}/api/v1/{path}"
     request = urllib.request.Request(url, data=data, headers=headers, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+        with _open(request, timeout=30) as answer:
             return json.loads(answer.read() or b"null")
     except urllib.error.HTTPError as error:
-        problem = json.loads(error.read() or b"{}")
-        typer.echo(f"{problem.get('title', error.reason)}: {problem.get('detail', '')}", err=True)
+        typer.echo(_problem(error), err=True)
         raise typer.Exit(1) from None
-    except OSError as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
         typer.echo(f"no daemon answers at {web.listen} ({error}); start it with: tapewatch run -c {config}", err=True)
         raise typer.Exit(1) from None
+
+
+def quote(name: str) -> str:
+    """A name as one step of a path: it may hold spaces, letters of any script, and what means something there."""
+    return urllib.parse.quote(name, safe="")
+
+
+def _problem(error: urllib.error.HTTPError) -> str:
+    """What a refusal says."""
+    try:
+        problem = json.loads(error.read())
+        parts = [str(problem.get("title", error.reason)), str(problem.get("detail", ""))]
+    except (ValueError, AttributeError):
+        parts = [f"HTTP {error.code} {error.reason}"]  # no answer of ours: another program has this port
+    return ": ".join(part for part in parts if part)
 
 
 def listing(config: Path, path: str, field: str, *, without: tuple[str, ...] = ()) -> None:

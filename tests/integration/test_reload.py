@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon_bench import ACME, SECRET, Daemon, Receiver, wait_for
+from tests.daemon_bench import ACME, BAD_NEWS, SECRET, Daemon, Receiver, wait_for
 
 BOREALIS = '[[watchlists]]\nname = "metals"\nentities = [{ name = "Borealis Mining", aliases = ["Borealis"] }]\n'
 TO_NIGHT = '[[routes]]\nwatchlists = ["metals"]\nchannels = ["night"]\n'
@@ -71,7 +71,7 @@ def test_new_watch_list_and_route_take_effect_and_nothing_is_lost(daemon: Daemon
         documents = db.execute("SELECT count(*) FROM log_documents WHERE key != '~watermark'").fetchone()[0]
         scored = db.execute("SELECT count(DISTINCT key) FROM log_scores WHERE key != '~watermark'").fetchone()[0]
     db.close()
-    assert documents == scored == len(acknowledged) + 16
+    assert documents == scored == len(acknowledged) + 2 * len(BAD_NEWS)
     print(f"{len(acknowledged)} documents were taken in around two reloads, {again} before the second")
 
 
