@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -62,11 +64,25 @@ async def serve(daemon: Daemon) -> int:
     if failure.done():
         log.error("daemon_failed", action="stop", error=str(failure.result()))
         code = 1
+    _bound(daemon.settings.engine.drain, code)
     for task in (failure, waiting, reloads):
         task.cancel()
     await web.stop()
     await daemon.stop()
     return code
+
+
+def _bound(budget: float, code: int) -> None:
+    """Ends the process in ``budget`` seconds, whatever still holds it: a name that doesn't resolve, a batch in the
+    model. What was committed is durable, and the rest is done again at the next start."""
+
+    def cut() -> None:
+        log.warning("stop_cut_short", action="exit", seconds=budget)
+        os._exit(code)
+
+    timer = threading.Timer(budget, cut)
+    timer.daemon = True
+    timer.start()
 
 
 async def _reloads(daemon: Daemon, hangup: asyncio.Event) -> None:

@@ -61,6 +61,7 @@ class Lock:
     """One daemon a store: an advisory lock that the kernel drops with the process."""
 
     def __init__(self, path: Path) -> None:
+        path = path.resolve()  # by whatever name it is reached, it is one store
         self._path = path.with_name(path.name + ".lock")
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
