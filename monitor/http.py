@@ -258,6 +258,11 @@ def _translate(error: BaseException) -> HttpError:
         failed = UnreachableError(f"TLS: {error}")
         failed.reason = "tls"
         return failed
+    # Some of these quote the whole address, and addresses of feeds hold tokens: the reason is shown, logged and sent.
+    if isinstance(error, aiohttp.ClientResponseError):
+        return UnreachableError(f"no HTTP answer: {error.message}"[:200])
+    if isinstance(error, ValueError):
+        return UnreachableError(f"{type(error).__name__}: the address or a header can't be sent")
     return UnreachableError(f"{type(error).__name__}: {error}"[:200])
 
 

@@ -33,6 +33,9 @@ from alerts.channels.webhook import check_url, decode_secret
 
 ENVIRONMENT = "TAPEWATCH_"
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+_IN_ADDRESS = re.compile(
+    r"(?<=://)[^/@\s]+(?=@)|(?i:(?<=token=)|(?<=key=)|(?<=auth=)|(?<=secret=)|(?<=password=))[^&#\s]+"
+)
 _DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|min|s|m|h|d|w)\s*$")
 
 
@@ -303,8 +306,11 @@ class Settings(Section):
                 )
 
     def redacted(self) -> dict[str, Any]:
-        """The tree with secrets as stars."""
+        """The tree with secrets as stars, those in addresses too."""
         dumped: dict[str, Any] = json.loads(self.model_dump_json(by_alias=True))
+        for holder, name in ((dumped["network"], "proxy"), *((source, "url") for source in dumped["sources"])):
+            if holder[name] is not None:
+                holder[name] = _IN_ADDRESS.sub("***", holder[name])
         return dumped
 
     def sha256(self) -> str:
@@ -409,7 +415,7 @@ def _locate(tree: Any, steps: list[Any]) -> tuple[str, Any, Any]:
 
 def _secret(key: str) -> bool:
     last = key.rsplit(".", 1)[-1]
-    return last in ("secret", "secrets", "token", "url")
+    return last.split(" ")[0] in ("secret", "secrets", "token", "url", "proxy")
 
 
 def _suggest(steps: list[Any], holder: Any) -> str:
