@@ -57,6 +57,7 @@ from pipelines.streams.base import (
 )
 from pipelines.streams.embedded import EmbeddedEngine
 from pipelines.streams.store import LogTail, Store, Transaction
+from pipelines.text import day_spread
 from pipelines.universe import Entity, load_universe
 from pipelines.view import TOPICS as VIEW_TOPICS
 from pipelines.view import ReadModel
@@ -83,14 +84,20 @@ SUBSCRIBER_QUEUE = 1_000
 
 
 class Accepted(msgspec.Struct):
-    """What became of a POST's documents."""
+    """What became of the documents of a POST or of files. ``empty``: nothing readable in them."""
 
     accepted: int = 0
     duplicate: int = 0
     revision: int = 0
     stale: int = 0
     oversize: int = 0
+    empty: int = 0
     invalid: list[dict[str, Any]] = []
+
+    def add(self, outcome: Outcome) -> None:
+        for name in ("accepted", "duplicate", "revision", "stale", "oversize"):
+            setattr(self, name, getattr(self, name) + getattr(outcome, name))
+        self.empty += outcome.invalid
 
 
 class Parts(msgspec.Struct):
@@ -411,24 +418,23 @@ class Daemon:
             if part:
                 # Pushed documents are live: there is no feed whose silence could have delayed them.
                 origin = Origin(source=PUSH, class_=class_, interval=600.0, last_success=now)
-                outcome = await self._commit(part, origin, None)
-                for name in ("accepted", "duplicate", "revision", "stale", "oversize"):
-                    setattr(result, name, getattr(result, name) + getattr(outcome, name))
+                result.add(await self._commit(part, origin, None))
         return result
 
-    async def backfill(self, paths: Sequence[Path | str], *, source: str = "backfill") -> tuple[int, list[LineError]]:
-        """Fills baselines from files; nothing rings. Returns documents accepted and the lines that failed."""
+    async def backfill(
+        self, paths: Sequence[Path | str], *, source: str = "backfill"
+    ) -> tuple[Accepted, list[LineError]]:
+        """Fills baselines from files; nothing rings. Returns what became of them and the lines that failed."""
         items, errors = await asyncio.to_thread(_sorted_items, paths, self._clock.time())
         ingest = Ingest(max_age=None, backfill=True)
-        accepted = 0
+        result = Accepted()
         for start in range(0, len(items), 1_000):
             await self.engine.admitted()
             part = items[start : start + 1_000]
             for class_, run in _runs(part):
-                outcome = await self._commit(run, Origin(source=source, class_=class_), None, ingest=ingest)
-                accepted += outcome.accepted + outcome.revision
+                result.add(await self._commit(run, Origin(source=source, class_=class_), None, ingest=ingest))
         await self.engine.drained()
-        return accepted, errors
+        return result, errors
 
     # -- time, health -------------------------------------------------------------------------------------
 
@@ -752,9 +758,18 @@ def _sorted_items(paths: Sequence[Path | str], now: float) -> tuple[list[RawItem
             if isinstance(entry, LineError):
                 errors.append(entry)
             else:
-                items.append(entry)
+                items.append(_spread(entry))
     items.sort(key=lambda item: item.at or item.published or 0.0)
     return items, errors
+
+
+def _spread(item: RawItem) -> RawItem:
+    """A date without a time gets one of its day before all are sorted: in chunks sorted by day, half would be late."""
+    if item.precision != "day" or item.published is None:
+        return item
+    day = item.published - item.published % 86_400.0
+    published = day + day_spread(item.guid or item.url or item.title)
+    return msgspec.structs.replace(item, published=published, precision="second")
 
 
 def _runs(items: Sequence[RawItem]) -> list[tuple[Any, list[RawItem]]]:

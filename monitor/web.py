@@ -314,7 +314,8 @@ class Web:
         result = await self._daemon.accept(body, request.content_type)
         taken = result.accepted + result.duplicate + result.revision + result.stale + result.oversize
         if not taken:
-            detail = "no line could be read" if result.invalid else "the body is empty"
+            nothing = "no document holds readable text" if result.empty else "the body is empty"
+            detail = "no line could be read" if result.invalid else nothing
             raise Problem(422, "No document", detail, invalid=result.invalid[:100])
         return answer(result, 202)
 

@@ -194,7 +194,7 @@ def document_id(source: str, guid: str | None, url: str | None, title: str, publ
 
 def day_spread(name: str) -> float:
     """Seconds into the day for a text whose date has no time: fixed by its id, spread evenly."""
-    digest = hashlib.blake2b(name.encode(), digest_size=4).digest()
+    digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=4).digest()
     return int.from_bytes(digest, "big") / 2**32 * DAY
 
 

@@ -114,15 +114,20 @@ class Player:
         self.evidence = 0
         self._passed = float("-inf")
 
-    def documents(self, items: Sequence[RawItem], class_: str | None) -> list[Document]:
-        """Items as documents with their detection times, sorted by them."""
+    def documents(self, items: Sequence[RawItem], class_: str | None, until: float | None) -> list[Document]:
+        """Items up to ``until`` as documents with their detection times, sorted by them. Later ones count nowhere."""
         ingest = Ingest(max_age=None)
         found: list[Document] = []
         for item in items:
             kind: Any = class_ or item.class_ or "news"
             origin = Origin(source="replay", class_=kind)
             now = item.published or item.fetched
+            if until is not None and (item.at or now) > until:
+                continue
             outcome = ingest.accept([item], origin, self._ids, now)
+            if until is not None and any(epoch(document.at) > until for document in outcome.documents):
+                continue  # a date without a time, spread beyond it
+            self.counts["empty"] += outcome.invalid
             self.counts["accepted"] += outcome.accepted
             self.counts["duplicate"] += outcome.duplicate
             self.counts["revision"] += outcome.revision
@@ -188,15 +193,14 @@ def run_replay(
         settings = settings.model_copy(
             update={"detection": settings.detection.model_copy(update={"false_alarms_per_key_month": budget})}
         )
+    known = _events(events) if events is not None else None
     classifier = load(settings.model.name, device=settings.model.device, threads=settings.model.threads)
     try:
         parts = assemble(settings, classifier.topics)
         items, errors = _read(inputs)
         player = Player(settings, parts, classifier, _time("--from", start))
-        documents = player.documents(items, class_)
         last = _time("--to", end)
-        if last is not None:
-            documents = [document for document in documents if epoch(document.at) <= last]
+        documents = player.documents(items, class_, last)
         if not documents:
             raise SettingsError("no documents to replay")
         out.mkdir(parents=True, exist_ok=True)
@@ -207,11 +211,10 @@ def run_replay(
                 target.write(bytes(alert.body) + b"\n")
     finally:
         classifier.close()
-    known = _events(events) if events is not None else None
     summary = summarise(player, parts, documents, known, start=_time("--from", start), bad_lines=len(errors))
     (out / "summary.json").write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
     for error in errors[:100]:
-        typer.echo(f"line {error.line}: {error.reason}", err=True)
+        typer.echo(f"{error.file}, line {error.line}: {error.reason}", err=True)
     brief = {name: value for name, value in summary.items() if name not in ("unlabelled", "events", "by_key")}
     sys.stdout.write(json.dumps(brief) + "\n")
 
@@ -234,7 +237,10 @@ def summarise(
     summary: dict[str, Any] = {
         "documents": len(documents),
         "bad_lines": bad_lines,
-        **{name: player.counts[name] for name in ("accepted", "duplicate", "revision", "scored", "dead_letters")},
+        **{
+            name: player.counts[name]
+            for name in ("accepted", "duplicate", "revision", "empty", "scored", "dead_letters")
+        },
         "from": documents[0].at,
         "to": documents[-1].at,
         "months": round(months, 2),
@@ -317,15 +323,22 @@ def _read(inputs: Sequence[Path]) -> tuple[list[RawItem], list[LineError]]:
 
 
 def _events(path: Path) -> list[Event]:
-    found = []
-    with path.open(newline="", encoding="utf-8") as lines:
-        for number, row in enumerate(csv.DictReader(lines), 2):
-            onset = row.get("onset") or row.get("onset_date") or ""
-            try:
-                at = moment(onset if "T" in onset else f"{onset}T00:00:00Z")
-            except MomentError as error:
-                raise SettingsError(f"{path}, line {number}: onset: {error}") from None
-            found.append(Event(row["entity"], at, row.get("what") or ""))
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"--events {path}: {error}") from None
+    rows, found = csv.DictReader(lines), []
+    if "entity" not in (columns := rows.fieldnames or ()) or not {"onset", "onset_date"} & set(columns):
+        raise SettingsError(
+            f"--events {path}: columns {', '.join(columns)!r}; needed are entity and onset or onset_date"
+        )
+    for number, row in enumerate(rows, 2):
+        onset = row.get("onset") or row.get("onset_date") or ""
+        try:
+            at = moment(onset if "T" in onset else f"{onset}T00:00:00Z")
+        except MomentError as error:
+            raise SettingsError(f"{path}, line {number}: onset: {error}") from None
+        found.append(Event(row["entity"], at, row.get("what") or ""))
     return found
 
 

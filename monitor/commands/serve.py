@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -108,12 +109,15 @@ def run_backfill(config: Path, inputs: list[Path]) -> None:
 async def _backfill(daemon: Daemon, inputs: list[Path]) -> int:
     await daemon.open()
     try:
-        accepted, errors = await daemon.backfill(inputs)
+        result, errors = await daemon.backfill(inputs)
     finally:
         await daemon.stop()
     for error in errors[:100]:
-        typer.echo(f"line {error.line}: {error.reason}", err=True)
-    sys.stdout.write(f'{{"accepted": {accepted}, "bad_lines": {len(errors)}}}\n')
+        typer.echo(f"{error.file}, line {error.line}: {error.reason}", err=True)
+    counts = {name: getattr(result, name) for name in ("accepted", "revision", "duplicate", "empty")}
+    if result.oversize:
+        counts["oversize"] = result.oversize
+    sys.stdout.write(json.dumps(counts | {"bad_lines": len(errors)}) + "\n")
     return 1 if errors else 0
 
 

@@ -108,9 +108,9 @@ async def _play(folder: Path, seconds: float | None, listen: str, console: Conso
     await daemon.open()
     try:
         history = _history(folder, script)
-        accepted, _ = await daemon.backfill([history])
+        learned, _ = await daemon.backfill([history])
         teller.say(
-            f"{acts.HISTORY_DAYS} days of history judged and learned: {accepted} texts. Nothing rings from the past."
+            f"{acts.HISTORY_DAYS} days of history judged and learned: {learned.accepted} texts. Nothing rings from the past."
         )
         # The newsroom's clock starts with the daemon's.
         newsroom.begin(acts.build(SEED, time.time()))

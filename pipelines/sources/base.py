@@ -62,6 +62,7 @@ class LineError(msgspec.Struct, frozen=True):
     line: int
     reason: str
     raw: bytes = b""
+    file: str = ""
 
 
 class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):

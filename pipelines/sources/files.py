@@ -119,6 +119,11 @@ def json_lines(
 
 def read_documents(path: Path | str, *, fetched: float, timezone: str | None = None) -> Iterator[RawItem | LineError]:
     """The documents of a file ("-" is standard input) in its order."""
+    for entry in _entries(path, fetched, timezone):
+        yield msgspec.structs.replace(entry, file=str(path)) if isinstance(entry, LineError) else entry
+
+
+def _entries(path: Path | str, fetched: float, timezone: str | None) -> Iterator[RawItem | LineError]:
     name = str(path)
     plain = name.removesuffix(".gz")
     if plain.endswith(".parquet"):
