@@ -1,6 +1,6 @@
 """What tests of a running daemon share: real processes, a receiver and a feed on loopback, and waiting for a condition.
 
-Everything here is blocking and thread-based, so that it serves processes and daemons inside the test's own loop alike.
+Feed and receiver run in threads, so that they serve processes and daemons inside the test's own loop alike.
 """
 
 from __future__ import annotations
@@ -64,8 +64,7 @@ def wait_for(question: Callable[[], T | None], what: str, patience: float = PATI
     """The first true answer of ``question``."""
     deadline = time.monotonic() + patience
     while True:
-        found = question()
-        if found:
+        if found := question():
             return found
         assert time.monotonic() < deadline, f"in {patience:.0f} s there was no {what}"
         time.sleep(0.03)
@@ -172,9 +171,6 @@ class Feed(_Server):
         self.polls = 0
         super().__init__()
 
-    def say(self, title: str, published: float) -> None:
-        self.titles.append((title, published))
-
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         self.polls += 1
         if self.raw is not None:
@@ -239,9 +235,8 @@ class Daemon:
 
     def write(self, settings: str) -> None:
         """The settings file: what is given, with the address, loopback allowed and JSON logs."""
-        web = "" if "[web]" in settings else "[web]\n"
-        listen = f'listen = "127.0.0.1:{self.port}"\n'
-        whole = settings + web + listen if web else settings.replace("[web]\n", f"[web]\n{listen}")
+        settings = settings if "[web]" in settings else settings + "[web]\n"
+        whole = settings.replace("[web]\n", f'[web]\nlisten = "127.0.0.1:{self.port}"\n')
         whole += '[network]\nallow_private = ["127.0.0.0/8"]\n'
         self.config.write_text(whole if "[log]" in whole else whole + '[log]\nformat = "json"\n')
 
@@ -312,8 +307,7 @@ class Daemon:
         """Posts documents; they must all be taken in."""
         body = "\n".join(json.dumps(document) for document in documents).encode()
         status, answer = self.post("documents", body)
-        assert status == 202, answer
-        assert isinstance(answer, dict)
+        assert status == 202 and isinstance(answer, dict), answer
         return answer
 
     def ring(self, name: str = "Acme") -> None:
@@ -340,8 +334,7 @@ class Daemon:
 
     def lines(self, *arguments: str) -> list[dict[str, Any]]:
         """A listing command's JSON lines."""
-        done = self.cli(*arguments)
-        assert done.returncode == 0, done.stderr
+        assert (done := self.cli(*arguments)).returncode == 0, done.stderr
         return [json.loads(line) for line in done.stdout.splitlines()]
 
 

@@ -110,7 +110,8 @@ async def _play(folder: Path, seconds: float | None, listen: str, console: Conso
         history = _history(folder, script)
         learned, _ = await daemon.backfill([history])
         teller.say(
-            f"{acts.HISTORY_DAYS} days of history judged and learned: {learned.accepted} texts. Nothing rings from the past."
+            f"{acts.HISTORY_DAYS} days of history judged and learned: {learned.accepted} texts. "
+            "Nothing rings from the past."
         )
         # The newsroom's clock starts with the daemon's.
         newsroom.begin(acts.build(SEED, time.time()))

@@ -50,7 +50,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory, hooks: Receiver) -> Iterato
     with Feed() as torn, Feed() as refused, Feed() as fine:
         torn.raw = b"HTTP/1.1 200 \x1b[31mforged\r\nno header\r\n\r\n"
         refused.status = 503
-        fine.say("Harbour &lt;b&gt;opens&lt;/b&gt; a depot", 1_790_000_000)
+        fine.titles.append(("Harbour &lt;b&gt;opens&lt;/b&gt; a depot", 1_790_000_000))
         path, query = CANARIES["source path"], CANARIES["source query"]
         channel = hooks.channel("desk", f"/{CANARIES['webhook address']}")
         settings = (

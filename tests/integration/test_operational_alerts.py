@@ -81,13 +81,13 @@ async def test_a_frozen_feed_and_its_return(tmp_path: Path, hooks: Receiver, fee
     """It answers, but brings nothing new: no failure to see, and still blind."""
     async with inside(tmp_path, settings(hooks, feed)) as daemon:
         for number in range(4):
-            feed.say(f"Depot number {number} opens in the harbour", daemon.clock.time())
+            feed.titles.append((f"Depot number {number} opens in the harbour", daemon.clock.time()))
             await daemon.pass_time(600, 20.0, idle=True)
         assert feed.polls > 10 and told(hooks, "ops") == []
         stale = await heard(daemon, hooks, "ops.source_stale", step=300.0)
         assert stale["details"]["state"] == "stale" and "nothing new" in stale["summary"]
         assert feed.polls > 10
-        feed.say("Depot number five opens after all", daemon.clock.time())
+        feed.titles.append(("Depot number five opens after all", daemon.clock.time()))
         await heard(daemon, hooks, "ops.source_recovered", step=60.0)
     assert hooks.at("/desk") == []
 
