@@ -334,7 +334,8 @@ class Daemon:
 
     def lines(self, *arguments: str) -> list[dict[str, Any]]:
         """A listing command's JSON lines."""
-        assert (done := self.cli(*arguments)).returncode == 0, done.stderr
+        done = self.cli(*arguments)
+        assert done.returncode == 0, done.stderr
         return [json.loads(line) for line in done.stdout.splitlines()]
 
 
