@@ -146,6 +146,7 @@ class GuardedClient:
         connector = aiohttp.TCPConnector(
             resolver=GuardedResolver(self._guard, resolver or ThreadedResolver()),
             use_dns_cache=False,  # a cached answer would be dialled unchecked after the guard's settings changed
+            limit=0,  # each source and endpoint asks one thing at a time; a hundred that hang must not hold up the next
             limit_per_host=PER_HOST,
             ssl=context,
             force_close=False,
@@ -175,7 +176,7 @@ class GuardedClient:
                         moved = current if permanent and current != url else None
                         return Response(response.status, response.headers, response.body, current, moved)
                     permanent = permanent and response.status in (301, 308)
-                    current = urljoin(current, target)
+                    current = _joined(current, target)
         except TimeoutError:
             raise DeadlineError(f"no complete answer within {deadline:.0f} s") from None
         raise HttpError(f"more than {redirects} redirects")
@@ -264,6 +265,13 @@ def _translate(error: BaseException) -> HttpError:
     if isinstance(error, ValueError):
         return UnreachableError(f"{type(error).__name__}: the address or a header can't be sent")
     return UnreachableError(f"{type(error).__name__}: {error}"[:200])
+
+
+def _joined(base: str, target: str) -> str:
+    try:
+        return urljoin(base, target)
+    except ValueError as error:
+        raise HttpError(f"a redirect to what is no address: {error}") from error
 
 
 def _literal(host: str) -> Address | None:

@@ -90,42 +90,58 @@ def _xml_feed(body: bytes, request: _Request) -> Feed:
 
     # Bytes, never a str: feedparser may open a str as a file or an address.
     parsed = feedparser.parse(
-        body, sanitize_html=False, resolve_relative_uris=False,
+        _REFERENCE.sub(_possible, body), sanitize_html=False, resolve_relative_uris=False,
         response_headers={"content-type": request.content_type or "application/xml"},
     )  # fmt: skip
     if not parsed.get("version") and not parsed.entries:
         raise ParseError("malformed", f"no feed that is known: {parsed.get('bozo_exception', 'no root element')}"[:200])
     head = parsed.feed
-    language = head.get("language")
+    language = _whole(head.get("language") or "") or None
     items = [_xml_item(entry, language, request) for entry in parsed.entries[:ITEMS]]
     ttl = str(head.get("ttl", ""))
     hours = re.findall(rb"<hour>\s*(\d{1,2})\s*</hour>", body[:20_000], re.IGNORECASE)
     return Feed(
-        title=str(head.get("title", ""))[:300],
+        title=_whole(head.get("title", ""))[:300],
         language=language,
-        ttl=float(ttl) * 60.0 if ttl.isdigit() and int(ttl) < 100_000 else None,
+        ttl=float(ttl) * 60.0 if re.fullmatch(r"[0-9]{1,5}", ttl) else None,
         skip_hours=tuple(sorted({int(hour) % 24 for hour in hours})),
         items=items,
+        left_out=max(0, len(parsed.entries) - ITEMS),
     )
+
+
+_REFERENCE = re.compile(rb"&#(?:x([0-9a-f]+)|([0-9]+));?", re.IGNORECASE)
+
+
+def _possible(found: re.Match[bytes]) -> bytes:
+    """A reference to a character, or a sign that there was one that can't be: it would spoil the whole feed."""
+    digits = found[1] or found[2]
+    code = int(digits, 16 if found[1] else 10) if len(digits) < 10 else 0
+    return found[0] if 0 < code < 0xD800 or 0xE000 <= code < 0x110000 else b"&#xFFFD;"
+
+
+def _whole(value: object) -> str:
+    """A text without the halves of characters that broken feeds and headers contain: nobody could store them."""
+    return str(value).encode("utf-8", "replace").decode()
 
 
 def _xml_item(entry: Mapping[str, Any], language: str | None, request: _Request) -> RawItem:
     content = entry.get("content") or []
-    body = str(entry.get("summary") or (content[0].get("value") if content else "") or "")
+    body = _whole(entry.get("summary") or (content[0].get("value") if content else "") or "")
     source = entry.get("source") or {}
     published = _moment(entry, "published", request.timezone) or _moment(entry, "created", request.timezone)
     updated = _moment(entry, "updated", request.timezone)
     return RawItem(
-        guid=str(entry["id"])[:1000] if entry.get("id") else None,
-        url=str(entry["link"])[:2000] if entry.get("link") else None,
-        title=str(entry.get("title", ""))[:FIELD],
+        guid=_whole(entry["id"])[:1000] if entry.get("id") else None,
+        url=_whole(entry["link"])[:2000] if entry.get("link") else None,
+        title=_whole(entry.get("title", ""))[:FIELD],
         body=body[:FIELD],
         markup=True,
         published=published if published is not None else updated,
         updated=updated,
-        publisher=str(source.get("title"))[:200] if source.get("title") else None,
-        author=str(entry.get("author"))[:200] if entry.get("author") else None,
-        language=(str(entry.get("language")) if entry.get("language") else language),
+        publisher=_whole(source.get("title"))[:200] if source.get("title") else None,
+        author=_whole(entry.get("author"))[:200] if entry.get("author") else None,
+        language=(_whole(entry.get("language")) if entry.get("language") else language),
         fetched=request.fetched,
     )
 
@@ -156,7 +172,8 @@ def _json_feed(body: bytes, request: _Request) -> Feed:
         raise ParseError("malformed", "a JSON Feed has a list of items")
     language = _text(parsed.get("language"))
     items = [_json_item(item, language, request) for item in parsed["items"][:ITEMS] if isinstance(item, dict)]
-    return Feed(title=(_text(parsed.get("title")) or "")[:300], language=language, items=items)
+    left_out = max(0, len(parsed["items"]) - ITEMS)
+    return Feed(title=(_text(parsed.get("title")) or "")[:300], language=language, items=items, left_out=left_out)
 
 
 def _json_item(item: Mapping[str, Any], language: str | None, request: _Request) -> RawItem:
@@ -200,6 +217,7 @@ def _serve() -> None:
     """The jailed process: requests on standard input, answers on standard output, until the input ends."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     import feedparser  # noqa: F401 (loaded before the first request, not during it)
@@ -210,7 +228,8 @@ def _serve() -> None:
     while header := source.read(_HEADER.size):
         used = resource.getrusage(resource.RUSAGE_SELF)
         limit = int(used.ru_utime + used.ru_stime) + CPU_SECONDS + 1
-        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
+        # The soft limit alone, which ends the process too: a hard one could never be raised for the next feed.
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, hard))
         request = decoder.decode(source.read(_HEADER.unpack(header)[0]))
         answer = encoder.encode(_answer(request))
         target.write(_HEADER.pack(len(answer)) + answer)
@@ -224,7 +243,7 @@ def _answer(request: _Request) -> _Answer:
         return _Answer(reason=error.reason, detail=str(error))
     except MemoryError:
         return _Answer(reason="too_large", detail=f"parsing needs more than {MEMORY >> 20} MB")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, LookupError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError, LookupError, ArithmeticError) as error:
         return _Answer(reason="malformed", detail=f"{type(error).__name__}: {error}"[:200])
 
 
@@ -244,7 +263,7 @@ class Jail:
 
     async def parse(self, body: bytes, *, content_type: str, fetched: float, timezone: str | None) -> Feed:
         """A feed from its bytes. Raises ParseError; never takes longer than the deadline."""
-        request = msgspec.msgpack.encode(_Request(body, content_type[:200], fetched, timezone))
+        request = msgspec.msgpack.encode(_Request(body, _whole(content_type)[:200], fetched, timezone))
         async with self._lock:
             answer = await self._ask(request)
         if answer.feed is None:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Literal, Protocol
 
 import msgspec
-from prometheus_client import Gauge
+from prometheus_client import Counter, Gauge
 
 from pipelines.clock import Clock
 
@@ -20,6 +20,10 @@ LAST_SUCCESS = Gauge(
     "tapewatch_source_last_success_timestamp_seconds", "When a source was last read without error.", ["source"]
 )
 LAST_NEW = Gauge("tapewatch_source_last_new_timestamp_seconds", "When a source last brought something new.", ["source"])
+
+LEFT_OUT = Counter(
+    "tapewatch_source_left_out_total", "Items of one answer beyond the number that is read of a feed.", ["source"]
+)
 
 SourceClass = Literal["news", "filing", "social"]
 SourceState = Literal["up", "stale", "down", "stopped"]
@@ -163,6 +167,8 @@ class Feed(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds between polls that the feed asks for."""
     skip_hours: tuple[int, ...] = ()
     items: list[RawItem] = []
+    left_out: int = 0
+    """Items beyond the number that is read."""
 
 
 class FeedParser(Protocol):

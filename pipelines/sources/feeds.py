@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-import zlib
+import hashlib
 from collections.abc import AsyncIterator
 
 import msgspec
 import structlog
 
 from pipelines.parse import ParseError
-from pipelines.sources.base import Batch, Feed, HttpResponse, RawItem, SourceClass, SourceState, SourceStatus, Tools
+from pipelines.sources.base import (
+    LEFT_OUT,
+    Batch,
+    Feed,
+    HttpResponse,
+    RawItem,
+    SourceClass,
+    SourceState,
+    SourceStatus,
+    Tools,
+)
 from pipelines.sources.schedule import (
     Asked,
     Health,
@@ -55,6 +65,8 @@ class Cursor(msgspec.Struct, array_like=True):
     stopped: bool = False
     configured: str = ""
     """The address in the settings when this was saved: another one there starts anew."""
+    asked: Asked = Asked()
+    """What the feed asked for when it last answered in full."""
 
 
 class RefusedError(Exception):
@@ -77,19 +89,18 @@ class FeedSource:
         self._options = options
         self._tools = tools
         self._cursor = Cursor(options.url, configured=options.url)
-        self._asked = Asked()
         self._reason: str | None = None
         self._next: float | None = None
         self._new = 0
 
     @property
     def interval(self) -> float:
-        return interval_of(self._options.interval, self._asked)
+        return interval_of(self._options.interval, self._cursor.asked)
 
     @property
     def status(self) -> SourceStatus:
         now, health = self._tools.clock.time(), self._cursor.health
-        frozen = is_frozen(health, now, self.interval)
+        frozen = is_frozen(health, self.interval)
         state: SourceState
         if self._cursor.stopped:
             state = "stopped"
@@ -106,7 +117,7 @@ class FeedSource:
             last_new=health.last_new,
             interval=self.interval,
             streak=health.streak,
-            next_poll=self._next,
+            next_poll=None if self._cursor.stopped else self._next,
             reason=self._reason or ("nothing new for far longer than usual" if frozen else None),
             items_total=health.items,
             frozen=frozen,
@@ -117,13 +128,15 @@ class FeedSource:
 
     async def batches(self, cursor: bytes | None) -> AsyncIterator[Batch]:
         self._restore(cursor)
-        while not self._cursor.stopped:
+        while True:
             yield await self._poll()
             now = self._tools.clock.time()
             if self._reason is None:
                 # Only ingest knows what was new; it has told by now.
                 self._cursor.health = note_success(self._cursor.health, now, self._new)
             self.status.measure()
+            if self._cursor.stopped:
+                return
             await self._tools.clock.sleep(max(0.0, (self._next or now) - now))
 
     def _restore(self, cursor: bytes | None) -> None:
@@ -165,7 +178,7 @@ class FeedSource:
             self.interval,
             streak=self._cursor.health.streak if self._reason is not None else 0,
             retry_after=wait,
-            skip_hours=self._asked.skip_hours if self._options.interval is None else (),
+            skip_hours=self._cursor.asked.skip_hours if self._options.interval is None else (),
             draw=self._tools.draw(),
         )
         return Batch(items=items, cursor=msgspec.msgpack.encode(self._cursor), previous_success=before)
@@ -181,11 +194,11 @@ class FeedSource:
             headers["if-modified-since"] = cursor.modified
         response = await self._tools.http.get(cursor.url, headers=headers, max_bytes=MAX_BYTES, deadline=DEADLINE)
         fetched = self._tools.clock.time()
-        if response.moved:
-            log.info("source_moved", action="follow", source=self.name)
-            cursor.url = response.moved
         if response.status == 304:
-            self._asked = Asked(self._asked.ttl, max_age(response.headers), self._asked.skip_hours)
+            self._follow(response)
+            fresh = max_age(response.headers)
+            if fresh is not None:  # a header that 304 leaves out stays as it was
+                cursor.asked = Asked(cursor.asked.ttl, fresh, cursor.asked.skip_hours)
             return []
         self._refuse(response, now)
         feed = await self._tools.parser.parse(
@@ -194,9 +207,19 @@ class FeedSource:
             fetched=fetched,
             timezone=self._options.timezone,
         )
-        cursor.etag, cursor.modified = response.headers.get("etag", ""), response.headers.get("last-modified", "")
-        self._asked = Asked(feed.ttl, max_age(response.headers), feed.skip_hours)
+        self._follow(response)
+        cursor.etag, cursor.modified = _validator(response, "etag"), _validator(response, "last-modified")
+        cursor.asked = Asked(feed.ttl, max_age(response.headers), feed.skip_hours)
+        if feed.left_out:
+            LEFT_OUT.labels(self.name).inc(feed.left_out)
+            log.warning("feed_too_long", action="leave_out", source=self.name, items=feed.left_out)
         return self._fresh(feed)
+
+    def _follow(self, response: HttpResponse) -> None:
+        """Takes over a new address, once a feed was found there: a redirect to nowhere may be somebody's mistake."""
+        if response.moved:
+            log.info("source_moved", action="follow", source=self.name)
+            self._cursor.url = response.moved
 
     def _refuse(self, response: HttpResponse, now: float) -> None:
         status = response.status
@@ -214,17 +237,32 @@ class FeedSource:
         raise RefusedError(f"HTTP {status}{': ' + advice if advice else ''}", retry_after(response.headers, now))
 
     def _fresh(self, feed: Feed) -> list[RawItem]:
-        """The entries that were not handed on before with these words; oldest first."""
+        """The entries that were not handed on before with these words; oldest first.
+
+        Known by their identity, and by their words, address and date too: some feeds invent a new guid at each poll.
+        """
         seen, fresh = self._cursor.seen, []
-        kept: dict[str, int] = {}
+        known, kept = set(seen.values()), dict[str, int]()
         for item in feed.items:
-            identity = item.guid or item.url or item.title
-            words = zlib.crc32(f"{item.title}\n{item.body}".encode())
-            if seen.get(identity) != words:
+            words = _words(item)
+            if words not in known:
                 fresh.append(item)
-            kept[identity] = words
+            known.add(words)
+            kept[item.guid or item.url or item.title] = words
         older = {name: words for name, words in seen.items() if name not in kept}
         spare = max(0, SEEN - len(kept))
         self._cursor.seen = {**dict(list(older.items())[-spare:] if spare else []), **kept}
         fresh.sort(key=lambda item: item.published or 0.0)
         return fresh
+
+
+def _words(item: RawItem) -> int:
+    """64 bits of what an entry says, where and when."""
+    said = f"{item.title}\n{item.body}\n{item.url}\n{item.published}"
+    return int.from_bytes(hashlib.blake2b(said.encode(), digest_size=8).digest(), "big")
+
+
+def _validator(response: HttpResponse, name: str) -> str:
+    """A header to be echoed byte for byte; one whose bytes are no text can't be."""
+    value = response.headers.get(name, "")
+    return "" if any("\ud800" <= letter <= "\udfff" for letter in value) else value

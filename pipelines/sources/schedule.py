@@ -26,7 +26,7 @@ STALE_FLOOR = 6 * 3_600.0
 USUAL_WEIGHT = 0.2
 
 
-class Asked(msgspec.Struct, frozen=True):
+class Asked(msgspec.Struct, frozen=True, array_like=True):
     """What a feed asks for: seconds of its ttl, of Cache-Control, and hours (UTC) to leave it alone."""
 
     ttl: float | None = None
@@ -49,7 +49,8 @@ def interval_of(explicit: float | None, asked: Asked) -> float:
     """Seconds between polls of a healthy feed."""
     if explicit is not None:
         return max(SHORTEST, explicit)
-    wishes = [wish for wish in (asked.ttl, asked.max_age) if wish is not None]
+    # Zero is no wish: "max-age=0" forbids caches to answer, it does not invite to ask all the time.
+    wishes = [wish for wish in (asked.ttl, asked.max_age) if wish]
     if not wishes:
         return DEFAULT_INTERVAL
     return min(max(*wishes, SHORTEST_ASKED), LONGEST_ASKED)
@@ -76,13 +77,13 @@ def next_poll(
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """Seconds of Retry-After (seconds or a date), None where there is none."""
     value = headers.get("retry-after", "").strip()
-    if value.isdigit():
+    if value.isascii() and value.isdigit():
         return float(value[:9])
     if not value:
         return None
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
@@ -110,8 +111,11 @@ def note_failure(health: Health) -> Health:
     return Health(health.last_success, health.last_new, health.usual, health.streak + 1, health.items)
 
 
-def is_frozen(health: Health, now: float, interval: float) -> bool:
-    """Whether a feed that answers has brought nothing new for far longer than is usual for it."""
-    if health.last_new is None or health.usual is None:
+def is_frozen(health: Health, interval: float) -> bool:
+    """Whether a feed that answers has brought nothing new for far longer than is usual for it.
+
+    Judged at its last answer: while nobody asked it, it could bring nothing.
+    """
+    if health.last_new is None or health.usual is None or health.last_success is None:
         return False
-    return now - health.last_new > max(STALE_FLOOR, STALE_FACTOR * health.usual, 10 * interval)
+    return health.last_success - health.last_new > max(STALE_FLOOR, STALE_FACTOR * health.usual, 10 * interval)
