@@ -383,6 +383,8 @@ class Daemon:
             interval=source.interval,
             last_success=batch.previous_success,
         )
+        if not batch.items and not batch.errors and batch.cursor is None:
+            return Outcome()
         for error in batch.errors:
             log.warning("bad_line", action="skip", source=source.name, line=error.line, reason=error.reason)
         while True:

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import available_timezones
 
 from pydantic import (
     BaseModel,
@@ -99,10 +100,20 @@ class Detection(Section):
     min_open: Duration = Field(600.0, description="Shortest time that an alert stays open.")
 
 
+_SOURCE_KEYS: dict[str, tuple[str | None, tuple[str, ...]]] = {
+    "feed": ("url", ("path", "follow")),
+    "file": ("path", ("url",)),
+    "stdin": (None, ("url", "path", "follow", "interval")),
+}
+"""By kind: the key that a source needs, and those it has not."""
+
+
 class SourceSettings(Section):
     """One source."""
 
-    kind: Literal["feed", "file"] = Field(description="feed: RSS, RDF, Atom or JSON Feed; file: a file or folder.")
+    kind: Literal["feed", "file", "stdin"] = Field(
+        description="feed: RSS, RDF, Atom or JSON Feed; file: a file or folder; stdin: what is piped into the daemon."
+    )
     name: Name = Field(description="Its name, in metrics, records and logs.")
     url: str | None = Field(None, description="Address of a feed.")
     path: Path | None = Field(None, description="File or folder of a file source.")
@@ -114,11 +125,14 @@ class SourceSettings(Section):
 
     @model_validator(mode="after")
     def _complete(self) -> SourceSettings:
-        needed, other = ("url", "path") if self.kind == "feed" else ("path", "url")
-        if getattr(self, needed) is None:
+        needed, unknown = _SOURCE_KEYS[self.kind]
+        if needed is not None and getattr(self, needed) is None:
             raise ValueError(f"a {self.kind} source needs {needed}")
-        if getattr(self, other) is not None or (self.kind == "feed" and self.follow is not None):
-            raise ValueError(f"a {self.kind} source has no {other if getattr(self, other) is not None else 'follow'}")
+        for name in unknown:
+            if getattr(self, name) is not None:
+                raise ValueError(f"a {self.kind} source has no {name}")
+        if self.timezone is not None and self.timezone not in available_timezones():
+            raise ValueError(f"timezone {self.timezone!r} is unknown; one is Asia/Shanghai")
         if self.url is not None and not self.url.startswith(("http://", "https://")):
             raise ValueError("url must start with https:// or http://")
         if self.interval is not None and self.interval < 1:
@@ -281,6 +295,8 @@ class Settings(Section):
             names = [entry.name for entry in getattr(self, section)]
             for name in sorted({name for name in names if names.count(name) > 1}):
                 yield f"{section}: two are named {name!r}"
+        if sum(entry.kind == "stdin" for entry in self.sources) > 1:
+            yield "sources: there is one standard input, so one source of kind 'stdin'"
         if any(entry.name == "api" for entry in self.sources):
             yield "sources: the name 'api' belongs to POST /api/v1/documents"
 

@@ -142,7 +142,7 @@ class Ingest:
                 id=name,
                 revision=revision,
                 source=origin.source,
-                class_=origin.class_,
+                class_=item.class_ or origin.class_,
                 publisher=clean(publisher, markup=False, limit=120) if publisher else None,
                 author=clean(item.author, markup=False, limit=120) if item.author else None,
                 engagement=dict(item.engagement),

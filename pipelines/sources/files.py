@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-import asyncio
+import codecs
 import csv
 import gzip
 import io
+import math
 import sys
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Literal, cast
+from typing import IO, Any, BinaryIO, Literal, cast
 from zoneinfo import ZoneInfo
 
 import msgspec
 
-from pipelines.sources.base import Batch, LineError, RawItem, SourceClass, SourceError, SourceStatus, Tools
+from pipelines.sources.base import LineError, RawItem, SourceError
 
-CHUNK = 500
-"""Items of one batch."""
 LINE_LIMIT = 4 * 2**20
+"""Bytes of a line, or characters of a CSV's field, beyond which it is no article."""
+LATEST = 253_402_300_800.0
+"""Seconds since 1970 of the year 10000, where dates end."""
 
 NAMES = {"headline": "title", "description": "text", "ts": "published", "source": "publisher", "body": "text"}
 """Other names that columns are known by."""
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")
+
+
+BROKEN = (OSError, EOFError, zlib.error)
+"""What a file that ends too early or is no gzip raises."""
 
 
 class FileError(SourceError):
@@ -37,7 +44,10 @@ def moment(value: Any, timezone: str | None = None) -> tuple[float, Literal["sec
         raise ValueError(f"{value!r} is no date")
     if isinstance(value, int | float):
         number = float(value)
-        return (number / 1000.0 if abs(number) > 1e11 else number), "second"
+        number = number / 1000.0 if abs(number) > 1e11 else number
+        if not math.isfinite(number) or abs(number) >= LATEST:
+            raise ValueError(f"published {value!r} is neither seconds nor milliseconds since 1970")
+        return number, "second"
     if isinstance(value, datetime):
         aware = value if value.tzinfo else value.replace(tzinfo=ZoneInfo(timezone or "UTC"))
         return aware.timestamp(), "second"
@@ -105,7 +115,10 @@ def json_lines(
 ) -> Iterator[RawItem | LineError]:
     """JSON Lines, bad lines named by number."""
     for number, line in enumerate(lines, 1):
-        stripped = line.strip()
+        if len(line) > LINE_LIMIT:
+            yield LineError(number, f"longer than {LINE_LIMIT} bytes", line[:2000])
+            continue
+        stripped = line.removeprefix(codecs.BOM_UTF8).strip()
         if not stripped:
             continue
         try:
@@ -113,7 +126,7 @@ def json_lines(
             if not isinstance(fields, dict):
                 raise ValueError("not an object")  # noqa: TRY004 (one kind of error a line)
             yield item_of(fields, fetched=fetched, timezone=timezone, live=live)
-        except (msgspec.DecodeError, ValueError, TypeError, OverflowError) as error:
+        except (msgspec.DecodeError, ValueError, TypeError, OverflowError, RecursionError) as error:
             yield LineError(number, str(error)[:200], stripped[:2000])
 
 
@@ -125,6 +138,9 @@ def read_documents(path: Path | str, *, fetched: float, timezone: str | None = N
 
 def _entries(path: Path | str, fetched: float, timezone: str | None) -> Iterator[RawItem | LineError]:
     name = str(path)
+    if name == "-":
+        yield from read_stream(sys.stdin.buffer, fetched=lambda: fetched, timezone=timezone)
+        return
     plain = name.removesuffix(".gz")
     if plain.endswith(".parquet"):
         yield from _parquet(Path(path), fetched, timezone)
@@ -132,35 +148,75 @@ def _entries(path: Path | str, fetched: float, timezone: str | None) -> Iterator
     try:
         with _open(name) as stream:
             if plain.endswith(".csv"):
-                yield from _csv(stream, fetched, timezone)
+                yield from _csv(stream, lambda: fetched, timezone)
             else:
                 yield from json_lines(stream, fetched=fetched, timezone=timezone)
-    except (OSError, EOFError) as error:
+    except BROKEN as error:
         raise FileError(f"{name}: {error}") from error
 
 
+def read_stream(
+    stream: BinaryIO, *, fetched: Callable[[], float], timezone: str | None = None, live: bool = False
+) -> Iterator[RawItem | LineError]:
+    """The documents of a pipe as they come; what they are is told from their first bytes. ``fetched``: the time of a
+    line; ``live`` as in ``item_of``."""
+    whole = io.BufferedReader(cast("io.RawIOBase", stream)) if not hasattr(stream, "peek") else stream
+    head = cast("io.BufferedReader", whole).peek(4)
+    try:
+        if head.startswith(b"\x1f\x8b"):
+            with gzip.open(whole) as unpacked:
+                plain = cast("BinaryIO", unpacked)
+                yield from read_stream(plain, fetched=fetched, timezone=timezone, live=live)
+        elif head.startswith(b"PAR1"):
+            yield from _parquet(io.BytesIO(whole.read()), fetched(), timezone)
+        elif head.removeprefix(codecs.BOM_UTF8).lstrip()[:1] in (b"{", b"[", b""):
+            for number, line in enumerate(whole, 1):
+                for entry in json_lines([line], fetched=fetched(), timezone=timezone, live=live):
+                    yield msgspec.structs.replace(entry, line=number) if isinstance(entry, LineError) else entry
+        else:
+            yield from _csv(whole, fetched, timezone, live=live)
+    except BROKEN as error:
+        raise FileError(f"standard input: {error}") from error
+
+
 def _open(name: str) -> IO[bytes]:
-    if name == "-":
-        return sys.stdin.buffer
     return cast("IO[bytes]", gzip.open(name)) if name.endswith(".gz") else Path(name).open("rb")
 
 
-def _csv(stream: IO[bytes], fetched: float, timezone: str | None) -> Iterator[RawItem | LineError]:
-    reader = csv.DictReader(io.TextIOWrapper(stream, "utf-8-sig", errors="replace", newline=""))
-    columns = {NAMES.get(name, name) for name in reader.fieldnames or ()}
-    if not columns & {"title", "text"} or "published" not in columns:
+def _csv(
+    stream: IO[bytes], fetched: Callable[[], float], timezone: str | None, *, live: bool = False
+) -> Iterator[RawItem | LineError]:
+    csv.field_size_limit(LINE_LIMIT)  # articles are longer than the module's 128 KB
+    text = io.TextIOWrapper(stream, "utf-8-sig", errors="replace", newline="")
+    try:
+        yield from _rows(csv.DictReader(text), fetched, timezone, live=live)
+    finally:
+        text.detach()  # the stream is not this function's to close
+
+
+def _rows(
+    reader: csv.DictReader[str], fetched: Callable[[], float], timezone: str | None, *, live: bool
+) -> Iterator[RawItem | LineError]:
+    try:
+        columns = {NAMES.get(name, name) for name in reader.fieldnames or ()}
+    except csv.Error as error:
+        raise FileError(f"no CSV: {error}") from error
+    if not columns & {"title", "text"} or ("published" not in columns and not live):
         raise FileError(
             f"columns {', '.join(reader.fieldnames or ())!r}: needed are title (or headline) or text, "
             "and published (or ts)"
         )
-    for fields in reader:
+    while True:
         try:
-            yield item_of({k: v for k, v in fields.items() if k}, fetched=fetched, timezone=timezone)
-        except (ValueError, TypeError, OverflowError) as error:
+            fields = next(reader)
+            yield item_of({k: v for k, v in fields.items() if k}, fetched=fetched(), timezone=timezone, live=live)
+        except StopIteration:
+            return
+        except (ValueError, TypeError, OverflowError, csv.Error) as error:
             yield LineError(reader.line_num, str(error)[:200])
 
 
-def _parquet(path: Path, fetched: float, timezone: str | None) -> Iterator[RawItem | LineError]:
+def _parquet(path: Path | io.BytesIO, fetched: float, timezone: str | None) -> Iterator[RawItem | LineError]:
     import pyarrow.parquet
 
     try:
@@ -174,147 +230,8 @@ def _parquet(path: Path, fetched: float, timezone: str | None) -> Iterator[RawIt
                 except (ValueError, TypeError, OverflowError) as error:
                     yield LineError(number, str(error)[:200])
     except (OSError, pyarrow.ArrowException) as error:
-        raise FileError(f"{path}: {error}") from error
-
-
-class FileOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A file source's settings: one file, or every matching file of a folder."""
-
-    name: str
-    path: str
-    follow: bool = True
-    """Go on reading what is added, as ``tail -F`` does; without it the file is read once."""
-    interval: float = 1.0
-    publisher: str | None = None
-    class_: SourceClass = "news"
-    timezone: str | None = None
-
-
-class Place(msgspec.Struct, array_like=True):
-    """How far a file was read: its inode, and bytes (items for files that can't be appended to)."""
-
-    inode: int
-    offset: int
-    lines: int = 0
-
-
-class FileSource:
-    """A file that grows, or a folder into which files are put."""
-
-    kind = "file"
-
-    def __init__(self, options: FileOptions, tools: Tools) -> None:
-        self.name = options.name
-        self.class_: SourceClass = options.class_
-        self.publisher = options.publisher
-        self.interval = options.interval
-        self._options = options
-        self._clock = tools.clock
-        self._places: dict[str, Place] = {}
-        self._reason: str | None = None
-        self._last_success: float | None = None
-        self._last_new: float | None = None
-        self._items = 0
-        self._ended = False
-
-    @property
-    def status(self) -> SourceStatus:
-        return SourceStatus(
-            source=self.name,
-            class_=self.class_,
-            state="down" if self._reason else "stopped" if self._ended else "up",
-            at=self._clock.time(),
-            last_success=self._last_success,
-            last_new=self._last_new,
-            interval=self.interval,
-            reason=self._reason,
-            items_total=self._items,
-        )
-
-    def report(self, new: int) -> None:
-        self._items += new
-        if new:
-            self._last_new = self._clock.time()
-
-    async def batches(self, cursor: bytes | None) -> AsyncIterator[Batch]:
-        if cursor is not None:
-            self._places = msgspec.msgpack.decode(cursor, type=dict[str, Place])
-        while True:
-            before = self._last_success
-            found = False
-            try:
-                for path in self._paths():
-                    async for items, errors in self._read(path):
-                        found = True
-                        yield Batch(items=items, errors=errors, cursor=self._saved(), previous_success=before)
-                self._reason = None
-                self._last_success = self._clock.time()
-            except (OSError, FileError, EOFError) as error:
-                self._reason = f"{error}"[:200]
-            if not found:
-                yield Batch(cursor=self._saved(), previous_success=before)
-            self.status.measure()
-            if not self._options.follow and self._reason is None:
-                self._ended = True
-                return
-            await self._clock.sleep(self.interval)
-
-    def _saved(self) -> bytes:
-        return msgspec.msgpack.encode(self._places)
-
-    def _paths(self) -> list[Path]:
-        path = Path(self._options.path)
-        if path.is_dir():
-            return sorted(p for p in path.iterdir() if p.name.removesuffix(".gz").endswith(SUFFIXES))
-        if not path.exists():
-            raise FileError(f"{path}: not found")
-        return [path]
-
-    async def _read(self, path: Path) -> AsyncIterator[tuple[list[RawItem], list[LineError]]]:
-        place = self._places.get(str(path))
-        status = path.stat()  # noqa: ASYNC240 (a stat of a local file takes microseconds)
-        if place is None or place.inode != status.st_ino or place.offset > status.st_size:
-            place = self._places[str(path)] = Place(status.st_ino, 0)
-        if path.name.endswith((".jsonl", ".ndjson", ".json")):
-            async for chunk in self._tail(path, place):
-                yield chunk
-        elif place.offset != status.st_size:
-            items: list[RawItem] = []
-            errors: list[LineError] = []
-            for entry in await asyncio.to_thread(self._whole, path):
-                (errors if isinstance(entry, LineError) else items).append(entry)  # type: ignore[arg-type]
-                if len(items) >= CHUNK:
-                    yield items, errors
-                    items, errors = [], []
-            place.offset = status.st_size
-            yield items, errors
-
-    def _whole(self, path: Path) -> list[RawItem | LineError]:
-        return list(read_documents(path, fetched=self._clock.time(), timezone=self._options.timezone))
-
-    async def _tail(self, path: Path, place: Place) -> AsyncIterator[tuple[list[RawItem], list[LineError]]]:
-        """Whole lines beyond the place; the last one waits for its end."""
-        with path.open("rb") as stream:
-            stream.seek(place.offset)
-            while True:
-                lines: list[bytes] = []
-                while len(lines) < CHUNK:
-                    line = stream.readline(LINE_LIMIT)
-                    if not line.endswith(b"\n") and (self._options.follow or not line):
-                        break
-                    lines.append(line)
-                if not lines:
-                    return
-                now = self._clock.time()
-                entries = list(json_lines(lines, fetched=now, timezone=self._options.timezone))
-                errors = [
-                    msgspec.structs.replace(entry, line=entry.line + place.lines)
-                    for entry in entries
-                    if isinstance(entry, LineError)
-                ]
-                place.offset += sum(len(line) for line in lines)
-                place.lines += len(lines)
-                yield [entry for entry in entries if isinstance(entry, RawItem)], errors
+        name = path if isinstance(path, Path) else "standard input"
+        raise FileError(f"{name}: {error}") from error
 
 
 def parse_body(body: bytes, content_type: str, fetched: float) -> tuple[list[RawItem], list[LineError]]:

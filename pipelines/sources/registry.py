@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from zoneinfo import available_timezones
 
 import msgspec
 
 from pipelines.sources.base import Source, SourceConfigError, Tools
 from pipelines.sources.feeds import FeedOptions, FeedSource
-from pipelines.sources.files import FileOptions, FileSource
+from pipelines.sources.follow import FileOptions, FileSource
+from pipelines.sources.stdin import StdinOptions, StdinSource
 
-OPTIONS: dict[str, type[msgspec.Struct]] = {"feed": FeedOptions, "file": FileOptions}
+OPTIONS: dict[str, type[msgspec.Struct]] = {"feed": FeedOptions, "file": FileOptions, "stdin": StdinOptions}
 
 
 def build(kind: str, options: Mapping[str, Any], tools: Tools) -> Source:
@@ -19,9 +21,14 @@ def build(kind: str, options: Mapping[str, Any], tools: Tools) -> Source:
     if kind not in OPTIONS:
         raise SourceConfigError(f"kind {kind!r} is unknown; allowed: {', '.join(OPTIONS)}")
     fields = {("class_" if name == "class" else name): value for name, value in options.items() if value is not None}
+    zone = fields.get("timezone")
+    if zone is not None and zone not in available_timezones():
+        raise SourceConfigError(f"source {options.get('name')!r}: timezone {zone!r} is unknown; one is Asia/Shanghai")
     try:
         if kind == "feed":
             return FeedSource(msgspec.convert(fields, FeedOptions), tools)
+        if kind == "stdin":
+            return StdinSource(msgspec.convert(fields, StdinOptions), tools)
         return FileSource(msgspec.convert(fields, FileOptions), tools)
     except msgspec.ValidationError as error:
         raise SourceConfigError(f"source {options.get('name')!r}: {error}") from error
