@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -105,6 +106,35 @@ async def resetting(request: web.Request) -> web.StreamResponse:
     assert request.transport is not None
     request.transport.abort()
     return web.Response()
+
+
+def hanging(seconds: float = 60.0, *, drip: bool = False) -> Fault:
+    """Nothing for that long, or a byte now and then."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        if not drip:
+            await asyncio.sleep(seconds)
+            return web.Response(body=_rss([], "").encode())
+        await response.prepare(request)
+        for _ in range(int(seconds / 0.05)):
+            await response.write(b" ")
+            await asyncio.sleep(0.05)
+        return response
+
+    return answer
+
+
+def raw(answer: bytes) -> Fault:
+    """Bytes as no library would send them."""
+
+    async def write(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.write(answer)
+        request.transport.close()
+        return web.Response()
+
+    return write
 
 
 @dataclass
