@@ -31,6 +31,7 @@ from pipelines.sources.schedule import (
     note_success,
     retry_after,
 )
+from pipelines.text import canonical_url
 
 log = structlog.get_logger(__name__)
 
@@ -258,7 +259,8 @@ class FeedSource:
 
 def _words(item: RawItem) -> int:
     """64 bits of what an entry says, where and when."""
-    said = f"{item.title}\n{item.body}\n{item.url}\n{item.published}"
+    where = canonical_url(item.url) if item.url else None  # without what campaigns add to it
+    said = f"{item.title}\n{item.body}\n{where}\n{item.published}"
     return int.from_bytes(hashlib.blake2b(said.encode(), digest_size=8).digest(), "big")
 
 
