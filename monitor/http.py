@@ -261,7 +261,8 @@ def _translate(error: BaseException) -> HttpError:
         return failed
     # Some of these quote the whole address, and addresses of feeds hold tokens: the reason is shown, logged and sent.
     if isinstance(error, aiohttp.ClientResponseError):
-        return UnreachableError(f"no HTTP answer: {error.message}"[:200])
+        # One line: aiohttp's messages draw the bad bytes with a caret below them.
+        return UnreachableError(f"no HTTP answer: {' '.join(error.message.split())}"[:200])
     if isinstance(error, ValueError):
         return UnreachableError(f"{type(error).__name__}: the address or a header can't be sent")
     return UnreachableError(f"{type(error).__name__}: {error}"[:200])
