@@ -7,7 +7,7 @@ DATA ?= ../shared/data/train
 OUT ?= build/model
 PYTEST_ARGS ?=
 
-.PHONY: setup setup-dev run test test-train test-packages lint bench train docs lock screenshot clean
+.PHONY: setup setup-dev run kafka test test-train test-packages lint bench train docs lock screenshot clean
 
 # uv installs the locked set in seconds; pip alone would take half a minute.
 $(VENV)/.uv:
@@ -31,6 +31,10 @@ setup-dev: $(VENV)/.dev
 
 run: setup
 	$(BIN)/tapewatch demo
+
+# A real Kafka of one node from Maven artefacts on port 9092, in the foreground, its data in .kafka; needs Java 17.
+kafka: setup-dev
+	@$(BIN)/python -m tests.kafka_cluster
 
 # Debian packages that only tests need, where this user may install them.
 test-packages:

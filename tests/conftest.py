@@ -1,0 +1,42 @@
+"""What tests of several folders are given."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.kafka_cluster import Cluster, missing
+
+ADDRESS = "TAPEWATCH_TEST_KAFKA"
+
+
+def need_kafka() -> None:
+    """Skips where no real Kafka can be had; CI must have one."""
+    lacking = missing()
+    if lacking is None:
+        return
+    if os.environ.get("CI") == "true":
+        pytest.fail(lacking)
+    pytest.skip(f"{lacking}, or the address of one in {ADDRESS}")
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real broker: the one that the environment names, else one of this run's own."""
+    address = os.environ.get(ADDRESS)
+    if address is not None:
+        yield address
+        return
+    need_kafka()
+    with Cluster(tmp_path_factory.mktemp("kafka")) as cluster:
+        yield cluster.address
+
+
+@pytest.fixture
+def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A broker that this test may kill, freeze and start again."""
+    need_kafka()
+    with Cluster(tmp_path_factory.mktemp("kafka")) as cluster:
+        yield cluster
