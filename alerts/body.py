@@ -1,6 +1,6 @@
 """The bodies that receivers get: an alert, an operational event, a test ping.
 
-Their JSON Schema is generated from these types (``python -m alerts.schema``). All times are ISO 8601 in UTC with
+Their JSON Schema is generated from these types (``make docs``). All times are ISO 8601 in UTC with
 milliseconds; probabilities and shares lie between 0 and 1; scores are in nats.
 """
 
@@ -66,6 +66,19 @@ class SubjectData(msgspec.Struct, frozen=True, kw_only=True):
     watchlists: tuple[str, ...]
 
 
+class CoverageFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of the tape was seen when an alert was decided: of all sources, and of those the subject lives on."""
+
+    sources_expected: int
+    sources_healthy: int
+    stale: tuple[str, ...] = ()
+    backlog_seconds: float = 0.0
+    subject_sources: int = 0
+    subject_healthy: int = 0
+    subject_stale: tuple[str, ...] = ()
+    subject_seen: float = 1.0
+
+
 class Coverage(msgspec.Struct, frozen=True):
     """How much of the tape was seen when an alert was made."""
 
@@ -77,6 +90,12 @@ class Coverage(msgspec.Struct, frozen=True):
     """Made from a backlog of more than a minute."""
     degraded: bool = False
     """Late, or made while sources were missing."""
+    subject_sources: Count = 0
+    """Sources that bring the subject's evidence, as far as is known."""
+    subject_healthy: Count = 0
+    subject_stale: tuple[str, ...] = ()
+    subject_seen: Share = 1.0
+    """Share of the subject's evidence that comes from sources which could be seen."""
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):

@@ -36,7 +36,10 @@ from alerts.spike import (
 VERSION = "1"
 
 BLIND = (0.0, 0.0)
-"""Cumulative seconds without any living source, for news and social."""
+"""Cumulative seconds in which the key could not be seen, for news and social: part of its sources, part of a second."""
+
+NOTHING = (0.0, 0.0)
+"""Nothing of the key's evidence is missing, for news and social."""
 
 CLEAR = 0.5
 """Probability from which a new story counts towards the two that an alarm needs."""
@@ -146,11 +149,12 @@ class Detector:
         if learning:
             _learn(one, at, past)
             return step
+        missing = NOTHING if state.episode is None else _missing(state, at, blind)
         fold(one, at, past, x, y, shape, settings)
         self._breadth(one, item)
         step.nats = _nats(one, x, settings)
         step.score, step.threshold = self._score(state, at, item.social, blind, shape), h
-        step.events.extend(self._decide(key, state, item, step, shape))
+        step.events.extend(self._decide(key, state, item, step, shape, missing))
         return step
 
     def _class(self, state: KeyState, settings: ClassSettings) -> ClassState:
@@ -183,9 +187,11 @@ class Detector:
 
     # -- episodes -----------------------------------------------------------------------------------------
 
-    def _decide(self, key: str, state: KeyState, item: Item, step: Step, shape: Shape) -> list[EpisodeEvent]:
+    def _decide(
+        self, key: str, state: KeyState, item: Item, step: Step, shape: Shape, missing: tuple[float, float]
+    ) -> list[EpisodeEvent]:
         if state.episode is not None:
-            return self._continue(key, state, item, step, shape)
+            return self._continue(key, state, item, step, shape, missing)
         if step.score < step.threshold or not self._enough(state):
             return []
         figures = self._figures(state, step.score, step.threshold, shape)
@@ -207,11 +213,13 @@ class Detector:
             stories += one.stories
         return share >= 1.0 and stories >= 2
 
-    def _continue(self, key: str, state: KeyState, item: Item, step: Step, shape: Shape) -> list[EpisodeEvent]:
+    def _continue(
+        self, key: str, state: KeyState, item: Item, step: Step, shape: Shape, missing: tuple[float, float]
+    ) -> list[EpisodeEvent]:
         episode = state.episode
         if episode is None:
             return []
-        if (over := self._doubt(key, state, state.clock, shape)) is not None:
+        if (over := self._doubt(key, state, state.clock, shape, missing)) is not None:
             return [over]
         # A quarter of the burst's rate is what "going on" means: of its rate at its height, not at its first sign.
         episode.bursts = [max(pair) for pair in zip(episode.bursts, _burst_rates(state), strict=True)]
@@ -227,24 +235,24 @@ class Detector:
         return []
 
     def advance(
-        self, key: str, state: KeyState, watermark: float, shape: Shape, *, blind: bool = False
+        self, key: str, state: KeyState, watermark: float, shape: Shape, *, missing: tuple[float, float] = NOTHING
     ) -> list[EpisodeEvent]:
         """Lets time pass for an open episode up to ``watermark``.
 
-        While ``blind`` (no source of the key lives) nothing is taken for quiet; only expiry goes on.
+        ``missing``: share of the key's evidence, for news and social, that could not be seen since the last time. It
+        is not taken for quiet; where all is missing only expiry goes on.
         """
         episode = state.episode
         if episode is None or watermark <= state.clock:
             return []
         if watermark - state.clock > EXPIRY:
             return [self._close(key, state, state.clock + EXPIRY, shape, "expired")]
-        if blind:
-            episode.doubted_to = max(episode.doubted_to, watermark)
-            return []
-        over = self._doubt(key, state, watermark, shape)
+        over = self._doubt(key, state, watermark, shape, missing)
         return [] if over is None else [over]
 
-    def _doubt(self, key: str, state: KeyState, to: float, shape: Shape) -> EpisodeEvent | None:
+    def _doubt(
+        self, key: str, state: KeyState, to: float, shape: Shape, missing: tuple[float, float]
+    ) -> EpisodeEvent | None:
         """Wald's test of "over" against "going on", up to ``to``; the event carries the moment it was decided."""
         episode = state.episode
         if episode is None or to <= episode.doubted_to:
@@ -255,7 +263,7 @@ class Detector:
             slope = 0.0
             for social in (False, True):
                 off, on = _sequential(state, social, episode.doubted_to, shape, episode.bursts[social])
-                slope += max(0.0, on - off) / (SOCIAL if social else NEWS).phi
+                slope += (1.0 - missing[social]) * max(0.0, on - off) / (SOCIAL if social else NEWS).phi
             need = max(0.0, RESOLVE - episode.doubt) / slope if slope > 0 else math.inf
             due = max(episode.doubted_to + need, episode.opened_at + self.min_open)
             if due <= until:
@@ -362,6 +370,15 @@ def _count(one: ClassState, x: float, y: float) -> None:
 def _learn(one: ClassState, at: float, blind: float) -> None:
     reset(one)
     one.last, one.blind = at, blind
+
+
+def _missing(state: KeyState, at: float, blind: tuple[float, float]) -> tuple[float, float]:
+    """Share of the time since each class was last folded in which it could not be seen."""
+    shares = [0.0, 0.0]
+    for social, one in enumerate((state.news, state.social)):
+        if one is not None and at > one.last:
+            shares[social] = min(1.0, max(0.0, (blind[social] - one.blind) / (at - one.last)))
+    return shares[0], shares[1]
 
 
 def _burst_rates(state: KeyState) -> list[float]:

@@ -19,6 +19,7 @@ from alerts.body import (
     AlertData,
     AlertType,
     Coverage,
+    CoverageFacts,
     Cut,
     Detail,
     EpisodeIdentity,
@@ -112,15 +113,6 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     entities: tuple[SubjectEntity, ...] = ()
     topic: str | None = None
     watchlists: tuple[str, ...] = ()
-
-
-class CoverageFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """How much of the tape was seen when an alert was decided."""
-
-    sources_expected: int
-    sources_healthy: int
-    stale: tuple[str, ...] = ()
-    backlog_seconds: float = 0.0
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
@@ -281,6 +273,10 @@ def _coverage(coverage: CoverageFacts) -> Coverage:
         backlog_seconds=round(coverage.backlog_seconds, 3),
         late=late,
         degraded=late or missing,
+        subject_sources=coverage.subject_sources,
+        subject_healthy=coverage.subject_healthy,
+        subject_stale=tuple(plain(name, NAME) for name in coverage.subject_stale[:STALE]),
+        subject_seen=_share(coverage.subject_seen),
     )
 
 

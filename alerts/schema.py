@@ -1,9 +1,8 @@
-"""The JSON Schema of what webhooks get: ``python -m alerts.schema > docs/schemas/alert.schema.json``."""
+"""The JSON Schema of what webhooks get; ``make docs`` writes it to docs/schemas/alert.schema.json."""
 
 from __future__ import annotations
 
 import json
-import sys
 from typing import Any
 
 import msgspec
@@ -26,7 +25,3 @@ def schema() -> dict[str, Any]:
 
 def text() -> str:
     return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(text())

@@ -31,8 +31,9 @@ from models.classifier import Classifier, load
 from monitor import __version__
 from monitor.http import USER_AGENT, GuardedClient
 from monitor.settings import Settings, SettingsError, WatchListSettings
-from pipelines.aggregate import Aggregate, Seeing
+from pipelines.aggregate import Aggregate
 from pipelines.clock import Clock, SystemClock
+from pipelines.coverage import BLIND, Seeing
 from pipelines.documents import Command, DeadLetter, Operation, SourceRecord, decode, encode, iso
 from pipelines.entities import EntityConfigError, EntityIndex, resolve
 from pipelines.ingest import TABLES as INGEST_TABLES
@@ -77,8 +78,6 @@ LAG_ALARM = 60.0
 LAG_PATIENCE = 30.0
 STATUS_EVERY = 15.0
 VIEW_BATCH = 1_000
-BLIND = ("stale", "down", "stopped")
-"""States of a source, with a reason, of which somebody is told (a file that was read to its end has none)."""
 RELOADABLE = ("watchlists", "routes", "silences")
 SUBSCRIBER_QUEUE = 1_000
 
@@ -713,8 +712,8 @@ def _source_options(entry: Any) -> dict[str, Any]:
 
 def _told(store: Store) -> dict[str, tuple[str, float]]:
     """Each source's state as it was last told, so that a start neither repeats nor forgets a dead feed."""
-    seeing: Seeing | None = store.state("aggregate", Aggregate.tables).table("seeing").get("all")
-    return {name: (state, 0.0) for name, (_, state, _) in seeing.sources.items()} if seeing is not None else {}
+    seeing: Seeing | None = store.state("aggregate", Aggregate.tables).table("coverage").get("all")
+    return {seen.name: (seen.state, 0.0) for seen in seeing.sources.values()} if seeing is not None else {}
 
 
 def _source_record(status: SourceStatus) -> SourceRecord:

@@ -15,6 +15,7 @@ from prometheus_client import REGISTRY
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from alerts import schema as bodies
 from monitor import openapi
 from monitor.settings import Settings
 from pipelines import documents
@@ -47,6 +48,7 @@ def pages() -> dict[str, str]:
     for record in RECORDS:
         schema = json.dumps(msgspec.json.schema(record), indent=2, sort_keys=True) + "\n"
         found[f"schemas/{record.__name__}.schema.json"] = schema
+    found["schemas/alert.schema.json"] = bodies.text()
     return found
 
 

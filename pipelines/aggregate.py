@@ -19,9 +19,9 @@ from alerts.detector import Block, Detector, Item, KeyState, Step
 from alerts.episode import EpisodeEvent
 from alerts.evidence import Exhibit
 from pipelines.clock import Clock
+from pipelines.coverage import Seeing, Sights, mark_of
 from pipelines.documents import (
     Candidate,
-    Coverage,
     Evidence,
     RecordError,
     SeriesPoint,
@@ -74,10 +74,11 @@ TELL_AGAIN = 3_600.0
 
 
 class Held(msgspec.Struct, array_like=True):
-    """A key's detector state, and the offset up to which it has been folded."""
+    """A key's detector state, the offset up to which it has been folded, and what the key lives on."""
 
     state: KeyState
     applied: int = -1
+    sights: Sights = msgspec.field(default_factory=Sights)
 
 
 class Starts(msgspec.Struct, array_like=True):
@@ -101,42 +102,6 @@ class Told(msgspec.Struct, array_like=True):
     candidate: bytes
 
 
-class Seeing(msgspec.Struct, array_like=True):
-    """Which sources live, and for how long each class (news, social) has been blind in all."""
-
-    sources: dict[str, tuple[bool, str, float]] = {}
-    """Name to (social, state, since)."""
-    blind: list[float] = msgspec.field(default_factory=lambda: [0.0, 0.0])
-    at: list[float] = msgspec.field(default_factory=lambda: [0.0, 0.0])
-    """Up to when ``blind`` was summed."""
-
-    def is_blind(self, social: bool) -> bool:
-        states = [state for of_social, state, _ in self.sources.values() if of_social == social]
-        return bool(states) and all(state in ("down", "stopped") for state in states)
-
-    def total(self, social: bool, at: float) -> float:
-        """Cumulative blind seconds of a class at ``at``."""
-        more = max(0.0, at - self.at[social]) if self.is_blind(social) else 0.0
-        return self.blind[social] + more
-
-    def note(self, record: SourceRecord, at: float) -> None:
-        for social in (False, True):
-            self.blind[social] = self.total(social, at)
-            self.at[social] = max(self.at[social], at)
-        self.sources[record.source] = (record.class_ == "social", record.state, at)
-
-    def keep(self, known: Collection[str], at: float) -> None:
-        """Forgets sources that left the settings: they are neither missing nor alive."""
-        for social in (False, True):
-            self.blind[social] = self.total(social, at)
-            self.at[social] = max(self.at[social], at)
-        self.sources = {name: seen for name, seen in self.sources.items() if name in known}
-
-    def coverage(self, backlog: float) -> Coverage:
-        stale = tuple(sorted(name for name, (_, state, _) in self.sources.items() if state != "up"))
-        return Coverage(len(self.sources), len(self.sources) - len(stale), stale, round(max(0.0, backlog), 3))
-
-
 class Profiles(msgspec.Struct, array_like=True):
     """Profile versions that items may still need, oldest first."""
 
@@ -158,7 +123,7 @@ class Aggregate:
         "buckets": Bucket,
         "shown": Shown,
         "told": Told,
-        "seeing": Seeing,
+        "coverage": Seeing,
         "profiles": Profiles,
         "begun": float,
     }
@@ -197,9 +162,8 @@ class Aggregate:
         """Says the last event of every open or just closed episode again: ids make it harmless."""
         now = self._clock.time()
         seeing = self._seeing(state)
-        if self._sources is not None and not seeing.sources.keys() <= set(self._sources):
-            seeing.keep(self._sources, now)
-            state.table("seeing").put("all", seeing)
+        if self._sources is not None and seeing.keep(self._sources):
+            state.table("coverage").put("all", seeing)
         outputs = []
         for key, told in state.table("told").items():
             if told.open or now - told.at < TELL_AGAIN:
@@ -224,10 +188,9 @@ class Aggregate:
             else:
                 self._count(decode(Evidence, record.value), record.offset, state, outputs)
         elif record.topic == SOURCES:
-            source = decode(SourceRecord, record.value)
             seeing = self._seeing(state)
-            seeing.note(source, epoch(source.at))
-            state.table("seeing").put("all", seeing)
+            seeing.note(decode(SourceRecord, record.value), record.offset)
+            state.table("coverage").put("all", seeing)
         else:
             self._adopt(decode(Profile, record.value), state)
 
@@ -268,6 +231,7 @@ class Aggregate:
         seeing = self._seeing(state)
         shape = self._shape(at)
         social = evidence.class_ == "social"
+        blind = self._look(evidence, held, seeing, at, novelty.weight * evidence.relevance, state)
         learning = evidence.backfill or (self._start is not None and at < self._start)
         watched = self._watch.keys.get(key)
         step = self._detector.observe(
@@ -283,7 +247,7 @@ class Aggregate:
                 novelty.new_story,
             ),
             shape,
-            blind=(seeing.total(social=False, at=at), seeing.total(social=True, at=at)),
+            blind=blind,
             learning=learning,
             budget=watched.budget if watched is not None else None,
         )
@@ -293,7 +257,21 @@ class Aggregate:
         self._touched[key] = evidence.backfill
         outputs.extend(_point(key, block, closed=True, backfill=evidence.backfill) for block in step.blocks)
         for event in step.events:
-            outputs.append(self._candidate(event, shown, seeing, evidence, state))
+            outputs.append(self._candidate(event, shown, held.sights, evidence, state))
+
+    def _look(
+        self, evidence: Evidence, held: Held, seeing: Seeing, at: float, weight: float, state: State
+    ) -> tuple[float, float]:
+        """For how long the key could not be seen, by class; and counts the evidence towards what it lives on."""
+        if evidence.backfill:
+            return held.sights.blind  # history: of its own sources' outages nobody knows
+        source, social = mark_of(evidence.source), evidence.class_ == "social"
+        if at < seeing.settled and seeing.bring(source, social, at, epoch(evidence.fetched)):
+            state.table("coverage").put("all", seeing)
+        at = max(at, held.state.clock)
+        blind = seeing.look(held.sights, social, at)
+        seeing.feed(held.sights, source, social, weight, at)
+        return blind
 
     def _begun(self, state: State, at: float) -> float:
         """When the stream began: the first time anything was seen."""
@@ -384,17 +362,13 @@ class Aggregate:
         seeing = self._seeing(state)
         for key in sorted(self._open):
             held = detectors.get(key)
-            if held is None:
+            if held is None or held.state.episode is None:
                 continue
-            blind = all(
-                seeing.is_blind(social)
-                for social, one in ((False, held.state.news), (True, held.state.social))
-                if one is not None
-            )
-            events = self._detector.advance(key, held.state, watermark, self._shape(watermark), blind=blind)
+            missing = seeing.missing(held.sights, held.state.episode.doubted_to, watermark)
+            events = self._detector.advance(key, held.state, watermark, self._shape(watermark), missing=missing)
             detectors.put(key, held)
             shown = state.table("shown").get(key) or Shown()
-            outputs.extend(self._candidate(event, shown, seeing, None, state) for event in events)
+            outputs.extend(self._candidate(event, shown, held.sights, None, state) for event in events)
         if self._provisional:
             self._tell_open_blocks(state, outputs)
 
@@ -425,12 +399,12 @@ class Aggregate:
         return self._shapes[0][1]
 
     def _seeing(self, state: State) -> Seeing:
-        return state.table("seeing").get("all") or Seeing()
+        return state.table("coverage").get("all") or Seeing()
 
     # -- candidates ---------------------------------------------------------------------------------------
 
     def _candidate(
-        self, event: EpisodeEvent, shown: Shown, seeing: Seeing, evidence: Evidence | None, state: State
+        self, event: EpisodeEvent, shown: Shown, sights: Sights, evidence: Evidence | None, state: State
     ) -> Output:
         now = self._clock.time()
         candidate = Candidate(
@@ -438,7 +412,7 @@ class Aggregate:
             rule=RULE,
             exhibits=tuple(shown.exhibits),
             counter=tuple(shown.counter),
-            coverage=seeing.coverage(now - event.at if evidence is not None else 0.0),
+            coverage=self._seeing(state).coverage(sights, now - event.at if evidence is not None else 0.0),
             model=self._model,
             published=evidence.published if evidence else None,
             fetched=evidence.fetched if evidence else None,

@@ -192,12 +192,18 @@ class SeriesPoint(_Record, frozen=True, kw_only=True):
 
 
 class Coverage(msgspec.Struct, frozen=True):
-    """How much of the tape was seen when an alert was made."""
+    """How much of the tape was seen when an alert was made: of all sources, and of those that its key lives on."""
 
     sources_expected: int
     sources_healthy: int
     stale: tuple[str, ...] = ()
     backlog_seconds: float = 0.0
+    key_sources: int = 0
+    """Sources that bring the key's evidence, as far as is known."""
+    key_healthy: int = 0
+    key_stale: tuple[str, ...] = ()
+    key_seen: float = 1.0
+    """Share of the key's evidence that comes from sources which can be seen."""
 
 
 class Candidate(_Record, frozen=True, kw_only=True):

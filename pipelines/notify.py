@@ -186,6 +186,10 @@ class Notify:
                 sources_healthy=candidate.coverage.sources_healthy,
                 stale=candidate.coverage.stale,
                 backlog_seconds=candidate.coverage.backlog_seconds,
+                subject_sources=candidate.coverage.key_sources,
+                subject_healthy=candidate.coverage.key_healthy,
+                subject_stale=candidate.coverage.key_stale,
+                subject_seen=candidate.coverage.key_seen,
             ),
             provenance=Provenance(
                 version=self._context.version,

@@ -77,7 +77,9 @@ function alertCard(record, whole, open) {
   }
   card.append(why);
   const cover = data.coverage;
-  const seen = `${cover.sources_healthy} of ${cover.sources_expected} sources healthy`;
+  const own = cover.subject_stale?.length
+    ? ` · ${cover.subject_stale.join(", ")} missing: ${Math.round(100 * cover.subject_seen)} % of its usual news was seen` : "";
+  const seen = `${cover.sources_healthy} of ${cover.sources_expected} sources healthy${own}`;
   card.append(make("p", { class: "by", text: record.silenced_by ? `${seen} · silenced` : seen }));
   return card;
 }

@@ -114,8 +114,8 @@ def test_while_blind_nothing_is_taken_for_quiet() -> None:
         detector.observe("k", state, item, FLAT)
     assert state.episode is not None
     at = T0 + 30 * DAY + 3000
-    assert detector.advance("k", state, at + 5 * DAY, FLAT, blind=True) == []
-    assert [e.reason for e in detector.advance("k", state, at + 30 * DAY, FLAT, blind=True)] == ["expired"]
+    assert detector.advance("k", state, at + 5 * DAY, FLAT, missing=(1.0, 1.0)) == []
+    assert [e.reason for e in detector.advance("k", state, at + 30 * DAY, FLAT, missing=(1.0, 1.0))] == ["expired"]
 
 
 def test_a_late_item_scores_nothing_and_is_counted() -> None:

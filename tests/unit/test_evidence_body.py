@@ -289,7 +289,7 @@ def test_details_are_bounded_and_plain() -> None:
 
 
 def test_the_published_schema_is_current() -> None:
-    assert PUBLISHED.read_text() == schema.text(), "run: python -m alerts.schema > docs/schemas/alert.schema.json"
+    assert PUBLISHED.read_text() == schema.text(), "run: make docs"
 
 
 def test_the_schema_refuses_what_is_no_alert() -> None:
