@@ -189,9 +189,9 @@ def _instrument(daemon: Daemon) -> dict[str, float]:
 def _wrap(daemon: Daemon, spent: dict[str, float]) -> dict[str, float]:
     apply = daemon.read_model.apply
 
-    def timed(records: Any) -> None:
+    def timed(records: Any, position: str) -> None:
         started = time.thread_time()
-        apply(records)
+        apply(records, position)
         spent["view"] = spent.get("view", 0.0) + time.thread_time() - started
 
     daemon.read_model.apply = timed  # type: ignore[method-assign]

@@ -9,7 +9,7 @@ import secrets
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -33,10 +33,9 @@ from monitor.http import USER_AGENT, GuardedClient
 from monitor.settings import Settings, SettingsError, WatchListSettings
 from pipelines.aggregate import Aggregate
 from pipelines.clock import Clock, SystemClock
-from pipelines.coverage import BLIND, Seeing
+from pipelines.coverage import BLIND
 from pipelines.documents import Command, DeadLetter, Operation, SourceRecord, decode, encode, iso
 from pipelines.entities import EntityConfigError, EntityIndex, resolve
-from pipelines.ingest import TABLES as INGEST_TABLES
 from pipelines.ingest import Ingest, Origin, Outcome
 from pipelines.notify import OPERATION, Context, Notify
 from pipelines.parse import Jail
@@ -47,17 +46,19 @@ from pipelines.sources.files import parse_body, read_documents
 from pipelines.streams.base import (
     CANDIDATES,
     COMMANDS,
-    DEAD_LETTERS,
     DELIVERIES,
     DOCUMENTS,
+    INGEST,
     OUTBOX,
     SOURCES,
+    Engine,
     EngineError,
+    LogReader,
     Output,
-    StoreFull,
+    State,
+    Unwritable,
 )
 from pipelines.streams.embedded import EmbeddedEngine
-from pipelines.streams.store import LogTail, Store, Transaction
 from pipelines.text import day_spread
 from pipelines.universe import Entity, load_universe
 from pipelines.view import TOPICS as VIEW_TOPICS
@@ -161,8 +162,18 @@ def _silences(settings: Settings) -> tuple[Silence, ...]:
     return tuple(found)
 
 
+def build_engine(settings: Settings, *, clock: Clock, watermark_interval: float) -> Engine:
+    """The engine that the settings name; it holds its resources and does nothing yet."""
+    return EmbeddedEngine(
+        settings.engine.path,
+        clock=clock,
+        retention=settings.engine.retention,
+        watermark_interval=watermark_interval,
+    )
+
+
 class Daemon:
-    """One daemon on the embedded engine.
+    """One daemon, on whatever engine.
 
     ``path`` and ``classifier`` replace what the settings name (tests, the demo). Start it inside an event loop.
     """
@@ -189,10 +200,9 @@ class Daemon:
         self._statuses: dict[str, SourceStatus] = {}
         self._told: dict[str, tuple[str, float]] = {}
         self._started = 0.0
-        self._view_news = asyncio.Event()
+        self._ending = asyncio.Event()
         self._lagging_since: float | None = None
         self._lag_told = False
-        self._stopping = False
         self._ready = False
 
     # -- life ---------------------------------------------------------------------------------------------
@@ -212,24 +222,17 @@ class Daemon:
         BUILD.labels(__version__).set(1)
         CONFIG.labels(settings.sha256()).set(1)
         MODEL.labels(self._classifier.name).set(1)
-        self.engine = EmbeddedEngine(
-            settings.engine.path,
-            clock=self._clock,
-            retention=settings.engine.retention,
-            watermark_interval=self._watermark_interval,
-        )
+        self.engine = build_engine(settings, clock=self._clock, watermark_interval=self._watermark_interval)
         view_path = settings.engine.path.with_name(settings.engine.path.name + ".view")
         self._loop = asyncio.get_running_loop()
         self.read_model = ReadModel(view_path, self.parts.watch, listener=self._heard)
         self._view_thread = ThreadPoolExecutor(1, thread_name_prefix="view")
-        self._tail = LogTail(settings.engine.path)
-        self.engine.retain_for("view", lambda: self.read_model.offset)
+        self._reader = self.engine.reader()
         self.engine.on_commit(self._committed)
-        self._ingest_state = await self.engine.ask(lambda store: store.state("ingest", INGEST_TABLES))
         self._delivery: DeliveryLoop | None = None
         await self.engine.start(self._stages())
         self._started = self._clock.time()
-        self._spawn(self._follow(), "view")
+        self._spawn(self._follow(self._reader), "view")
 
     def _stages(self) -> list[Any]:
         settings, classifier = self.settings, self.classifier
@@ -290,7 +293,7 @@ class Daemon:
         self.sources: list[Source] = [
             registry.build(entry.kind, _source_options(entry), tools) for entry in self.settings.sources
         ]
-        told = await self.engine.ask(_told)
+        told = await self.engine.inspect(INGEST, _told)
         # A file that was read to its end is stopped as well, and no trouble.
         ended = {source.name for source in self.sources if source.kind == "file"}
         self._told = {name: one for name, one in told.items() if name not in ended or one[0] != "stopped"}
@@ -302,12 +305,11 @@ class Daemon:
         log.info("started", action="start", version=__version__, model=self.classifier.name, sources=len(self.sources))
 
     async def _start_delivery(self) -> None:
-        def owed(store: Store) -> tuple[list[Obligation], list[Endpoint]]:
-            state = store.state("notify", Notify.tables)
+        def owed(state: State) -> tuple[list[Obligation], list[Endpoint]]:
             pending = [one for _, one in state.table("outbox").items() if one.state == "pending"]
             return pending, [endpoint for _, endpoint in state.table("endpoints").items()]
 
-        pending, endpoints = await self.engine.ask(owed)
+        pending, endpoints = await self.engine.inspect(Notify.name, owed)
         self._delivery = DeliveryLoop(
             self._channels, clock=self._clock, record=self._record_attempt, rng=self._rng, read=self._read_body
         )
@@ -316,16 +318,16 @@ class Daemon:
     async def _read_body(self, event: str, channel: str) -> bytes | None:
         """The body that is still owed, for the delivery loop's long queues."""
 
-        def read(store: Store) -> bytes | None:
-            known: Obligation | None = store.state("notify", Notify.tables).table("outbox").get(f"{event}|{channel}")
+        def read(state: State) -> bytes | None:
+            known: Obligation | None = state.table("outbox").get(f"{event}|{channel}")
             return known.body if known is not None and known.state == "pending" else None
 
-        return await self.engine.ask(read)
+        return await self.engine.inspect(Notify.name, read)
 
     async def stop(self) -> None:
         """Stops within the drain budget: sources first, then what is in the stages, then deliveries."""
         budget = self.settings.engine.drain
-        self._stopping, self._ready = True, False
+        self._ready = False
         started = time.monotonic()
         for task in self._tasks:
             if task.get_name() != "view":
@@ -335,7 +337,7 @@ class Daemon:
         with contextlib.suppress(TimeoutError, EngineError):
             async with asyncio.timeout(max(0.5, budget / 2 - (time.monotonic() - started))):
                 await self.engine.drained()
-        self._view_news.set()
+        self._ending.set()
         for task in self._tasks:
             if task.get_name() == "view":
                 await asyncio.wait([task], timeout=2.0)
@@ -343,7 +345,7 @@ class Daemon:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.engine.stop(max(1.0, budget - (time.monotonic() - started)))
         self._view_thread.shutdown()
-        self._tail.close()
+        self._reader.close()
         self.read_model.close()
         if hasattr(self, "_http"):
             await self._http.close()
@@ -368,7 +370,7 @@ class Daemon:
     # -- ingest -------------------------------------------------------------------------------------------
 
     async def _run_source(self, source: Source) -> None:
-        cursor: bytes | None = await self.engine.ask(lambda _: self._ingest_state.table("cursors").get(source.name))
+        cursor: bytes | None = await self.engine.inspect(INGEST, lambda state: state.table("cursors").get(source.name))
         async for batch in source.batches(cursor):
             outcome = await self._take_in(source, batch)
             source.report(outcome.accepted + outcome.revision)
@@ -390,7 +392,7 @@ class Daemon:
             await self.engine.admitted()
             try:
                 return await self._commit(batch.items, origin, batch.cursor)
-            except StoreFull:
+            except Unwritable:
                 await self._clock.sleep(1.0)
 
     async def _commit(
@@ -399,17 +401,16 @@ class Daemon:
         rule = ingest or Ingest(max_age=self.settings.detection.max_age)
         now = self._clock.time()
 
-        def work(unit: Transaction) -> Outcome:
-            outcome = rule.accept(items, origin, self._ingest_state, now)
+        def work(state: State) -> tuple[Outcome, list[Output]]:
+            outcome = rule.accept(items, origin, state, now)
             if cursor is not None:
-                self._ingest_state.table("cursors").put(origin.source, cursor)
-            unit.emit(outcome.outputs)
-            return outcome
+                state.table("cursors").put(origin.source, cursor)
+            return outcome, outcome.outputs
 
-        return await self.engine.transact(work)
+        return await self.engine.take_in(work)
 
     async def accept(self, body: bytes, content_type: str) -> Accepted:
-        """Takes in a POST's documents; durable when it returns. Raises Behind or StoreFull."""
+        """Takes in a POST's documents; durable when it returns. Raises Behind or Unwritable."""
         self.engine.admit()
         now = self._clock.time()
         items, errors = parse_body(body, content_type, now)
@@ -442,12 +443,12 @@ class Daemon:
     async def _tick(self) -> None:
         while True:
             await self._clock.sleep(self._watermark_interval)
-            with contextlib.suppress(StoreFull):
+            with contextlib.suppress(Unwritable):
                 await self.engine.watermark(DOCUMENTS, self._clock.time())
 
     async def _watch_sources(self) -> None:
         while True:
-            with contextlib.suppress(StoreFull):
+            with contextlib.suppress(Unwritable):
                 await self._tell_sources()
                 await self._tell_lag()
             await self._clock.sleep(1.0)
@@ -470,11 +471,11 @@ class Daemon:
             elif was_bad and status.state == "up":
                 outputs.append(_source_operation(status, "ops.source_recovered"))
         if outputs:
-            await self.engine.append(outputs)
+            await self.engine.take_in(lambda state: (_note(self._told, state), outputs))
 
     async def _tell_lag(self) -> None:
-        now = self._clock.time()
-        worst, (seconds, records) = max(self.engine.lag().items(), key=lambda entry: entry[1][0])
+        now, lag = self._clock.time(), self.engine.lag()
+        worst, (seconds, records) = max(lag.items(), key=lambda entry: entry[1][0])
         if seconds < LAG_ALARM:
             self._lagging_since = None
             self._lag_told = self._lag_told and seconds > LAG_ALARM / 2
@@ -501,35 +502,42 @@ class Daemon:
         for output in outputs:
             if output.topic == OUTBOX and self._delivery is not None:
                 self._delivery.offer(decode(Obligation, output.value))
-        self._view_news.set()
 
     # -- view ---------------------------------------------------------------------------------------------
 
-    async def _follow(self) -> None:
+    async def _follow(self, reader: LogReader) -> None:
         """Fills the read model, in its own thread: page and API never hold up the stages."""
 
         def step() -> int:
-            records = self._tail.read(VIEW_TOPICS, self.read_model.offset, VIEW_BATCH)
-            self.read_model.apply(records)
+            records, position = reader.read(VIEW_TOPICS, self.read_model.position, VIEW_BATCH)
+            self.read_model.apply(records, position)
             return len(records)
 
         while True:
-            self._view_news.clear()
             try:
                 count = await self._loop.run_in_executor(self._view_thread, step)
             except sqlite3.OperationalError as error:
                 # Most likely the disk: the read model goes on where it stands when there is room again.
                 log.warning("view_waits", action="wait", error=str(error))
-                if self._stopping:
+                if self._ending.is_set():
                     return
                 await asyncio.sleep(1.0)
                 continue
             if count < VIEW_BATCH:
-                if self._stopping:
+                if self._ending.is_set():
                     return
-                # A little patience: a page needs no hundred updates a second, and larger batches cost less.
-                await asyncio.sleep(0.1)
-                await self._view_news.wait()
+                await self._news()
+
+    async def _news(self) -> None:
+        """Until there is something to read, or the daemon stops."""
+        # A little patience: a page needs no hundred updates a second, and larger batches cost less.
+        await asyncio.sleep(0.1)
+        waits = [asyncio.create_task(self.engine.news()), asyncio.create_task(self._ending.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     def _heard(self, kind: str, body: Any) -> None:
         self._loop.call_soon_threadsafe(self._publish, kind, body)
@@ -561,8 +569,8 @@ class Daemon:
         reasons = []
         if not self._ready:
             reasons.append("starting or stopping")
-        if self.engine.full:
-            reasons.append("the disk is full: nothing is accepted, work resumes when there is room")
+        if (why := self.engine.waiting_for()) is not None:
+            reasons.append(why)
         if self.engine.fatal is not None:
             reasons.append(f"a stage ended: {self.engine.fatal}")
         return reasons
@@ -574,7 +582,7 @@ class Daemon:
             "version": __version__,
             "uptime_seconds": round(self._clock.time() - self._started, 1),
             "time": iso(self._clock.time()),
-            "engine": "embedded",
+            "engine": self.engine.name,
             "model": self.classifier.name,
             "languages": list(self.classifier.languages),
             "configuration": self.settings.sha256()[:12],
@@ -612,14 +620,13 @@ class Daemon:
             raise SettingsError(f"{', '.join(fixed)} changed: that takes a restart; nothing was taken over")
         parts = assemble(fresh, self.classifier.topics)
 
-        def switch(_: Store) -> None:
-            # On the store's thread, between two batches: no batch sees half of it.
+        def switch() -> None:
             self.settings, self.parts = fresh, parts
             self._score.adopt(parts.entities, parts.watch)
             self._aggregate.adopt(parts.watch)
             self._notify.adopt(parts.watch, _context(fresh), parts.routes, parts.silences)
 
-        await self.engine.ask(switch)
+        await self.engine.between_batches(switch)
         self.read_model.adopt(parts.watch)
         CONFIG.clear()
         CONFIG.labels(fresh.sha256()).set(1)
@@ -631,55 +638,28 @@ class Daemon:
         return await self.command("silence", secrets.token_hex(6), details)
 
     async def silences(self) -> list[dict[str, Any]]:
-        def read(store: Store) -> list[dict[str, Any]]:
-            table = store.state("notify", Notify.tables).table("silences")
-            return [msgspec.to_builtins(silence) for _, silence in table.items()]
-
-        return [*(msgspec.to_builtins(one) for one in self.parts.silences), *await self.engine.ask(read)]
+        made = await asyncio.to_thread(self.read_model.silences)
+        return [*(msgspec.to_builtins(one) for one in self.parts.silences), *made]
 
     async def deliveries(self, state: str | None, limit: int = 200) -> list[dict[str, Any]]:
-        def read(store: Store) -> list[dict[str, Any]]:
-            found = []
-            for name, owed in store.state("notify", Notify.tables).table("outbox").items():
-                if state in (None, owed.state):
-                    shown = {k: v for k, v in msgspec.to_builtins(owed).items() if k != "body"}
-                    found.append({"id": name, **shown})
-            found.sort(key=lambda one: -float(one["created"]))
-            return found[:limit]
-
-        return await self.engine.ask(read)
+        return await asyncio.to_thread(self.read_model.deliveries, state, limit)
 
     async def delivery(self, name: str) -> str | None:
         """The state of a delivery, None where there is none."""
-
-        def read(store: Store) -> str | None:
-            owed: Obligation | None = store.state("notify", Notify.tables).table("outbox").get(name)
-            return owed.state if owed is not None else None
-
-        return await self.engine.ask(read)
+        return await asyncio.to_thread(self.read_model.delivery, name)
 
     async def dead_letters(self, limit: int = 100) -> list[dict[str, Any]]:
-        records = await self.engine.ask(lambda store: store.read([DEAD_LETTERS], 0, limit))
-        return [
-            {"number": record.offset, **msgspec.to_builtins(decode(DeadLetter, record.value))} for record in records
-        ]
+        return await asyncio.to_thread(self.read_model.dead_letters, limit)
 
     async def retry_dead_letter(self, number: int) -> bool:
-        """Writes a dead letter's bytes to its topic again and lets go of it."""
-
-        def read(store: Store) -> DeadLetter | None:
-            found = store.read([DEAD_LETTERS], number - 1, 1)
-            return decode(DeadLetter, found[0].value) if found and found[0].offset == number else None
-
-        letter = await self.engine.ask(read)
-        if letter is None:
+        """Writes a dead letter's bytes to its topic again and lets go of it; False where there is none."""
+        found = await asyncio.to_thread(self.read_model.dead_letter, number)
+        if found is None:
             return False
-
-        def work(unit: Transaction) -> None:
-            unit.emit([Output(letter.topic, letter.id, letter.payload)])
-            self.engine.store.drop(DEAD_LETTERS, number)
-
-        await self.engine.transact(work)
+        letter = decode(DeadLetter, found)
+        command = Command(kind="retry_dead_letter", at=iso(self._clock.time()), subject=str(number))
+        again = Output(letter.topic, letter.id, letter.payload)
+        await self.engine.append([again, Output(COMMANDS, command.subject, encode(command))])
         return True
 
     async def test_channel(self, name: str) -> dict[str, Any] | None:
@@ -710,10 +690,18 @@ def _source_options(entry: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _told(store: Store) -> dict[str, tuple[str, float]]:
+def _told(state: State) -> dict[str, tuple[str, float]]:
     """Each source's state as it was last told, so that a start neither repeats nor forgets a dead feed."""
-    seeing: Seeing | None = store.state("aggregate", Aggregate.tables).table("coverage").get("all")
-    return {seen.name: (seen.state, 0.0) for seen in seeing.sources.values()} if seeing is not None else {}
+    return {name: (told, 0.0) for name, told in state.table("told").items()}
+
+
+def _note(told: Mapping[str, tuple[str, float]], state: State) -> int:
+    """Remembers what was told; returns of how many sources it is news."""
+    table = state.table("told")
+    news = [(name, one) for name, (one, _) in told.items() if table.get(name) != one]
+    for name, one in news:
+        table.put(name, one)
+    return len(news)
 
 
 def _source_record(status: SourceStatus) -> SourceRecord:

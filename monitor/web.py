@@ -26,7 +26,7 @@ from alerts.rules import Matcher
 from monitor.app import Daemon
 from monitor.openapi import document
 from monitor.settings import SettingsError
-from pipelines.streams.base import Behind, StoreFull
+from pipelines.streams.base import Behind, Unwritable
 
 log = structlog.get_logger(__name__)
 
@@ -75,8 +75,8 @@ async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
     except Behind as behind:
         wait = str(int(behind.retry_after) + 1)
         response = Problem(429, "The pipeline is behind", str(behind)).response({"retry-after": wait})
-    except StoreFull as full:
-        response = Problem(503, "The disk is full", str(full)).response({"retry-after": "30"})
+    except Unwritable as closed:
+        response = Problem(503, "Nothing can be written", str(closed)).response({"retry-after": "30"})
     except web.HTTPRequestEntityTooLarge:
         response = Problem(413, "Body too large", f"at most {BODY_LIMIT} bytes").response()
     except web.HTTPException as error:

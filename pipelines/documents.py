@@ -235,9 +235,12 @@ class Operation(_Record, frozen=True, kw_only=True):
 
 
 class Command(_Record, frozen=True, kw_only=True):
-    """What an operator asked for; the notify stage applies it."""
+    """What an operator asked for; the notify stage applies it, and the view remembers it.
 
-    kind: Literal["silence", "expire_silence", "retry_delivery", "feedback", "enable_channel", "test"]
+    ``retry_dead_letter``: the dead letter with the offset ``subject`` was written to its topic again.
+    """
+
+    kind: Literal["silence", "expire_silence", "retry_delivery", "feedback", "enable_channel", "retry_dead_letter"]
     at: Time
     subject: str
     details: dict[str, Any] = {}

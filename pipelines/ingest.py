@@ -56,7 +56,8 @@ class Names(msgspec.Struct, array_like=True):
     ids: list[str]
 
 
-TABLES: dict[str, type[object]] = {"seen": Seen, "by_time": Names, "cursors": bytes}
+TABLES: dict[str, type[object]] = {"seen": Seen, "by_time": Names, "cursors": bytes, "told": str}
+"""``told``: by source, the state that was told of it last, so that a start neither repeats nor forgets a dead feed."""
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):

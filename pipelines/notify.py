@@ -17,9 +17,10 @@ from alerts.baseline import BlockSummary, Profile, learn_profile
 from alerts.body import SubjectEntity
 from alerts.evidence import Alert, CoverageFacts, Provenance, Subject, build_alert, build_operation
 from alerts.outbox import KEEP, DeliveryAttempt, Endpoint, Obligation, apply, judge, revive
-from alerts.rules import Facts, Matcher, Route, Silence, route, silenced
+from alerts.rules import Facts, Route, Silence, route, silenced
 from pipelines.aggregate import profile_records
 from pipelines.clock import Clock
+from pipelines.commands import ended, silence_of
 from pipelines.documents import (
     AlertRecord,
     Candidate,
@@ -152,9 +153,8 @@ class Notify:
                 self._one(record, state, outputs)
             except RecordError as error:
                 outputs.append(self._dead(record, error))
-            except (msgspec.ValidationError, KeyError, ValueError, TypeError) as error:
-                # A command's details are an operator's free input: they are read where they are used.
-                outputs.append(self._dead(record, RecordError(f"{type(error).__name__}: {error}")))
+            except ValueError as error:  # 2026-99-99 has the form of a day and is none
+                outputs.append(self._dead(record, RecordError(str(error))))
         self._housekeeping(state, outputs)
         return outputs
 
@@ -321,22 +321,12 @@ class Notify:
     def _obey(self, command: Command, state: State, outputs: list[Output]) -> None:
         at = epoch(command.at)
         if command.kind == "silence":
-            details = command.details
-            match = msgspec.convert(details.get("match", {}), Matcher)
-            silence = Silence(
-                id=command.subject,
-                match=match,
-                created=at,
-                expires=float(details["expires"]),
-                author=str(details.get("author", "")),
-                comment=str(details.get("comment", "")),
-            )
-            state.table("silences").put(command.subject, silence)
+            state.table("silences").put(command.subject, silence_of(command))
         elif command.kind == "expire_silence":
             silences: Table[Silence] = state.table("silences")
             known = silences.get(command.subject)
             if known is not None:
-                silences.put(command.subject, msgspec.structs.replace(known, expires=min(known.expires, at)))
+                silences.put(command.subject, ended(known, at))
         elif command.kind == "feedback":
             details = command.details
             feedback = Feedback(at, str(details.get("verdict", "")), str(details.get("comment", "")))
@@ -379,6 +369,8 @@ class Notify:
                 lost += 1
                 change = msgspec.structs.replace(owed, state="failed", reason="disabled", settled=attempt.at)
                 outbox.put(name, change)
+                # No attempt tells of it, so this does; the body stays here, for an operator's retry.
+                outputs.append(Output(OUTBOX, name, encode(msgspec.structs.replace(change, body=b""))))
         operation = Operation(
             type="ops.channel_disabled",
             at=iso(attempt.at),

@@ -1,14 +1,13 @@
 """View: one SQLite read model of what page and API show, filled from the log.
 
-It keeps its own place in the log, in the same transaction as what it read: a lost or torn file is filled again from
-what the log still holds. Nothing else reads it, and it decides nothing.
+It keeps its own position in the log, in the same transaction as what it read: a lost or torn file is filled again from
+what the log still holds. Nothing in it depends on the order between two topics, and it decides nothing.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,22 +16,38 @@ import msgspec
 import structlog
 from prometheus_client import Gauge
 
-from alerts.outbox import DeliveryAttempt
+from alerts.outbox import DeliveryAttempt, Obligation, apply
+from alerts.rules import Silence
+from pipelines.answers import Answers
+from pipelines.commands import ended, silence_of
 from pipelines.documents import (
     AlertRecord,
-    RecordError,
+    Command,
+    DeadLetter,
     ScoredDocument,
     SeriesPoint,
     SourceRecord,
     decode,
+    encode,
     epoch,
 )
-from pipelines.streams.base import ALERTS, DELIVERIES, SCORES, SERIES, SOURCES, WATERMARK, Record
+from pipelines.streams.base import (
+    ALERTS,
+    COMMANDS,
+    DEAD_LETTERS,
+    DELIVERIES,
+    OUTBOX,
+    SCORES,
+    SERIES,
+    SOURCES,
+    WATERMARK,
+    Record,
+)
 from pipelines.watch import Watch
 
 log = structlog.get_logger(__name__)
 
-TOPICS = (SCORES, SERIES, ALERTS, DELIVERIES, SOURCES)
+TOPICS = (SCORES, SERIES, ALERTS, OUTBOX, DELIVERIES, COMMANDS, DEAD_LETTERS, SOURCES)
 
 SENTIMENT = Gauge(
     "tapewatch_sentiment_index", "Novelty-weighted mean of p_positive - p_negative, half-life 24 h.", ["key"]
@@ -43,14 +58,16 @@ SCORE = Gauge("tapewatch_spike_score", "A key's score in nats.", ["key"])
 THRESHOLD = Gauge("tapewatch_spike_threshold", "The score at which a key rings.", ["key"])
 FIRING = Gauge("tapewatch_alert_firing", "1 while a key's alert is firing.", ["key", "severity"])
 
-VERSION = 1
 KEEP_DOCUMENTS = 50_000
 KEEP_SERIES = 120 * 86_400.0
 KEEP_ALERTS = 10_000
 KEEP_ATTEMPTS = 20_000
+KEEP_SETTLED = 20_000
+KEEP_LETTERS = 10_000
+"""Of more dead letters only the latest can be listed and retried here; the log keeps them all."""
 HALF_LIFE = 86_400.0
 
-_SCHEMA = """
+_V1 = """
 CREATE TABLE place(one INTEGER PRIMARY KEY CHECK (one = 1), offset INTEGER NOT NULL);
 INSERT INTO place VALUES (1, 0);
 CREATE TABLE documents(
@@ -72,21 +89,46 @@ CREATE TABLE sources(source TEXT PRIMARY KEY, record TEXT NOT NULL);
 CREATE TABLE moods(key TEXT PRIMARY KEY, at REAL NOT NULL, weight REAL NOT NULL, total REAL NOT NULL);
 """
 
+_V2 = """
+DROP TABLE place;
+CREATE TABLE place(one INTEGER PRIMARY KEY CHECK (one = 1), position TEXT NOT NULL);
+INSERT INTO place VALUES (1, '');
+CREATE TABLE deliveries(
+    name TEXT PRIMARY KEY, state TEXT NOT NULL, created REAL NOT NULL, record TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX deliveries_created ON deliveries(created);
+CREATE TABLE silences(id TEXT PRIMARY KEY, record TEXT NOT NULL);
+CREATE TABLE letters(number INTEGER PRIMARY KEY, record TEXT NOT NULL);
+CREATE TABLE retried(number INTEGER PRIMARY KEY);
+CREATE VIEW waiting_letters AS SELECT number, record FROM letters WHERE number NOT IN (SELECT number FROM retried);
+"""
+"""The log is read again from its beginning, for the new tables; what is there already is only written anew."""
+
+MIGRATIONS = (_V1, _V2)
+"""MIGRATIONS[n] brings a file from version n to n + 1."""
+
 Listener = Callable[[str, Any], None]
 
 
-class ReadModel:
+class ReadModel(Answers):
     """The read model's file. One thread applies, any thread asks."""
 
     def __init__(self, path: Path, watch: Watch, *, listener: Listener | None = None) -> None:
-        self.path = path
-        self._watch = watch
+        super().__init__(path, watch)
         self._listener = listener
         self._db = self._open()
-        self._local = threading.local()
-        self._readers: list[sqlite3.Connection] = []
-        self.offset: int = self._db.execute("SELECT offset FROM place").fetchone()[0]
+        self.position: str = self._db.execute("SELECT position FROM place").fetchone()[0]
+        """Up to where the log was read, as its reader says it."""
         self._since_trim = 0
+        self._fillers: dict[str, Callable[[Record, list[tuple[str, Any]]], None]] = {
+            SCORES: self._document,
+            SERIES: self._point,
+            ALERTS: self._alert,
+            OUTBOX: self._owed,
+            DELIVERIES: self._attempt,
+            COMMANDS: self._command,
+            DEAD_LETTERS: self._letter,
+            SOURCES: self._source,
+        }
 
     def _open(self) -> sqlite3.Connection:
         try:
@@ -103,42 +145,32 @@ class ReadModel:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=NORMAL")  # what a power cut takes is read again from the log
             version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, VERSION):
+            if version > len(MIGRATIONS):
                 raise sqlite3.DatabaseError(f"schema {version}")
-            if version == 0:
-                db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
-            db.execute("SELECT offset FROM place").fetchone()
+            for number in range(version, len(MIGRATIONS)):
+                db.executescript(f"BEGIN; {MIGRATIONS[number]} PRAGMA user_version = {number + 1}; COMMIT;")
+            db.execute("SELECT position FROM place").fetchone()
         except BaseException:
             db.close()
             raise
         return db
 
-    def adopt(self, watch: Watch) -> None:
-        """Takes over new watch-lists."""
-        self._watch = watch
-
     def close(self) -> None:
-        for reader in self._readers:
-            reader.close()
+        super().close()
         self._db.close()
 
     # -- filling ------------------------------------------------------------------------------------------
 
-    def apply(self, records: Sequence[Record]) -> None:
-        """Takes in records in the order of the log."""
-        if not records:
+    def apply(self, records: Sequence[Record], position: str) -> None:
+        """Takes in records, each topic's in its order, after which the log stands at ``position``."""
+        if position == self.position:
             return
         news: list[tuple[str, Any]] = []
         self._db.execute("BEGIN")
         try:
             for record in records:
-                if record.key == WATERMARK:
-                    continue
-                try:
-                    self._one(record, news)
-                except RecordError as error:
-                    log.warning("view_skipped", action="skip", topic=record.topic, why=str(error)[:200])
-            self._db.execute("UPDATE place SET offset = ?", (records[-1].offset,))
+                self._one(record, news)
+            self._db.execute("UPDATE place SET position = ?", (position,))
             self._since_trim += len(records)
             if self._since_trim > 5_000:
                 self._trim()
@@ -147,30 +179,21 @@ class ReadModel:
             if self._db.in_transaction:  # a full disk may have rolled it back already
                 self._db.execute("ROLLBACK")
             raise
-        self.offset = records[-1].offset
+        self.position = position
         if self._listener is not None:
             for kind, body in news:
                 self._listener(kind, body)
 
     def _one(self, record: Record, news: list[tuple[str, Any]]) -> None:
-        if record.topic == SCORES:
-            self._document(decode(ScoredDocument, record.value), news)
-        elif record.topic == SERIES:
-            self._point(decode(SeriesPoint, record.value), record.value, news)
-        elif record.topic == ALERTS:
-            self._alert(decode(AlertRecord, record.value), record.value, news)
-        elif record.topic == SOURCES:
-            source = decode(SourceRecord, record.value)
-            self._db.execute("INSERT OR REPLACE INTO sources VALUES (?, ?)", (source.source, record.value.decode()))
-            news.append(("source", json.loads(record.value)))
-        else:
-            attempt = decode(DeliveryAttempt, record.value)
-            self._db.execute(
-                "INSERT OR REPLACE INTO attempts VALUES (?, ?, ?, ?, ?)",
-                (attempt.event, attempt.channel, attempt.number, attempt.at, record.value.decode()),
-            )
+        if record.key == WATERMARK:
+            return
+        try:
+            self._fillers[record.topic](record, news)
+        except ValueError as error:  # a record that is none, or a time in it
+            log.warning("view_skipped", action="skip", topic=record.topic, why=str(error)[:200])
 
-    def _document(self, document: ScoredDocument, news: list[tuple[str, Any]]) -> None:
+    def _document(self, record: Record, news: list[tuple[str, Any]]) -> None:
+        document = decode(ScoredDocument, record.value)
         shown = {
             "id": document.id,
             "revision": document.revision,
@@ -224,10 +247,11 @@ class ReadModel:
         if heft > 0:
             SENTIMENT.labels(key).set(total / heft)
 
-    def _point(self, point: SeriesPoint, value: bytes, news: list[tuple[str, Any]]) -> None:
+    def _point(self, record: Record, news: list[tuple[str, Any]]) -> None:
+        point = decode(SeriesPoint, record.value)
         self._db.execute(
             "INSERT OR REPLACE INTO series VALUES (?, ?, ?, ?)",
-            (point.key, point.class_, epoch(point.start), value.decode()),
+            (point.key, point.class_, epoch(point.start), record.value.decode()),
         )
         if point.backfill:
             return
@@ -235,9 +259,10 @@ class ReadModel:
         EXPECTED.labels(point.key).set(point.expected)
         SCORE.labels(point.key).set(point.score)
         THRESHOLD.labels(point.key).set(point.threshold)
-        news.append(("series", json.loads(value)))
+        news.append(("series", json.loads(record.value)))
 
-    def _alert(self, alert: AlertRecord, value: bytes, news: list[tuple[str, Any]]) -> None:
+    def _alert(self, record: Record, news: list[tuple[str, Any]]) -> None:
+        alert = decode(AlertRecord, record.value)
         body = json.loads(bytes(alert.body))
         sequence = int(body["data"].get("episode", {}).get("sequence", 0))
         known = self._db.execute("SELECT 1 FROM alerts WHERE id = ?", (alert.id,)).fetchone()
@@ -251,7 +276,7 @@ class ReadModel:
                 epoch(alert.at),
                 _order(alert.type, sequence),
                 alert.severity,
-                value.decode(),
+                record.value.decode(),
             ),
         )
         if alert.type.startswith("alert."):
@@ -259,7 +284,60 @@ class ReadModel:
                 on = alert.type != "alert.resolved" and severity == alert.severity
                 FIRING.labels(alert.key, severity).set(on)
         if known is None:
-            news.append(("alert", json.loads(value)))
+            news.append(("alert", json.loads(record.value)))
+
+    def _source(self, record: Record, news: list[tuple[str, Any]]) -> None:
+        source = decode(SourceRecord, record.value)
+        self._db.execute("INSERT OR REPLACE INTO sources VALUES (?, ?)", (source.source, record.value.decode()))
+        news.append(("source", json.loads(record.value)))
+
+    # -- what operators ask -------------------------------------------------------------------------------
+
+    def _owed(self, record: Record, _: list[tuple[str, Any]]) -> None:
+        """An obligation as notify wrote it, with the attempts that were read before it."""
+        owed = decode(Obligation, record.value)
+        rows = self._db.execute(
+            "SELECT record FROM attempts WHERE event = ? AND channel = ? AND number > ? ORDER BY number",
+            (owed.event, owed.channel, owed.attempts),
+        ).fetchall()
+        for (attempt,) in rows:
+            owed = apply(owed, decode(DeliveryAttempt, attempt.encode()))
+        self._keep(owed)
+
+    def _attempt(self, record: Record, _: list[tuple[str, Any]]) -> None:
+        attempt = decode(DeliveryAttempt, record.value)
+        self._db.execute(
+            "INSERT OR REPLACE INTO attempts VALUES (?, ?, ?, ?, ?)",
+            (attempt.event, attempt.channel, attempt.number, attempt.at, record.value.decode()),
+        )
+        name = f"{attempt.event}|{attempt.channel}"
+        known = self._db.execute("SELECT record FROM deliveries WHERE name = ?", (name,)).fetchone()
+        if known is not None:
+            self._keep(apply(decode(Obligation, known[0].encode()), attempt))
+
+    def _keep(self, owed: Obligation) -> None:
+        shown = encode(msgspec.structs.replace(owed, body=b"")).decode()
+        self._db.execute(
+            "INSERT OR REPLACE INTO deliveries VALUES (?, ?, ?, ?)", (owed.key, owed.state, owed.created, shown)
+        )
+
+    def _command(self, record: Record, _: list[tuple[str, Any]]) -> None:
+        command = decode(Command, record.value)
+        if command.kind == "silence":
+            self._hush(silence_of(command))
+        elif command.kind == "expire_silence":
+            known = self._db.execute("SELECT record FROM silences WHERE id = ?", (command.subject,)).fetchone()
+            if known is not None:
+                self._hush(ended(decode(Silence, known[0].encode()), epoch(command.at)))
+        elif command.kind == "retry_dead_letter":
+            self._db.execute("INSERT OR IGNORE INTO retried VALUES (?)", (int(command.subject),))
+
+    def _hush(self, silence: Silence) -> None:
+        self._db.execute("INSERT OR REPLACE INTO silences VALUES (?, ?)", (silence.id, encode(silence).decode()))
+
+    def _letter(self, record: Record, _: list[tuple[str, Any]]) -> None:
+        decode(DeadLetter, record.value)
+        self._db.execute("INSERT OR REPLACE INTO letters VALUES (?, ?)", (record.offset, record.value.decode()))
 
     def _trim(self) -> None:
         self._since_trim = 0
@@ -273,124 +351,15 @@ class ReadModel:
                 f"DELETE FROM {table} WHERE rowid IN "  # noqa: S608 (names of ours)
                 f"(SELECT rowid FROM {table} ORDER BY at DESC LIMIT -1 OFFSET {keep})"
             )
-
-    # -- asking -------------------------------------------------------------------------------------------
-
-    def _reader(self) -> sqlite3.Connection:
-        reader: sqlite3.Connection | None = getattr(self._local, "db", None)
-        if reader is None:
-            reader = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, check_same_thread=False, timeout=10)
-            self._local.db = reader
-            self._readers.append(reader)
-        return reader
-
-    def _rows(self, sql: str, *values: Any) -> list[Any]:
-        return self._reader().execute(sql, values).fetchall()
-
-    def documents(self, key: str | None = None, limit: int = 50) -> list[dict[str, Any]]:
-        """The latest documents, of a key or of all, newest first."""
-        if key is None:
-            rows = self._rows("SELECT record FROM documents ORDER BY number DESC LIMIT ?", limit)
-        else:
-            rows = self._rows(
-                "SELECT record FROM documents JOIN document_keys USING (number) WHERE key = ? "
-                "ORDER BY number DESC LIMIT ?",
-                key,
-                limit,
-            )
-        return [json.loads(row[0]) for row in rows]
-
-    def series(self, key: str, since: float = 0.0, limit: int = 5_000) -> list[dict[str, Any]]:
-        """A key's blocks from ``since`` on, oldest first."""
-        rows = self._rows(
-            "SELECT record FROM (SELECT record, start FROM series WHERE key = ? AND start >= ? "
-            "ORDER BY start DESC LIMIT ?) ORDER BY start",
-            key,
-            since,
-            limit,
+        self._db.execute(
+            "DELETE FROM deliveries WHERE name IN (SELECT name FROM deliveries WHERE state != 'pending' "
+            "ORDER BY created DESC LIMIT -1 OFFSET ?)",
+            (KEEP_SETTLED,),
         )
-        return [json.loads(row[0]) for row in rows]
-
-    def alerts(
-        self, *, status: str | None = None, key: str | None = None, since: float | None = None, limit: int = 100
-    ) -> list[dict[str, Any]]:
-        """Each alert's latest event, newest first. ``status``: firing (and updated), or resolved."""
-        where, values = ["type LIKE 'alert.%'"], list[Any]()
-        if key is not None:
-            where.append("key = ?")
-            values.append(key)
-        if since is not None:
-            where.append("at >= ?")
-            values.append(since)
-        latest = (
-            "SELECT record, type, at, row_number() OVER (PARTITION BY alert ORDER BY sequence DESC) AS place "
-            "FROM alerts WHERE " + " AND ".join(where)  # fixed conditions, bound values
+        self._db.execute(
+            "DELETE FROM letters WHERE number IN (SELECT number FROM letters ORDER BY number DESC LIMIT -1 OFFSET ?)",
+            (KEEP_LETTERS,),
         )
-        wanted = {"firing": "AND type != 'alert.resolved'", "resolved": "AND type = 'alert.resolved'"}
-        sql = f"SELECT record FROM ({latest}) WHERE place = 1 {wanted.get(status or '', '')} ORDER BY at DESC LIMIT ?"  # noqa: S608
-        return [json.loads(row[0]) for row in self._rows(sql, *values, limit)]
-
-    def alert(self, name: str) -> list[dict[str, Any]]:
-        """All events of an alert, by the alert's or any of its events' id, oldest first."""
-        rows = self._rows(
-            "SELECT record FROM alerts WHERE alert = ?1 OR alert = (SELECT alert FROM alerts WHERE id = ?1) "
-            "ORDER BY sequence",
-            name,
-        )
-        return [json.loads(row[0]) for row in rows]
-
-    def operations(self, limit: int = 50) -> list[dict[str, Any]]:
-        """The latest operational events, newest first."""
-        rows = self._rows("SELECT record FROM alerts WHERE type LIKE 'ops.%' ORDER BY at DESC LIMIT ?", limit)
-        return [json.loads(row[0]) for row in rows]
-
-    def sources(self) -> list[dict[str, Any]]:
-        return [json.loads(row[0]) for row in self._rows("SELECT record FROM sources ORDER BY source")]
-
-    def attempts(self, event: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
-        """Delivery attempts, newest first."""
-        rows = self._rows(
-            "SELECT record FROM attempts WHERE ?1 IS NULL OR event = ?1 ORDER BY at DESC LIMIT ?2", event, limit
-        )
-        return [json.loads(row[0]) for row in rows]
-
-    def mood(self, key: str) -> float | None:
-        """The sentiment index of a key, -1 to 1."""
-        rows = self._rows("SELECT weight, total FROM moods WHERE key = ?", key)
-        return rows[0][1] / rows[0][0] if rows and rows[0][0] > 0 else None
-
-    def keys(self) -> list[dict[str, Any]]:
-        """Every watched key with its latest block, mood and whether it is firing; the busiest first."""
-        latest: dict[str, dict[str, Any]] = {}
-        rows = self._rows(
-            "SELECT key, record FROM series AS s WHERE start = (SELECT max(start) FROM series WHERE key = s.key)"
-        )
-        for key, record in rows:
-            latest[key] = json.loads(record)
-        firing = {alert["key"]: alert["severity"] for alert in self.alerts(status="firing", limit=1000)}
-        found: list[dict[str, Any]] = []
-        for key, watched in self._watch.keys.items():
-            point = latest.get(key)
-            found.append(
-                {
-                    "key": key,
-                    "name": watched.entities[0].name if len(watched.entities) == 1 else watched.topic or key,
-                    "topic": watched.topic,
-                    "watchlists": list(watched.watchlists),
-                    "firing": firing.get(key),
-                    "score": point["score"] if point else 0.0,
-                    "threshold": point["threshold"] if point else None,
-                    "baseline_span": point["baseline_span"] if point else 0.0,
-                    "sentiment_index": self.mood(key),
-                    "latest": point,
-                }
-            )
-        found.sort(key=lambda entry: (entry["firing"] is None, -float(entry["score"]), str(entry["key"])))
-        return found
-
-    def count(self) -> int:
-        """Documents held."""
-        return int(self._rows("SELECT count(*) FROM documents")[0][0])
 
 
 def _order(kind: str, sequence: int) -> int:

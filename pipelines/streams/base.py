@@ -1,4 +1,10 @@
-"""What a stage may ask of an engine, and what an engine may ask of a stage.
+"""The seam: what the daemon may ask of an engine, what an engine may ask of a stage, and what both may ask of state.
+
+EngineError
++-- Behind         the stages are too far back to take more
++-- Unwritable     nothing can be written now
+|   +-- StoreFull  the disk has no room
++-- StoreLocked    another daemon holds the store
 
 A stage is a pure handler over batches of records and keyed state (the classifier apart). The engine owns
 batching, offsets, durability, back-pressure and shutdown, and runs every batch as one unit: state, outputs and
@@ -7,7 +13,7 @@ offset all take effect or none does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 DOCUMENTS = "documents"
@@ -38,6 +44,9 @@ TOPICS = (
     DEAD_LETTERS,
 )
 
+INGEST = "ingest"
+"""Not a stage that is fed from the log, but the owner of tables like one: ids seen, cursors, what was told."""
+
 WATERMARK = "~watermark"
 """The key of a Watermark record; it travels in order with the records of its topic."""
 
@@ -54,7 +63,11 @@ class Behind(EngineError):
         self.retry_after = retry_after
 
 
-class StoreFull(EngineError):
+class Unwritable(EngineError):
+    """Nothing can be written now; nothing was accepted and no offset moved. Work resumes by itself."""
+
+
+class StoreFull(Unwritable):
     """The disk has no room; nothing was accepted and no offset moved."""
 
 
@@ -125,12 +138,102 @@ class Stage(Protocol):
 
 
 class LogReader(Protocol):
-    """How the read model follows the log without being a stage: it keeps its own offset."""
+    """How the read model follows the log without being a stage: it keeps its own place, beside what it read.
 
-    def read(self, topics: Sequence[str], after: int, limit: int) -> list[Record]: ...
+    ``position`` is the engine's own text (an offset here, offsets by topic and partition there); "" is the beginning.
+    The records of one partition of a topic come in their order; between topics there is none to rely on.
+    """
+
+    def read(self, topics: Sequence[str], position: str, limit: int) -> tuple[list[Record], str]:
+        """Up to ``limit`` records beyond ``position``, and the position after them.
+
+        Called on one thread, which it may hold up to half a second while it waits for the first record. Asking beyond
+        a position says that what lies before it is kept elsewhere: the engine may let go of it.
+        """
+        ...
+
+    def close(self) -> None: ...
 
 
-class Writer(Protocol):
-    """How records enter the log from outside the stages."""
+T = TypeVar("T")
 
-    async def append(self, outputs: Iterable[Output]) -> None: ...
+
+class Engine(Protocol):
+    """What the daemon may ask of an engine. All of it is called on the event loop of ``start``.
+
+    Built but not started, an engine holds its resources and does nothing.
+    """
+
+    @property
+    def name(self) -> str:
+        """As in ``[engine] kind``."""
+        ...
+
+    @property
+    def fatal(self) -> BaseException | None:
+        """Why a part ended that should not have, if one did: the daemon then ends."""
+        ...
+
+    def waiting_for(self) -> str | None:
+        """Why nothing can be written now, in words for an operator; None when all is well."""
+        ...
+
+    def lag(self) -> dict[str, tuple[float, int]]:
+        """Stages that run here -> (seconds, records) that they are behind."""
+        ...
+
+    def on_commit(self, listener: Callable[[Sequence[Output]], None]) -> None:
+        """``listener`` is called with what each unit of this process wrote, once that is durable."""
+        ...
+
+    async def start(self, stages: Sequence[Stage]) -> None:
+        """Restores the stages' states, sends again what they ask for, and sets them to work."""
+        ...
+
+    async def stop(self, budget: float) -> None:
+        """Lets the batches under way finish within ``budget`` seconds and lets go of everything."""
+        ...
+
+    async def drained(self) -> None:
+        """Returns when nothing waits for the stages that run here; raises EngineError when one of them ended."""
+        ...
+
+    async def append(self, outputs: Iterable[Output]) -> None:
+        """Writes records from outside the stages; durable when it returns. Raises Unwritable."""
+        ...
+
+    async def watermark(self, topic: str, at: float) -> None:
+        """Says that ``topic`` is complete up to ``at``, in seconds since 1970. Raises Unwritable."""
+        ...
+
+    def admit(self) -> None:
+        """Raises Behind while more waits for the score stage than it should."""
+        ...
+
+    async def admitted(self) -> None:
+        """Waits until there is room for more documents."""
+        ...
+
+    async def take_in(self, work: Callable[[State], tuple[T, Iterable[Output]]]) -> T:
+        """Runs ``work`` on ingest's tables and writes what it says. Raises Unwritable.
+
+        The tables never know more than the log: they take effect with the outputs or after them. ``work`` may run
+        again on tables as they were before it.
+        """
+        ...
+
+    async def inspect(self, owner: str, question: Callable[[State], T]) -> T:
+        """What ``question`` reads in the tables of a stage that runs here, or of ``INGEST``. It changes nothing."""
+        ...
+
+    async def between_batches(self, change: Callable[[], None]) -> None:
+        """Runs ``change`` so that no batch of a stage with state sees half of it."""
+        ...
+
+    def reader(self) -> LogReader:
+        """A way through the log of its own."""
+        ...
+
+    async def news(self) -> None:
+        """Returns when the reader may find more than it found last."""
+        ...

@@ -22,9 +22,12 @@ from prometheus_client import Gauge
 
 from pipelines.clock import Clock
 from pipelines.documents import Watermark, encode, iso
+from pipelines.ingest import TABLES as INGEST_TABLES
 from pipelines.letters import dead_letter
 from pipelines.streams.base import (
+    COMMANDS,
     DEAD_LETTERS,
+    INGEST,
     TOPICS,
     WATERMARK,
     Behind,
@@ -35,7 +38,7 @@ from pipelines.streams.base import (
     State,
     StoreFull,
 )
-from pipelines.streams.store import StageState, Store, Transaction
+from pipelines.streams.store import LogTail, StageState, Store, Transaction
 
 log = structlog.get_logger(__name__)
 
@@ -58,8 +61,14 @@ FULL_RETRY = 1.0
 T = TypeVar("T")
 
 
+KEPT = (COMMANDS, DEAD_LETTERS)
+"""Topics that retention leaves alone, an operator's business: what was commanded, and what awaits a retry."""
+
+
 class EmbeddedEngine:
     """Runs stages over a Store. ``clock`` stamps what is written and paces retries."""
+
+    name = "embedded"
 
     def __init__(
         self,
@@ -84,8 +93,9 @@ class EmbeddedEngine:
         self._wake: dict[str, asyncio.Event] = {}
         self._waiting: dict[str, int] = {}
         self._oldest: dict[str, float | None] = {}
-        self._readers: dict[str, Callable[[], int]] = {}
+        self._tails: list[LogTail] = []
         self._listeners: list[Callable[[Sequence[Output]], None]] = []
+        self._news = asyncio.Event()
         self._full = False
         self._fatal: BaseException | None = None
         self._stopping = asyncio.Event()
@@ -93,14 +103,13 @@ class EmbeddedEngine:
     # -- what others ask ----------------------------------------------------------------------------------
 
     @property
-    def full(self) -> bool:
-        """Whether the last write failed for want of room."""
-        return self._full
-
-    @property
     def fatal(self) -> BaseException | None:
         """Why a stage ended that should not have, if one did."""
         return self._fatal
+
+    def waiting_for(self) -> str | None:
+        """Why nothing can be written: the last write failed for want of room."""
+        return "the disk is full: nothing is accepted, work resumes when there is room" if self._full else None
 
     def lag(self) -> dict[str, tuple[float, int]]:
         """Stage to (seconds, records) that it is behind."""
@@ -115,10 +124,6 @@ class EmbeddedEngine:
     def on_commit(self, listener: Callable[[Sequence[Output]], None]) -> None:
         """``listener`` is called on the event loop with what each committed unit wrote."""
         self._listeners.append(listener)
-
-    def retain_for(self, reader: str, position: Callable[[], int]) -> None:
-        """Keeps records until ``reader``, which follows the log by itself, is past them."""
-        self._readers[reader] = position
 
     async def append(self, outputs: Iterable[Output]) -> None:
         """Writes records from outside the stages; durable when it returns."""
@@ -138,6 +143,42 @@ class EmbeddedEngine:
     async def ask(self, question: Callable[[Store], T]) -> T:
         """Runs a reading ``question`` on the store's thread."""
         return await self._on_store(question, self.store)
+
+    async def take_in(self, work: Callable[[State], tuple[T, Iterable[Output]]]) -> T:
+        """Ingest's tables and what it writes, as one unit."""
+
+        def unit_of(unit: Transaction) -> T:
+            result, outputs = work(self.store.state(INGEST, INGEST_TABLES))
+            unit.emit(outputs)
+            return result
+
+        return await self.transact(unit_of)
+
+    async def inspect(self, owner: str, question: Callable[[State], T]) -> T:
+        """What ``question`` reads in the tables of ``owner``, between two batches."""
+        tables = INGEST_TABLES if owner == INGEST else self._stage(owner).tables
+        return await self.ask(lambda store: question(store.state(owner, tables)))
+
+    def _stage(self, name: str) -> Stage:
+        found = next((stage for stage in self._stages if stage.name == name), None)
+        if found is None:
+            raise EngineError(f"stage {name} does not run here")
+        return found
+
+    async def between_batches(self, change: Callable[[], None]) -> None:
+        """Runs ``change`` on the store's thread."""
+        await self._on_store(change)
+
+    def reader(self) -> LogTail:
+        """A reader of its own; what it has not read yet is kept."""
+        tail = LogTail(self.store.path)
+        self._tails.append(tail)
+        return tail
+
+    async def news(self) -> None:
+        """Returns once something was written since the last time that it returned. For one reader."""
+        await self._news.wait()
+        self._news.clear()
 
     def admit(self) -> None:
         """Raises Behind while the score stage has more waiting than the backlog allows."""
@@ -314,6 +355,7 @@ class EmbeddedEngine:
                     self._oldest[stage.name] = now
                 self._waiting[stage.name] = self._waiting.get(stage.name, 0) + added
                 self._wake[stage.name].set()
+        self._news.set()
         for listener in self._listeners:
             listener(outputs)
 
@@ -363,8 +405,8 @@ class EmbeddedEngine:
         """Drops what was written before ``before`` and every reader is past; returns how many records."""
         dropped = 0
         for topic in TOPICS:
-            if topic == DEAD_LETTERS:
-                continue  # an operator's business: kept until retried or dropped by hand
+            if topic in KEPT:
+                continue
             while count := await self._on_store(self._trim, topic, before):
                 dropped += count
         await self._on_store(self.store.release_pages)
@@ -372,7 +414,7 @@ class EmbeddedEngine:
 
     def _trim(self, topic: str, before: float) -> int:
         positions = [self.store.offset(stage.name) for stage in self._stages if topic in stage.inputs]
-        positions.extend(position() for position in self._readers.values())
+        positions.extend(tail.past for tail in self._tails if not tail.closed)
         return self.store.trim(topic, before, min(positions, default=self.store.head))
 
 

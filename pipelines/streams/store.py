@@ -361,10 +361,6 @@ class Store:
         with self.transaction():
             return self._db.execute(f"DELETE FROM {name} WHERE offset <= ?", (row[0],)).rowcount  # noqa: S608
 
-    def drop(self, topic: str, offset: int) -> None:
-        """Removes one record, inside a transaction: a dead letter that was retried."""
-        self._db.execute(f"DELETE FROM {_table('log', topic)} WHERE offset = ?", (offset,))  # noqa: S608
-
     def release_pages(self, pages: int = 500) -> None:
         """Gives free pages back to the file system, a few at a time."""
         self._db.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
@@ -395,16 +391,22 @@ def _no_room(error: sqlite3.OperationalError) -> bool:
 
 
 class LogTail:
-    """A read-only view of the log for readers on other threads."""
+    """A read-only view of the log for a reader on a thread of its own; a position is an offset in digits."""
 
     def __init__(self, path: Path) -> None:
         self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, check_same_thread=False, timeout=10)
+        self.past = 0
+        """The offset up to which the reader needs nothing any more."""
+        self.closed = False
 
-    def read(self, topics: Sequence[str], after: int, limit: int) -> list[Record]:
-        """As ``Store.read``."""
-        return _read(self._db, topics, after, limit)
+    def read(self, topics: Sequence[str], position: str, limit: int) -> tuple[list[Record], str]:
+        """Up to ``limit`` records of ``topics`` beyond ``position``, in the order of the log, and where they end."""
+        self.past = int(position or 0)
+        records = _read(self._db, topics, self.past, limit)
+        return records, str(records[-1].offset) if records else position
 
     def close(self) -> None:
+        self.closed = True
         self._db.close()
 
 

@@ -119,7 +119,8 @@ async def test_a_restart_neither_repeats_nor_forgets_a_dead_feed(tmp_path: Path,
     async with inside(tmp_path, settings(hooks, feed), clock=clock) as daemon:
         await heard(daemon, hooks, "ops.source_recovered")
         await daemon.pass_time(300, 5.0)
-    assert [hook.type for hook in hooks.hooks] == ["ops.source_stale", "ops.source_recovered"]
+    # The clock leaps: on a busy machine a stage may seem behind, which is another story.
+    assert [hook.type for hook in told(hooks, "ops.source")] == ["ops.source_stale", "ops.source_recovered"]
 
 
 async def test_a_source_that_left_the_settings_is_no_missing_one(tmp_path: Path, hooks: Receiver, feed: Feed) -> None:

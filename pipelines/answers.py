@@ -1,0 +1,179 @@
+"""What page, API and operators' commands ask of the read model. Reads only, from any thread."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from pathlib import Path
+from typing import Any
+
+from pipelines.watch import Watch
+
+
+class Answers:
+    """The asking side of the read model's file; each thread has a connection of its own."""
+
+    def __init__(self, path: Path, watch: Watch) -> None:
+        self.path = path
+        self._watch = watch
+        self._local = threading.local()
+        self._readers: list[sqlite3.Connection] = []
+
+    def adopt(self, watch: Watch) -> None:
+        """Takes over new watch-lists."""
+        self._watch = watch
+
+    def close(self) -> None:
+        for reader in self._readers:
+            reader.close()
+
+    def _reader(self) -> sqlite3.Connection:
+        reader: sqlite3.Connection | None = getattr(self._local, "db", None)
+        if reader is None:
+            reader = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, check_same_thread=False, timeout=10)
+            self._local.db = reader
+            self._readers.append(reader)
+        return reader
+
+    def _rows(self, sql: str, *values: Any) -> list[Any]:
+        return self._reader().execute(sql, values).fetchall()
+
+    def documents(self, key: str | None = None, limit: int = 50) -> list[dict[str, Any]]:
+        """The latest documents, of a key or of all, newest first."""
+        if key is None:
+            rows = self._rows("SELECT record FROM documents ORDER BY number DESC LIMIT ?", limit)
+        else:
+            rows = self._rows(
+                "SELECT record FROM documents JOIN document_keys USING (number) WHERE key = ? "
+                "ORDER BY number DESC LIMIT ?",
+                key,
+                limit,
+            )
+        return [json.loads(row[0]) for row in rows]
+
+    def series(self, key: str, since: float = 0.0, limit: int = 5_000) -> list[dict[str, Any]]:
+        """A key's blocks from ``since`` on, oldest first."""
+        rows = self._rows(
+            "SELECT record FROM (SELECT record, start FROM series WHERE key = ? AND start >= ? "
+            "ORDER BY start DESC LIMIT ?) ORDER BY start",
+            key,
+            since,
+            limit,
+        )
+        return [json.loads(row[0]) for row in rows]
+
+    def alerts(
+        self, *, status: str | None = None, key: str | None = None, since: float | None = None, limit: int = 100
+    ) -> list[dict[str, Any]]:
+        """Each alert's latest event, newest first. ``status``: firing (and updated), or resolved."""
+        where, values = ["type LIKE 'alert.%'"], list[Any]()
+        if key is not None:
+            where.append("key = ?")
+            values.append(key)
+        if since is not None:
+            where.append("at >= ?")
+            values.append(since)
+        latest = (
+            "SELECT record, type, at, row_number() OVER (PARTITION BY alert ORDER BY sequence DESC) AS place "
+            "FROM alerts WHERE " + " AND ".join(where)  # fixed conditions, bound values
+        )
+        wanted = {"firing": "AND type != 'alert.resolved'", "resolved": "AND type = 'alert.resolved'"}
+        sql = f"SELECT record FROM ({latest}) WHERE place = 1 {wanted.get(status or '', '')} ORDER BY at DESC LIMIT ?"  # noqa: S608
+        return [json.loads(row[0]) for row in self._rows(sql, *values, limit)]
+
+    def alert(self, name: str) -> list[dict[str, Any]]:
+        """All events of an alert, by the alert's or any of its events' id, oldest first."""
+        rows = self._rows(
+            "SELECT record FROM alerts WHERE alert = ?1 OR alert = (SELECT alert FROM alerts WHERE id = ?1) "
+            "ORDER BY sequence",
+            name,
+        )
+        return [json.loads(row[0]) for row in rows]
+
+    def operations(self, limit: int = 50) -> list[dict[str, Any]]:
+        """The latest operational events, newest first."""
+        rows = self._rows("SELECT record FROM alerts WHERE type LIKE 'ops.%' ORDER BY at DESC LIMIT ?", limit)
+        return [json.loads(row[0]) for row in rows]
+
+    def sources(self) -> list[dict[str, Any]]:
+        return [json.loads(row[0]) for row in self._rows("SELECT record FROM sources ORDER BY source")]
+
+    def attempts(self, event: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
+        """Delivery attempts, newest first."""
+        rows = self._rows(
+            "SELECT record FROM attempts WHERE ?1 IS NULL OR event = ?1 ORDER BY at DESC LIMIT ?2", event, limit
+        )
+        return [json.loads(row[0]) for row in rows]
+
+    def mood(self, key: str) -> float | None:
+        """The sentiment index of a key, -1 to 1."""
+        rows = self._rows("SELECT weight, total FROM moods WHERE key = ?", key)
+        return rows[0][1] / rows[0][0] if rows and rows[0][0] > 0 else None
+
+    def keys(self) -> list[dict[str, Any]]:
+        """Every watched key with its latest block, mood and whether it is firing; the busiest first."""
+        latest: dict[str, dict[str, Any]] = {}
+        rows = self._rows(
+            "SELECT key, record FROM series AS s WHERE start = (SELECT max(start) FROM series WHERE key = s.key)"
+        )
+        for key, record in rows:
+            latest[key] = json.loads(record)
+        firing = {alert["key"]: alert["severity"] for alert in self.alerts(status="firing", limit=1000)}
+        found: list[dict[str, Any]] = []
+        for key, watched in self._watch.keys.items():
+            point = latest.get(key)
+            found.append(
+                {
+                    "key": key,
+                    "name": watched.entities[0].name if len(watched.entities) == 1 else watched.topic or key,
+                    "topic": watched.topic,
+                    "watchlists": list(watched.watchlists),
+                    "firing": firing.get(key),
+                    "score": point["score"] if point else 0.0,
+                    "threshold": point["threshold"] if point else None,
+                    "baseline_span": point["baseline_span"] if point else 0.0,
+                    "sentiment_index": self.mood(key),
+                    "latest": point,
+                }
+            )
+        found.sort(key=lambda entry: (entry["firing"] is None, -float(entry["score"]), str(entry["key"])))
+        return found
+
+    def count(self) -> int:
+        """Documents held."""
+        return int(self._rows("SELECT count(*) FROM documents")[0][0])
+
+    # -- what operators ask -------------------------------------------------------------------------------
+
+    def silences(self) -> list[dict[str, Any]]:
+        """Silences that operators made, over ones too, in the order of their ids."""
+        return [json.loads(row[0]) for row in self._rows("SELECT record FROM silences ORDER BY id")]
+
+    def deliveries(self, state: str | None = None, limit: int = 200) -> list[dict[str, Any]]:
+        """What is owed to channels and what became of it, without bodies, newest first."""
+        rows = self._rows(
+            "SELECT name, record FROM deliveries WHERE ?1 IS NULL OR state = ?1 ORDER BY created DESC LIMIT ?2",
+            state,
+            limit,
+        )
+        return [{"id": name, **_without(json.loads(record), "body")} for name, record in rows]
+
+    def delivery(self, name: str) -> str | None:
+        """The state of a delivery: pending, delivered or failed; None where there is none."""
+        rows = self._rows("SELECT state FROM deliveries WHERE name = ?", name)
+        return str(rows[0][0]) if rows else None
+
+    def dead_letters(self, limit: int = 100) -> list[dict[str, Any]]:
+        """Dead letters that were not retried, oldest first; the payload in base64."""
+        rows = self._rows("SELECT number, record FROM waiting_letters ORDER BY number LIMIT ?", limit)
+        return [{"number": number, **json.loads(record)} for number, record in rows]
+
+    def dead_letter(self, number: int) -> bytes | None:
+        """A dead letter as a record; None where there is none or it was retried."""
+        rows = self._rows("SELECT record FROM waiting_letters WHERE number = ?", number)
+        return str(rows[0][0]).encode() if rows else None
+
+
+def _without(record: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key != name}

@@ -1,0 +1,128 @@
+"""What operators list comes from the log alone, in whatever order its topics are read, and after an upgrade."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from alerts.outbox import DeliveryAttempt, Obligation
+from pipelines.documents import Command, DeadLetter, SeriesPoint, encode, iso
+from pipelines.streams.base import COMMANDS, DEAD_LETTERS, DELIVERIES, OUTBOX, SERIES, Record
+from pipelines.view import ReadModel
+from pipelines.watch import Watch
+
+NOW = 1_790_000_000.0
+NAME = "e1|desk"
+
+
+def attempt(number: int, *, ok: bool = False, gone: bool = False) -> bytes:
+    return encode(
+        DeliveryAttempt(
+            event="e1",
+            channel="desk",
+            number=number,
+            at=NOW + number,
+            ok=ok,
+            reason="ok" if ok else "gone" if gone else "server_error",
+            gone=gone,
+        )
+    )
+
+
+def owed(**changed: object) -> bytes:
+    fixed = {"event": "e1", "channel": "desk", "type": "alert.firing", "order": "k", "created": NOW, "due": NOW}
+    return encode(Obligation(body=b"{}", **{**fixed, **changed}))  # type: ignore[arg-type]
+
+
+def command(kind: str, subject: str, at: float = NOW, **details: object) -> bytes:
+    return encode(Command(kind=kind, subject=subject, at=iso(at), details=dict(details)))  # type: ignore[arg-type]
+
+
+def letter(name: str) -> bytes:
+    return encode(
+        DeadLetter(
+            id=name, stage="score", reason="undecodable", detail="?", at=iso(NOW), topic="documents", payload=b"x"
+        )
+    )
+
+
+MATCH = {"keys": ["entity:acme*"]}
+LOG = {
+    OUTBOX: [(NAME, owed()), (NAME, owed(attempts=2, unscheduled=2, due=NOW + 9))],
+    DELIVERIES: [(NAME, attempt(1)), (NAME, attempt(2, gone=True)), (NAME, attempt(3, ok=True))],
+    COMMANDS: [
+        ("s1", command("silence", "s1", match=MATCH, expires=NOW + 60, author="Ada")),
+        ("s2", command("silence", "s2", match={"keys": "no list"}, expires=NOW + 60)),
+        ("s1", command("expire_silence", "s1", NOW + 7)),
+        ("2", command("retry_dead_letter", "2")),
+        ("?", b"no command"),
+    ],
+    DEAD_LETTERS: [("a", letter("a")), ("b", letter("b")), ("c", letter("c"))],
+}
+
+
+def records(topics: Sequence[str]) -> list[Record]:
+    return [Record(topic, key, value, number) for topic in topics for number, (key, value) in enumerate(LOG[topic], 1)]
+
+
+def filled(path: Path, told: Sequence[Record], *, size: int = 3) -> ReadModel:
+    model = ReadModel(path, Watch([], ["Earnings"]))
+    for start in range(0, len(told), size):
+        model.apply(told[start : start + size], f"up to {start}")
+    return model
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(LOG)), ids="-".join)
+def test_the_order_between_topics_does_not_matter(tmp_path: Path, order: tuple[str, ...]) -> None:
+    told = records(order)
+    # Everything twice, as an engine that delivers at least once may have it.
+    model = filled(tmp_path / "view", [*told, *told])
+    assert [(one["id"], one["state"], one["attempts"], "body" in one) for one in model.deliveries()] == [
+        (NAME, "delivered", 3, False)
+    ]
+    assert (model.delivery(NAME), model.delivery("e2|desk")) == ("delivered", None)
+    assert model.deliveries("pending") == []
+    assert [(one["id"], one["expires"], one["author"]) for one in model.silences()] == [("s1", NOW + 7, "Ada")]
+    assert [(one["number"], one["id"]) for one in model.dead_letters()] == [(1, "a"), (3, "c")]
+    assert model.dead_letter(2) is None and model.dead_letter(3) == letter("c")
+    model.close()
+
+
+def test_a_channel_that_was_disabled_fails_what_it_was_owed(tmp_path: Path) -> None:
+    told = [
+        Record(OUTBOX, NAME, owed(), 1),
+        Record(DELIVERIES, NAME, attempt(1), 2),
+        Record(OUTBOX, NAME, owed(attempts=1, state="failed", reason="disabled", settled=NOW + 2), 3),
+    ]
+    model = filled(tmp_path / "view", told)
+    assert [(one["state"], one["reason"]) for one in model.deliveries("failed")] == [("failed", "disabled")]
+    model.close()
+
+
+def test_a_file_of_the_first_schema_keeps_its_series_and_reads_the_log_again(tmp_path: Path) -> None:
+    point = SeriesPoint(
+        key="market", class_="news", start=iso(NOW), end=iso(NOW + 1800), bad=1, others=2, expected=1,
+        expected_low=0, expected_high=2, score=0.5, threshold=6, baseline_span=7,
+    )  # fmt: skip
+    path = tmp_path / "view"
+    model = filled(path, [Record(SERIES, "market", encode(point), 1)])
+    assert model.position != ""
+    model.close()
+    with sqlite3.connect(path) as db:
+        for name in ("deliveries", "silences", "letters", "retried", "place"):
+            db.execute(f"DROP TABLE {name}")
+        db.execute("DROP VIEW waiting_letters")
+        db.execute("CREATE TABLE place(one INTEGER PRIMARY KEY CHECK (one = 1), offset INTEGER NOT NULL)")
+        db.execute("INSERT INTO place VALUES (1, 417)")
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+    model = ReadModel(path, Watch([], ["Earnings"]))
+    assert model.position == ""
+    assert [json.loads(encode(point))] == model.series("market")
+    assert (model.deliveries(), model.dead_letters(), model.silences()) == ([], [], [])
+    model.close()
