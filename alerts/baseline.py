@@ -10,8 +10,8 @@ Source of the statistic: Gamma-Poisson conjugate updating with exponential forge
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from math import log, sqrt
 from typing import NamedTuple
 
 import msgspec
@@ -104,6 +104,7 @@ NEWS = ClassSettings("news", (2.0, 4.0, 16.0, 64.0), 1.0, 0.0, 180 * DAY, 5 * DA
 SOCIAL = ClassSettings("social", (2.0, 4.0), 2.0, 0.05, 14 * DAY, 2 * DAY, 4.0, DAY)
 
 HALF_LIFE_ITEMS = 50.0
+HALF_LIFE_SPAN = log(2) * HALF_LIFE_ITEMS
 SHORTEST_HALF_LIFE = DAY
 SHARE_HALF_LIFE = 3 * DAY
 WANDER_DECAY = 0.995
@@ -136,7 +137,7 @@ class Baseline(msgspec.Struct, array_like=True):
     """The closed block that is learned when the next one closes: bad, others, exposure, seconds."""
 
 
-class Closed(NamedTuple):
+class Closed(msgspec.Struct, gc=False):
     """A block that has just closed, for series and profile."""
 
     start: float
@@ -164,23 +165,20 @@ def bad_share(base: Baseline) -> float:
 def rate_wander(base: Baseline) -> float:
     """c²: squared coefficient of variation of the rate beyond Poisson."""
     value = (WANDER_PRIOR[0] + base.wander) / (WANDER_PRIOR[1] + base.wander_weight)
-    return min(max(value, WANDER_BOUNDS[0]), WANDER_BOUNDS[1])
+    low, high = WANDER_BOUNDS
+    return low if value < low else high if value > high else value
 
 
-def roll(base: Baseline, t: float, blind: float, shape: Shape, settings: ClassSettings) -> Closed | None:
-    """Closes the open block if ``t`` lies beyond it and learns the one before; returns what closed."""
+def roll(base: Baseline, t: float, blind: float, shape: Shape, prior: float, settings: ClassSettings) -> Closed:
+    """Closes the open block, which ``t`` lies beyond, and learns the one before; returns what closed."""
     number = int(t // BLOCK)
-    if number <= base.block:
-        return None
     if base.pending is not None:
-        absorb(base, base.pending, shape.prior[settings.name], settings)
-    seconds = (number - base.block) * BLOCK
+        absorb(base, base.pending, prior, settings)
     exposure = exposed(base.block_from, t, base.block_blind, blind, shape)
-    bad_rate, _ = rates(base, shape.prior[settings.name])
     start = base.block * BLOCK
-    expected = bad_rate * (shape.integral(start + BLOCK) - shape.integral(start))
+    expected = (A0 + base.bad) / (A0 / prior + base.bad_exposure) * BLOCK * shape.at(start)
     closed = Closed(start, base.block_bad, base.block_others, base.block_documents, expected)
-    base.pending = (base.block_bad, base.block_others, exposure, seconds)
+    base.pending = (base.block_bad, base.block_others, exposure, (number - base.block) * BLOCK)
     base.block_bad = base.block_others = 0.0
     base.block_documents = 0
     base.block, base.block_from, base.block_blind = number, t, blind
@@ -191,9 +189,10 @@ def exposed(t0: float, t1: float, blind0: float, blind1: float, shape: Shape) ->
     """Weighted seconds between two times, less the share in which the sources were blind."""
     if t1 <= t0:
         return 0.0
-    weighted = shape.integral(t1) - shape.integral(t0)
-    seeing = 1.0 - min(1.0, max(0.0, (blind1 - blind0) / (t1 - t0)))
-    return weighted * seeing
+    weighted = t1 - t0 if shape.flat else shape.integral(t1) - shape.integral(t0)
+    if blind1 <= blind0:
+        return weighted
+    return weighted * (1.0 - min(1.0, (blind1 - blind0) / (t1 - t0)))
 
 
 def absorb(base: Baseline, block: tuple[float, float, float, float], prior: float, settings: ClassSettings) -> None:
@@ -222,7 +221,7 @@ def absorb(base: Baseline, block: tuple[float, float, float, float], prior: floa
 
 
 def _cap(expected: float) -> float:
-    return 2 * expected + 3 * math.sqrt(2 * expected) + 3
+    return 2 * expected + 3 * sqrt(2 * expected) + 3
 
 
 def _discount(
@@ -234,8 +233,11 @@ def _discount(
     seconds: float,
     settings: ClassSettings,
 ) -> tuple[float, float, float]:
-    span = math.log(2) * HALF_LIFE_ITEMS / max(rate, 1e-12)
-    half_life = min(max(span, SHORTEST_HALF_LIFE), settings.longest_half_life)
+    half_life = HALF_LIFE_SPAN / rate if rate > 1e-12 else settings.longest_half_life
+    if half_life < SHORTEST_HALF_LIFE:
+        half_life = SHORTEST_HALF_LIFE
+    elif half_life > settings.longest_half_life:
+        half_life = settings.longest_half_life
     keep = 0.5 ** (seconds / half_life)
     return items * keep + new, total * keep + exposure, half_life
 
@@ -244,9 +246,10 @@ def _learn_share(base: Baseline, x: float, n: float, counted: float, seconds: fl
     weight = counted / n
     p = bad_share(base)
     n_eff = n * weight
-    bound = p * n_eff + 2 * math.sqrt(p * (1 - p) * n_eff) + 1
-    keep = 0.5 ** (seconds / max(SHARE_HALF_LIFE, half_life))
-    base.share_bad = base.share_bad * keep + min(x * weight, bound)
+    bound = p * n_eff + 2 * sqrt(p * (1 - p) * n_eff) + 1
+    bad = x * weight
+    keep = 0.5 ** (seconds / (half_life if half_life > SHARE_HALF_LIFE else SHARE_HALF_LIFE))
+    base.share_bad = base.share_bad * keep + (bad if bad < bound else bound)
     base.share_all = base.share_all * keep + n_eff
 
 
@@ -286,8 +289,3 @@ def learn_profile(blocks: Sequence[BlockSummary], previous: Profile, *, effectiv
         hours=tuple(round(value * scale, 4) for value in raw),
         prior=prior,
     )
-
-
-def total_rate(bases: Iterable[tuple[Baseline, float]]) -> float:
-    """Expected bad items a month over several histories with their priors."""
-    return sum(rates(base, prior)[0] for base, prior in bases) * MONTH

@@ -14,13 +14,14 @@ from typing import NamedTuple
 import msgspec
 
 from alerts import episode as life
-from alerts.baseline import BLOCK, HOUR, NEWS, SOCIAL, ClassSettings, Closed, Shape, bad_share, rates, roll
+from alerts.baseline import BLOCK, HOUR, MONTH, NEWS, SOCIAL, ClassSettings, Closed, Shape, bad_share, rates, roll
 from alerts.episode import Episode, EpisodeEvent, Figures
 from alerts.spike import (
     PUBLISHERS,
     RESOLVE,
     TAU,
     ClassState,
+    Terms,
     best,
     combine,
     expectation,
@@ -75,7 +76,7 @@ class KeyState(msgspec.Struct, array_like=True):
     late: int = 0
 
 
-class Block(NamedTuple):
+class Block(msgspec.Struct):
     """A closed block for the series."""
 
     class_: str
@@ -127,8 +128,9 @@ class Detector:
         budget: float | None = None,
     ) -> Step:
         """Folds an item. While ``learning`` baselines learn and nothing opens."""
-        settings = SOCIAL if item.social else NEWS
-        one = self._class(state, settings)
+        social = item.social
+        settings = SOCIAL if social else NEWS
+        one = (state.social if social else state.news) or _begin(state, social)
         step = Step()
         x = item.weight * item.b
         y = item.weight - x
@@ -138,78 +140,71 @@ class Detector:
             if int(item.at // BLOCK) == one.base.block:
                 _count(one, x, y)
             return step
-        at = max(item.at, state.clock)
-        state.clock = at
-        past = blind[item.social]
-        h = self._threshold(state, shape, budget)
-        closed = roll(one.base, at, past, shape, settings)
+        at = state.clock = item.at if item.at > state.clock else state.clock
+        past = blind[social]
+        base = one.base
+        prior = shape.prior[settings.name]
+        closed = roll(base, at, past, shape, prior, settings) if at >= (base.block + 1) * BLOCK else None
+        terms = terms_of(base, prior)
+        other, kind = (state.news, NEWS) if social else (state.social, SOCIAL)
+        expected = terms.bad_rate * MONTH + (monthly(other, shape, kind) if other is not None else 0.0)
+        h = threshold(expected, self.budget if budget is None else budget)
         if closed is not None:
-            step.blocks.append(self._block(state, one, closed, shape, settings, h))
+            step.blocks.append(_block(state, one, closed, settings, h, terms))
         _count(one, x, y)
         if learning:
             _learn(one, at, past)
             return step
         missing = NOTHING if state.episode is None else _missing(state, at, blind)
-        fold(one, at, past, x, y, shape, settings)
-        self._breadth(one, item)
-        step.nats = _nats(one, x, settings)
-        step.score, step.threshold = self._score(state, at, item.social, blind, shape), h
-        step.events.extend(self._decide(key, state, item, step, shape, missing))
+        fold(one, at, past, x, y, shape, settings, terms)
+        if one.score > 0.0:
+            _breadth(one, item)
+            step.nats = _nats(one, x, settings)
+        step.score, step.threshold = self._score(state, at, social, blind, shape), h
+        if state.episode is not None:
+            step.events = self._continue(key, state, item, step, shape, missing)
+        elif step.score >= h and self._enough(state):
+            step.events = [self._open(key, state, item, step, shape)]
         return step
 
-    def _class(self, state: KeyState, settings: ClassSettings) -> ClassState:
-        if settings is SOCIAL:
-            if state.social is None:
-                state.social = new_class(settings, state.since, 0.0)
-            return state.social
-        if state.news is None:
-            state.news = new_class(settings, state.since, 0.0)
-        return state.news
-
-    def _breadth(self, one: ClassState, item: Item) -> None:
-        if one.score <= 0 or item.b < CLEAR or item.weight <= 0:
-            return
-        one.stories += item.new_story
-        if item.publisher is not None and len(one.publishers) < PUBLISHERS:
-            name = zlib.crc32(item.publisher.encode())
-            if name not in one.publishers:
-                one.publishers.append(name)
-
     def _score(self, state: KeyState, at: float, social: bool, blind: tuple[float, float], shape: Shape) -> float:
-        other = state.news if social else state.social
-        if other is not None and other.score > 0 and at > other.last:
-            fold(other, at, blind[not social], 0.0, 0.0, shape, NEWS if social else SOCIAL)
-        return combine([one.score for one in (state.news, state.social) if one is not None])
+        one, other = (state.social, state.news) if social else (state.news, state.social)
+        mine = one.score if one is not None else 0.0
+        if other is None:
+            return mine
+        if other.score > 0 and at > other.last:
+            settings = NEWS if social else SOCIAL
+            terms = terms_of(other.base, shape.prior[settings.name])
+            fold(other, at, blind[not social], 0.0, 0.0, shape, settings, terms)
+        return combine([mine, other.score])
 
     def _threshold(self, state: KeyState, shape: Shape, budget: float | None) -> float:
-        expected = sum(monthly(one, shape, settings) for one, settings in _classes(state))
+        expected = 0.0
+        if state.news is not None:
+            expected += monthly(state.news, shape, NEWS)
+        if state.social is not None:
+            expected += monthly(state.social, shape, SOCIAL)
         return threshold(expected, self.budget if budget is None else budget)
 
     # -- episodes -----------------------------------------------------------------------------------------
 
-    def _decide(
-        self, key: str, state: KeyState, item: Item, step: Step, shape: Shape, missing: tuple[float, float]
-    ) -> list[EpisodeEvent]:
-        if state.episode is not None:
-            return self._continue(key, state, item, step, shape, missing)
-        if step.score < step.threshold or not self._enough(state):
-            return []
+    def _open(self, key: str, state: KeyState, item: Item, step: Step, shape: Shape) -> EpisodeEvent:
         figures = self._figures(state, step.score, step.threshold, shape)
-        bursts = _burst_rates(state)
         state.episodes += 1
+        bursts = list(_burst_rates(state))
         state.episode, event = life.opened(key, state.episodes, item.id, state.clock, figures, bursts)
-        return [event]
+        return event
 
     def _enough(self, state: KeyState) -> bool:
         """Raw bad evidence, from two stories; a young baseline asks up to twice as much."""
         stories, share = 0, 0.0
         for one, settings in _classes(state):
             top = best(one)
-            if top < 0:
+            if top is None:
                 continue
             span = state.clock - one.base.since
             asked = settings.least * (1.0 + max(0.0, 1.0 - span / settings.cold))
-            share = max(share, one.run.x[top] / asked)
+            share = max(share, top.x / asked)
             stories += one.stories
         return share >= 1.0 and stories >= 2
 
@@ -219,12 +214,19 @@ class Detector:
         episode = state.episode
         if episode is None:
             return []
-        if (over := self._doubt(key, state, state.clock, shape, missing)) is not None:
-            return [over]
+        if state.clock > episode.doubted_to:
+            over = self._doubt(key, state, state.clock, shape, missing)
+            if over is not None:
+                return [over]
         # A quarter of the burst's rate is what "going on" means: of its rate at its height, not at its first sign.
-        episode.bursts = [max(pair) for pair in zip(episode.bursts, _burst_rates(state), strict=True)]
+        news, social = _burst_rates(state)
+        bursts = episode.bursts
+        if news > bursts[False]:
+            bursts[False] = news
+        if social > bursts[True]:
+            bursts[True] = social
         settings = SOCIAL if item.social else NEWS
-        off, on = _sequential(state, item.social, state.clock, shape, episode.bursts[item.social])
+        off, on = _sequential(state, item.social, state.clock, shape, bursts[item.social])
         if on > 0:
             episode.doubt = max(0.0, episode.doubt - item.weight * item.b * log(on / off) / settings.phi)
         if not life.may_update(episode, *_excess(state)):
@@ -262,8 +264,9 @@ class Detector:
             until = min(to, (episode.doubted_to // HOUR + 1.0) * HOUR)
             slope = 0.0
             for social in (False, True):
-                off, on = _sequential(state, social, episode.doubted_to, shape, episode.bursts[social])
-                slope += (1.0 - missing[social]) * max(0.0, on - off) / (SOCIAL if social else NEWS).phi
+                if episode.bursts[social] > 0.0:
+                    off, on = _sequential(state, social, episode.doubted_to, shape, episode.bursts[social])
+                    slope += (1.0 - missing[social]) * (on - off) / (SOCIAL if social else NEWS).phi
             need = max(0.0, RESOLVE - episode.doubt) / slope if slope > 0 else math.inf
             due = max(episode.doubted_to + need, episode.opened_at + self.min_open)
             if due <= until:
@@ -297,15 +300,15 @@ class Detector:
             top = best(one)
             span = max(span, state.clock - one.base.since)
             share = max(share, bad_share(one.base))
-            if top < 0:
+            if top is None:
                 continue
-            terms = terms_of(one.base, shape.prior[settings.name], settings)
-            bounds = expectation(one.run.u[top], terms)
-            observed += one.run.x[top]
-            others += one.run.y[top]
-            expected += one.run.u[top]
+            terms = terms_of(one.base, shape.prior[settings.name])
+            bounds = expectation(top.u, terms)
+            observed += top.x
+            others += top.y
+            expected += top.u
             low, high = low + bounds[0], high + bounds[1]
-            since = min(since, one.run.since[top])
+            since = min(since, top.since)
             stories += one.stories
             publishers.update(one.publishers)
         certain = gamma_quantile(observed, observed, -1.645) if observed > 0 else 0.0
@@ -329,32 +332,44 @@ class Detector:
             scores={settings.name: one.score for one, settings in _classes(state)},
         )
 
-    def _block(
-        self,
-        state: KeyState,
-        one: ClassState,
-        closed: Closed,
-        shape: Shape,
-        settings: ClassSettings,
-        h: float,
-    ) -> Block:
-        terms = terms_of(one.base, shape.prior[settings.name], settings)
-        low, high = expectation(closed.expected, terms)
-        return Block(settings.name, closed, low, high, one.score, h, state.clock - one.base.since)
-
     def open_blocks(self, state: KeyState, shape: Shape, budget: float | None = None) -> list[Block]:
         """The blocks that are still open, as they stand: what a page draws before they close."""
         h = self._threshold(state, shape, budget)
         blocks = []
         for one, settings in _classes(state):
             start = one.base.block * BLOCK
-            expected = rates(one.base, shape.prior[settings.name])[0] * (
-                shape.integral(start + BLOCK) - shape.integral(start)
-            )
             base = one.base
+            terms = terms_of(base, shape.prior[settings.name])
+            expected = terms.bad_rate * BLOCK * shape.at(start)
             closed = Closed(start, base.block_bad, base.block_others, base.block_documents, expected)
-            blocks.append(self._block(state, one, closed, shape, settings, h))
+            blocks.append(_block(state, one, closed, settings, h, terms))
         return blocks
+
+
+def _begin(state: KeyState, social: bool) -> ClassState:
+    """The state of a class that the key has its first item of."""
+    one = new_class(state.since, 0.0)
+    if social:
+        state.social = one
+    else:
+        state.news = one
+    return one
+
+
+def _block(state: KeyState, one: ClassState, closed: Closed, settings: ClassSettings, h: float, terms: Terms) -> Block:
+    low, high = expectation(closed.expected, terms)
+    return Block(settings.name, closed, low, high, one.score, h, state.clock - one.base.since)
+
+
+def _breadth(one: ClassState, item: Item) -> None:
+    """Counts the stories and publishers of a running excursion."""
+    if item.b < CLEAR or item.weight <= 0:
+        return
+    one.stories += item.new_story
+    if item.publisher is not None and len(one.publishers) < PUBLISHERS:
+        name = zlib.crc32(item.publisher.encode())
+        if name not in one.publishers:
+            one.publishers.append(name)
 
 
 def _classes(state: KeyState) -> list[tuple[ClassState, ClassSettings]]:
@@ -374,23 +389,26 @@ def _learn(one: ClassState, at: float, blind: float) -> None:
 
 def _missing(state: KeyState, at: float, blind: tuple[float, float]) -> tuple[float, float]:
     """Share of the time since each class was last folded in which it could not be seen."""
-    shares = [0.0, 0.0]
-    for social, one in enumerate((state.news, state.social)):
-        if one is not None and at > one.last:
-            shares[social] = min(1.0, max(0.0, (blind[social] - one.blind) / (at - one.last)))
-    return shares[0], shares[1]
+    return _missing_of(state.news, at, blind[False]), _missing_of(state.social, at, blind[True])
 
 
-def _burst_rates(state: KeyState) -> list[float]:
+def _missing_of(one: ClassState | None, at: float, blind: float) -> float:
+    if one is None or at <= one.last or blind <= one.blind:
+        return 0.0
+    return min(1.0, (blind - one.blind) / (at - one.last))
+
+
+def _burst_rates(state: KeyState) -> tuple[float, float]:
     """Bad evidence per second since the excursion began, for news and social; 0 where there is no excursion."""
-    found = []
-    for one in (state.news, state.social):
-        top = -1 if one is None else best(one)
-        if one is None or top < 0:
-            found.append(0.0)
-        else:
-            found.append(one.run.x[top] / max(state.clock - one.run.since[top], SHORTEST_BURST))
-    return found
+    return _burst_rate(state.news, state.clock), _burst_rate(state.social, state.clock)
+
+
+def _burst_rate(one: ClassState | None, clock: float) -> float:
+    if one is None or not one.run:
+        return 0.0
+    top = one.run[0]
+    span = clock - top.since
+    return top.x / (span if span > SHORTEST_BURST else SHORTEST_BURST)
 
 
 def _excess(state: KeyState) -> tuple[float, float, int]:
@@ -398,17 +416,17 @@ def _excess(state: KeyState) -> tuple[float, float, int]:
     observed = excess = 0.0
     stories = 0
     for one in (state.news, state.social):
-        top = -1 if one is None else best(one)
-        if one is not None and top >= 0:
-            observed += one.run.x[top]
-            excess += one.run.x[top] - one.run.u[top]
+        top = None if one is None else best(one)
+        if one is not None and top is not None:
+            observed += top.x
+            excess += top.x - top.u
             stories += one.stories
     return observed, excess, stories
 
 
 def _nats(one: ClassState, x: float, settings: ClassSettings) -> float:
     top = best(one)
-    return 0.0 if top < 0 else x * log(settings.ratios[top] / TAU) / settings.phi
+    return 0.0 if top is None else x * log(settings.ratios[top.tested[0]] / TAU) / settings.phi
 
 
 def _sequential(state: KeyState, social: bool, t: float, shape: Shape, burst: float) -> tuple[float, float]:
@@ -419,4 +437,4 @@ def _sequential(state: KeyState, social: bool, t: float, shape: Shape, burst: fl
     settings = SOCIAL if social else NEWS
     usual = rates(one.base, shape.prior[settings.name])[0] * shape.at(t)
     off = TAU * usual + 1e-9
-    return off, max(2.0 * usual, 0.25 * burst, 1.5 * off)
+    return off, max(2.0 * usual, 0.25 * burst, 1.5 * off)  # always above off

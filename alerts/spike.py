@@ -52,75 +52,52 @@ PUBLISHERS = 12
 
 
 class Excursion(msgspec.Struct, array_like=True):
-    """Evidence since the excursions of one class began; one entry a ratio."""
+    """Evidence since an excursion began. Ratios whose excursions began with the same item share it."""
 
-    x: list[float]
-    u: list[float]
-    y: list[float]
-    v: list[float]
-    since: list[float]
+    x: float
+    u: float
+    y: float
+    v: float
+    since: float
+    tested: list[int]
+    """Places of its ratios in the class's ``ratios``, ascending."""
 
 
 class ClassState(msgspec.Struct, array_like=True):
     """One key's state in one class."""
 
     base: Baseline
-    run: Excursion
     last: float
     """When exposure was last added."""
     blind: float
+    run: list[Excursion] = []
+    """Running excursions, the oldest first; each ratio is in at most one."""
     score: float = 0.0
     stories: int = 0
     publishers: list[int] = []
 
 
-def new_class(settings: ClassSettings, since: float, blind: float) -> ClassState:
-    count = len(settings.ratios)
-    zero = [0.0] * count
-    run = Excursion(zero[:], zero[:], zero[:], zero[:], [since] * count)
-    return ClassState(begin(since, blind), run, since, blind)
+def new_class(since: float, blind: float) -> ClassState:
+    return ClassState(begin(since, blind), since, blind)
 
 
-def settings_of(social: bool) -> ClassSettings:
-    return SOCIAL if social else NEWS
+def weigh(x: float, gain: float, a: float, m: float, ratio: float) -> float:
+    """Log-likelihood ratio of ``ratio`` times the expectation ``m`` against τ times it, in nats.
 
-
-def log_ratio(
-    x: float,
-    y: float,
-    u: float,
-    v: float,
-    ratio: float,
-    gain: float,
-    a1: float,
-    share_error: float,
-    rate_error: float,
-    log_pi: float | None,
-    log_not_pi: float,
-) -> float:
-    """Log-likelihood ratio of a burst at ``ratio`` against both nulls, in nats.
-
-    ``x, y, u, v``: bad, others and their expectations since the excursion began, divided by φ; ``gain`` is
-    ln(ratio / τ); the rest are the Terms, as plain numbers: this runs several times an item.
+    ``x``: the bad evidence; ``gain`` is ln(ratio / τ); ``a``: shape of the Gamma that the expectation itself has.
     """
-    k = a1 + y
-    z = a1 + v
-    m = u * k / z
-    a = 1.0 / (1.0 / k + share_error + rate_error * a1 / z)
-    first = x * gain + (a + x) * log((a + TAU * m) / (a + ratio * m))
-    if log_pi is None:
-        return first
-    k = SURGE_SHAPE + y
-    m = u * k / (SURGE_SHAPE + v)
-    a = 1.0 / (1.0 / k + share_error)
-    second = x * gain + (a + x) * log((a + TAU * m) / (a + ratio * m))
-    p, q = log_not_pi - first, log_pi - second
+    return x * gain + (a + x) * log((a + TAU * m) / (a + ratio * m))
+
+
+def either(first: float, second: float, pi: float) -> float:
+    """-ln[(1-π) e^-first + π e^-second]: what speaks against both nulls, whichever holds."""
+    p, q = log(1.0 - pi) - first, log(pi) - second
     if p < q:
         p, q = q, p
     return -(p + log1p(exp(max(q - p, -700.0))))
 
 
-class Terms(msgspec.Struct, frozen=True):
+class Terms(msgspec.Struct, gc=False):
     """What the baseline contributes to the likelihoods at one moment."""
 
     bad_rate: float
@@ -128,86 +105,141 @@ class Terms(msgspec.Struct, frozen=True):
     a1: float
     share_error: float
     rate_error: float
-    log_pi: float | None
-    log_not_pi: float
 
 
-def terms_of(base: Baseline, prior: float, settings: ClassSettings) -> Terms:
+def terms_of(base: Baseline, prior: float) -> Terms:
+    """``prior``: the class's bad items per second of a typical key."""
     bad_rate, all_rate = rates(base, prior)
-    p = bad_share(base)
-    q = 1.0 - p
+    q = 1.0 - bad_share(base)
     return Terms(
         bad_rate,
         all_rate * q,
         1.0 / (rate_wander(base) + 0.02),
-        SHARE_WANDER**2 + 1.0 / ((SHARE_WEIGHT + base.share_all) * p * q + 0.5),
+        SHARE_WANDER**2 + 1.0 / ((SHARE_WEIGHT + base.share_all) * (1.0 - q) * q + 0.5),
         1.0 / (A0 + base.bad),
-        *LOG_PI[settings.name],
     )
 
 
-LOG_PI: dict[str, tuple[float | None, float]] = {
-    settings.name: (log(settings.pi) if settings.pi > 0 else None, log(1.0 - settings.pi))
-    for settings in (NEWS, SOCIAL)
-}
 GAINS = {settings.name: tuple((ratio, log(ratio / TAU)) for ratio in settings.ratios) for settings in (NEWS, SOCIAL)}
 
 
-def fold(state: ClassState, t: float, blind: float, x: float, y: float, shape: Shape, settings: ClassSettings) -> None:
-    """Lets time pass to ``t`` and adds (x, y); updates the class score. x = y = 0 only lets time pass."""
-    base, run = state.base, state.run
+def fold(
+    state: ClassState,
+    t: float,
+    blind: float,
+    x: float,
+    y: float,
+    shape: Shape,
+    settings: ClassSettings,
+    terms: Terms,
+) -> None:
+    """Lets time pass to ``t`` and adds (x, y); updates the class score. x = y = 0 only lets time pass.
+
+    ``terms``: of the baseline as it stands at ``t``.
+    """
     gap = exposed(state.last, t, state.blind, blind, shape)
     state.last, state.blind = t, blind
-    phi, total = settings.phi, 0.0
-    xs = run.x
-    terms: tuple[float, float, float, float | None, float] | None = None
-    du = dv = 0.0
-    for g, (ratio, gain) in enumerate(GAINS[settings.name]):
-        bad = xs[g]
-        if bad > 0.0:
-            if terms is None:
-                found = terms_of(base, shape.prior[settings.name], settings)
-                du, dv = found.bad_rate * gap, found.other_rate * gap
-                terms = (found.a1, found.share_error, found.rate_error, found.log_pi, found.log_not_pi)
-            u, v, others = run.u[g] + du, run.v[g] + dv, run.y[g]
-            young = t - run.since[g] <= settings.longest_excursion
-            before = log_ratio(bad / phi, others / phi, u / phi, v / phi, ratio, gain, *terms) if young else 0.0
-            if before > 0.0:
-                level = log_ratio((bad + x) / phi, (others + y) / phi, u / phi, v / phi, ratio, gain, *terms)
-                if level > 0.0:
-                    xs[g], run.u[g], run.y[g], run.v[g] = bad + x, u, others + y, v
-                    total += exp(min(level, MAX_LOG)) - 1.0
-                else:
-                    _end(run, g)
-                continue
-            _end(run, g)
-        if x > 0.0:
-            # Nothing is expected in no time: an excursion's first item counts in full.
-            xs[g], run.u[g], run.y[g], run.v[g], run.since[g] = x, 0.0, y, 0.0, t
-            total += exp(min(x / phi * gain, MAX_LOG)) - 1.0
-    state.score = log1p(total / len(settings.ratios)) if total > 0 else 0.0
-    if total == 0:
-        state.stories = 0
-        state.publishers.clear()
+    total, count = 0.0, len(settings.ratios)
+    fresh = _idle(state.run, count)
+    if state.run:
+        du, dv, oldest = terms.bad_rate * gap, terms.other_rate * gap, t - settings.longest_excursion
+        ended = False
+        for run in state.run:
+            if run.since < oldest:
+                fresh += run.tested
+                run.tested.clear()
+            else:
+                total += _carry(run, x, y, du, dv, terms, settings, fresh)
+            if not run.tested:
+                ended = True
+        if ended:
+            state.run = [run for run in state.run if run.tested]
+    if x > 0.0 and fresh:
+        # Nothing is expected in no time: an excursion's first item counts in full.
+        state.run.append(Excursion(x, 0.0, y, 0.0, t, sorted(fresh)))
+        for g in fresh:
+            total += exp(min(x / settings.phi * GAINS[settings.name][g][1], MAX_LOG)) - 1.0
+    if total > 0.0:
+        state.score = log1p(total / count)
+    elif state.score > 0.0 or state.stories:
+        reset(state)
 
 
-def _end(run: Excursion, g: int) -> None:
-    run.x[g] = run.u[g] = run.y[g] = run.v[g] = 0.0
+def _idle(running: list[Excursion], count: int) -> list[int]:
+    """Ratios without an excursion."""
+    left = count
+    for run in running:
+        left -= len(run.tested)
+    if left == 0:
+        return []
+    busy = [g for run in running for g in run.tested]
+    return [g for g in range(count) if g not in busy]
+
+
+def _carry(
+    run: Excursion,
+    x: float,
+    y: float,
+    du: float,
+    dv: float,
+    terms: Terms,
+    settings: ClassSettings,
+    fresh: list[int],
+) -> float:
+    """Adds to an excursion what was expected, then what came; returns the sum of its e-values less 1.
+
+    A ratio that time alone has disproved starts again with this item (``fresh``); one that the item's own
+    other evidence disproves ends. The daemon's hottest loop: plain numbers in local names, ``weigh`` written out.
+    """
+    phi, pi, gains = settings.phi, settings.pi, GAINS[settings.name]
+    bad, others, u, v = run.x / phi, run.y / phi, (run.u + du) / phi, (run.v + dv) / phi
+    after, more = bad + x / phi, others + y / phi
+    a, share_error = terms.a1, terms.share_error
+    z = a + v
+    rate_part = share_error + terms.rate_error * a / z
+    shape_before, mean_before = 1.0 / (1.0 / (a + others) + rate_part), u * (a + others) / z
+    shape_after, mean_after = 1.0 / (1.0 / (a + more) + rate_part), u * (a + more) / z
+    low_before, low_after = shape_before + TAU * mean_before, shape_after + TAU * mean_after
+    weight_before, weight_after = shape_before + bad, shape_after + after
+    total, kept = 0.0, 0
+    for g in run.tested:
+        ratio, gain = gains[g]
+        level = bad * gain + weight_before * log(low_before / (shape_before + ratio * mean_before))
+        if pi > 0.0:
+            level = either(level, _surge(bad, others, u, v, gain, ratio, share_error), pi)
+        if level <= 0.0:
+            fresh.append(g)
+            continue
+        level = after * gain + weight_after * log(low_after / (shape_after + ratio * mean_after))
+        if pi > 0.0:
+            level = either(level, _surge(after, more, u, v, gain, ratio, share_error), pi)
+        if level > 0.0:
+            total += exp(level if level < MAX_LOG else MAX_LOG) - 1.0
+            run.tested[kept] = g
+            kept += 1
+    if kept < len(run.tested):
+        del run.tested[kept:]
+    run.x, run.u, run.y, run.v = run.x + x, run.u + du, run.y + y, run.v + dv
+    return total
+
+
+def _surge(x: float, others: float, u: float, v: float, gain: float, ratio: float, share_error: float) -> float:
+    """Null 2, any surge of volume with the usual mood: the expectation follows the others alone."""
+    k = SURGE_SHAPE + others
+    return weigh(x, gain, 1.0 / (1.0 / k + share_error), u * k / (SURGE_SHAPE + v), ratio)
 
 
 def reset(state: ClassState) -> None:
     """Ends every excursion: what happened while learning is history, not news."""
-    for g in range(len(state.run.x)):
-        _end(state.run, g)
+    state.run.clear()
     state.score = 0.0
     state.stories = 0
     state.publishers.clear()
 
 
-def best(state: ClassState) -> int:
-    """The ratio whose excursion holds most bad evidence, or -1 where there is none."""
-    top = max(range(len(state.run.x)), key=state.run.x.__getitem__)
-    return top if state.run.x[top] > 0 else -1
+def best(state: ClassState) -> Excursion | None:
+    """The excursion that holds most bad evidence, which is the oldest; None where there is none."""
+    return state.run[0] if state.run else None
 
 
 def combine(scores: list[float]) -> float:
@@ -218,10 +250,12 @@ def combine(scores: list[float]) -> float:
 
 def threshold(monthly_bad: float, budget: float) -> float:
     """h = ln(C / B): ``budget`` expected false alarms per key and month."""
-    return log(min(CHANCES, MONTHLY_FLOOR + monthly_bad) / budget)
+    chances = MONTHLY_FLOOR + monthly_bad
+    return log((chances if chances < CHANCES else CHANCES) / budget)
 
 
 def monthly(state: ClassState, shape: Shape, settings: ClassSettings) -> float:
+    """Bad items that the baseline expects a month."""
     return rates(state.base, shape.prior[settings.name])[0] * MONTH
 
 
@@ -236,5 +270,10 @@ def gamma_quantile(mean: float, variance: float, z: float) -> float:
 
 def expectation(u: float, terms: Terms) -> tuple[float, float]:
     """5 % and 95 % of the count that the baseline predicts where ``u`` is expected."""
-    variance = u + u * u * (terms.share_error + terms.rate_error + 1.0 / terms.a1)
-    return gamma_quantile(u, variance, -1.645), gamma_quantile(u, variance, 1.645)
+    if u <= 0.0:
+        return 0.0, 0.0
+    # gamma_quantile at -1.645 and at 1.645; k = u² / variance.
+    k = u / (1.0 + u * (terms.share_error + terms.rate_error + 1.0 / terms.a1))
+    centre, width = 1.0 - 1.0 / (9.0 * k), 1.645 / (3.0 * math.sqrt(k))
+    low, high = centre - width, centre + width
+    return (low * low * low * u if low > 0.0 else 0.0), (high * high * high * u if high > 0.0 else 0.0)
