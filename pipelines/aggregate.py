@@ -33,7 +33,7 @@ from pipelines.documents import (
     iso,
 )
 from pipelines.letters import dead_letter
-from pipelines.stories import WINDOW, Bucket, Memory, Novelty, id64
+from pipelines.stories import WINDOW, Bucket, Index, Memory, Novelty, id64
 from pipelines.streams.base import (
     CANDIDATES,
     EVIDENCE,
@@ -67,7 +67,8 @@ EXHIBITS = 24
 
 COUNTER = 3
 MEMORIES = 4_000
-"""Story memories kept decoded; an evicted one is read from its buckets again."""
+REMEMBERED = 200_000
+"""Story memories kept decoded, and documents in them, some 200 MB; what is let go is read from its buckets again."""
 
 TELL_AGAIN = 3_600.0
 """How long after its end an episode's last event is sent again at a restart."""
@@ -147,6 +148,7 @@ class Aggregate:
         self._provisional = provisional
         self._sources = sources
         self._memories: OrderedDict[str, Memory] = OrderedDict()
+        self._index = Index()
         self._shapes: list[tuple[float, Shape]] = []
         self._open: set[str] = set()
         self._touched: dict[str, bool] = {}
@@ -201,6 +203,7 @@ class Aggregate:
             return
         self._generation = generation
         self._memories.clear()
+        self._index = Index()
         self._touched.clear()
         self._open = {key for key, told in state.table("told").items() if told.open}
         known: Profiles | None = state.table("profiles").get("all")
@@ -288,9 +291,10 @@ class Aggregate:
             starts: Starts | None = state.table("starts").get(key)
             buckets: Table[Bucket] = state.table("buckets")
             found = [buckets.get(_bucket_key(key, start)) for start in (starts.starts if starts else ())]
-            memory = self._memories[key] = Memory(bucket for bucket in found if bucket is not None)
-            while len(self._memories) > MEMORIES:
-                self._memories.popitem(last=False)
+            known = (bucket for bucket in found if bucket is not None)
+            memory = self._memories[key] = Memory(known, self._index)
+            while len(self._memories) > MEMORIES or (len(self._index) > REMEMBERED and len(self._memories) > 1):
+                self._memories.popitem(last=False)[1].close()
         else:
             self._memories.move_to_end(key)
         return memory

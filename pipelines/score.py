@@ -25,7 +25,8 @@ from pipelines.documents import (
 )
 from pipelines.entities import EntityHit, EntityIndex
 from pipelines.letters import dead_letter
-from pipelines.stories import publisher_key, signature
+from pipelines.publishers import publisher_key
+from pipelines.signatures import signature
 from pipelines.streams.base import DOCUMENTS, EVIDENCE, SCORES, WATERMARK, Output, Record, State
 from pipelines.watch import Watch
 

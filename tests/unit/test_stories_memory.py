@@ -5,23 +5,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines import stories
+from pipelines.publishers import publisher_key
+from pipelines.signatures import KIND, p_same, signature, similarity, word_set
 from pipelines.stories import (
     BUCKET,
     ENTRIES,
     FAINT,
-    KIND,
     PARTS,
     SAME,
     WINDOW,
     Bucket,
+    Index,
     Memory,
     bucket_start,
     id64,
-    p_same,
-    publisher_key,
-    signature,
-    similarity,
 )
 
 DAY = 86_400.0
@@ -42,7 +39,7 @@ def told(memory: Memory, name: int, title: str, at: float, class_: str = "news")
 
 def through_bytes(memory: Memory) -> Memory:
     packed = [msgspec.msgpack.encode(bucket) for bucket in memory.buckets.values()]
-    return Memory(msgspec.msgpack.decode(value, type=Bucket) for value in packed)
+    return Memory((msgspec.msgpack.decode(value, type=Bucket) for value in packed), Index())
 
 
 def test_a_signature_is_short_and_says_its_kind() -> None:
@@ -82,14 +79,14 @@ def test_the_probability_rises_with_likeness_and_falls_with_time() -> None:
 
 
 def test_a_reprint_weighs_nothing_and_joins_its_story() -> None:
-    memory = Memory([])
+    memory = Memory([], Index())
     assert told(memory, 1, "Acme plant fire kills two workers", START) == 1.0
     again = memory.judge(2, signature("Acme plant fire kills two workers"), START + 60)
     assert (again.weight, again.story, again.new_story, again.duplicate) == (0.0, 1, False, False)
 
 
 def test_other_news_of_the_same_company_is_new() -> None:
-    memory = Memory([])
+    memory = Memory([], Index())
     told(memory, 1, "Acme plant fire kills two workers", START)
     fresh = memory.judge(2, signature("Acme names auditor after board row"), START + 60)
     assert fresh.new_story
@@ -97,21 +94,21 @@ def test_other_news_of_the_same_company_is_new() -> None:
 
 
 def test_a_story_is_forgotten_after_the_window() -> None:
-    memory = Memory([])
+    memory = Memory([], Index())
     told(memory, 1, "Acme plant fire kills two workers", START)
     assert told(memory, 2, "Acme plant fire kills two workers", START + WINDOW) == 0.0
     assert told(memory, 3, "Acme plant fire kills two workers", START + 2 * WINDOW + 1) == 1.0
 
 
 def test_chains_of_retellings_keep_the_first_story() -> None:
-    memory = Memory([])
+    memory = Memory([], Index())
     told(memory, 1, "Acme recalls heaters after fires", START)
     told(memory, 2, "Acme recalls heaters after fires hurt three", START + 60)
     assert memory.judge(3, signature("Acme heaters: fires hurt three in recalls"), START + 120).story == 1
 
 
 def test_a_key_with_room_for_no_more_evicts_its_oldest_and_counts_it() -> None:
-    memory = Memory([])
+    memory = Memory([], Index())
     room = ENTRIES * PARTS
     evicted = 0
     for n in range(room + 5):
@@ -126,7 +123,7 @@ def test_a_key_with_room_for_no_more_evicts_its_oldest_and_counts_it() -> None:
 
 
 def test_expired_buckets_are_named_and_gone() -> None:
-    memory = Memory([])
+    memory = Memory([], Index())
     told(memory, 1, "Acme plant fire", START)
     told(memory, 2, "Acme audit row", START + 3 * DAY)
     gone = list(memory.expire(START + 3 * DAY - WINDOW))
@@ -148,7 +145,7 @@ Told = st.tuples(st.integers(1, 12), headlines, st.floats(0, 3 * DAY), st.sample
 def test_judgements_are_the_same_after_the_memory_went_through_bytes(
     items: list[tuple[int, str, float, str]], asked: tuple[str, float]
 ) -> None:
-    memory = Memory([])
+    memory = Memory([], Index())
     for name, title, after, class_ in items:
         told(memory, name, title, START + after, class_)
     back = through_bytes(memory)
@@ -162,13 +159,13 @@ def test_judgements_are_the_same_after_the_memory_went_through_bytes(
 def test_the_index_finds_what_a_look_at_every_entry_finds(
     items: list[tuple[int, str, float, str]], asked: tuple[str, float]
 ) -> None:
-    memory = Memory([])
+    memory = Memory([], Index())
     for name, title, after, class_ in items:
         told(memory, name, title, START + after, class_)
     mark, at = signature(asked[0]), START + asked[1]
     entries = [entry for bucket in memory.buckets.values() for entry in bucket.entries]
-    mine = stories._set(mark)
-    likely = [entry for entry in entries if len(mine & stories._set(entry.mark)) >= max(1, FAINT * len(mine))]
+    mine = word_set(mark)
+    likely = [entry for entry in entries if len(mine & word_set(entry.mark)) >= max(1, FAINT * len(mine))]
     near = [entry for entry in likely if abs(entry.at - at) <= WINDOW]
     best = max((p_same(similarity(mark, entry.mark), at - entry.at) for entry in near), default=0.0)
     novelty = memory.judge(99, mark, at)
@@ -176,9 +173,35 @@ def test_the_index_finds_what_a_look_at_every_entry_finds(
     assert novelty.new_story == (best < SAME)
 
 
+@settings(max_examples=60)
+@given(st.lists(st.tuples(Told, st.sets(st.integers(0, 2), min_size=1)), max_size=40), st.integers(0, 40))
+def test_keys_that_share_an_index_judge_as_if_they_had_their_own(
+    items: list[tuple[tuple[int, str, float, str], set[int]]], reloaded: int
+) -> None:
+    shared = Index()
+    together, apart = [Memory([], shared) for _ in range(3)], [Memory([], Index()) for _ in range(3)]
+    for number, ((name, title, after, class_), keys) in enumerate(sorted(items, key=lambda item: item[0][2])):
+        mark, at = signature(title), START + after
+        for key in sorted(keys):
+            if number == reloaded:
+                # Let go of and read again from its buckets between two keys' questions about one document.
+                together[0].close()
+                together[0] = Memory(together[0].buckets.values(), shared)
+            pair = (together[key], apart[key])
+            assert pair[0].expire(at - WINDOW) == pair[1].expire(at - WINDOW)
+            one, other = (memory.judge(name, mark, at) for memory in pair)
+            assert one == other
+            if not one.duplicate:
+                for memory in pair:
+                    memory.remember(class_, name, mark, at, one.story)
+    for memory in together:
+        memory.close()
+    assert len(shared) == 0
+
+
 @given(st.lists(Told, min_size=1, max_size=20))
 def test_an_id_counts_once(items: list[tuple[int, str, float, str]]) -> None:
-    memory = Memory([])
+    memory = Memory([], Index())
     for name, title, after, class_ in items:
         told(memory, name, title, START + after, class_)
         assert memory.judge(name, signature(title), START + after)[:2] == (0.0, True)
