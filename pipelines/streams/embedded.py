@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sqlite3
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +22,7 @@ from prometheus_client import Gauge
 from pipelines.clock import Clock
 from pipelines.documents import Watermark, encode, iso
 from pipelines.ingest import TABLES as INGEST_TABLES
-from pipelines.letters import dead_letter
+from pipelines.streams.backlog import Backlog
 from pipelines.streams.base import (
     COMMANDS,
     DEAD_LETTERS,
@@ -38,12 +37,12 @@ from pipelines.streams.base import (
     State,
     StoreFull,
 )
-from pipelines.streams.store import LogTail, StageState, Store, Transaction
+from pipelines.streams.store import LogTail, Store, Transaction
+from pipelines.streams.tables import StageState
+from pipelines.streams.units import StageRaised, attempt, emit, handle, raised, recover
 
 log = structlog.get_logger(__name__)
 
-LAG_SECONDS = Gauge("tapewatch_stage_lag_seconds", "Age of the oldest record a stage has not handled.", ["stage"])
-LAG_RECORDS = Gauge("tapewatch_stage_lag_records", "Records a stage has not handled.", ["stage"])
 STORE_BYTES = Gauge("tapewatch_store_bytes", "Size of the embedded engine's file.")
 
 BATCH = 512
@@ -82,7 +81,7 @@ class EmbeddedEngine:
     ) -> None:
         self._clock = clock
         self._retention = retention
-        self._backlog = backlog
+        self._backlog = Backlog(backlog)
         self._batch = batch
         self._watermark_interval = watermark_interval
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
@@ -91,8 +90,6 @@ class EmbeddedEngine:
         self._stages: list[Stage] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._wake: dict[str, asyncio.Event] = {}
-        self._waiting: dict[str, int] = {}
-        self._oldest: dict[str, float | None] = {}
         self._tails: list[LogTail] = []
         self._listeners: list[Callable[[Sequence[Output]], None]] = []
         self._news = asyncio.Event()
@@ -113,13 +110,7 @@ class EmbeddedEngine:
 
     def lag(self) -> dict[str, tuple[float, int]]:
         """Stage to (seconds, records) that it is behind."""
-        now = self._clock.time()
-        report = {}
-        for stage in self._stages:
-            oldest = self._oldest.get(stage.name)
-            waiting = self._waiting.get(stage.name, 0)
-            report[stage.name] = (max(0.0, now - oldest) if oldest is not None and waiting else 0.0, waiting)
-        return report
+        return self._backlog.lag(self._clock.time())
 
     def on_commit(self, listener: Callable[[Sequence[Output]], None]) -> None:
         """``listener`` is called on the event loop with what each committed unit wrote."""
@@ -182,9 +173,7 @@ class EmbeddedEngine:
 
     def admit(self) -> None:
         """Raises Behind while the score stage has more waiting than the backlog allows."""
-        waiting = self._waiting.get("score", 0)
-        if waiting > self._backlog:
-            raise Behind(retry_after=max(1.0, waiting / 1000.0))
+        self._backlog.admit()
 
     async def admitted(self) -> None:
         """Waits until there is room for more documents."""
@@ -201,10 +190,11 @@ class EmbeddedEngine:
     async def start(self, stages: Sequence[Stage]) -> None:
         """Restores the stages' states, sends again what they ask for, and sets them to work."""
         self._stages = list(stages)
+        self._backlog.watch(self._stages)
         self._wake = {stage.name: asyncio.Event() for stage in stages}
         for stage in stages:
             state = await self._on_store(self.store.state, stage.name, stage.tables)
-            await self.transact(partial(_recover, stage, state))
+            await self.transact(recover(stage, state))
         for stage in stages:
             await self._measure(stage)
             run = self._run_stateful if stage.tables else self._run_stateless
@@ -247,7 +237,7 @@ class EmbeddedEngine:
                 await self._idle(stage)
                 continue
             try:
-                await self._persist(_handle(stage, state, batch))
+                await self._persist(handle(stage, state, batch))
             except StageRaised:
                 await self._one_by_one(stage, state, batch)
             position = batch[-1].offset
@@ -257,9 +247,10 @@ class EmbeddedEngine:
         """A record that the stage raises on goes to the dead letters, its batch mates do not."""
         for record in batch:
             try:
-                await self._persist(_handle(stage, state, [record]))
+                await self._persist(handle(stage, state, [record]))
             except StageRaised as error:
-                await self._persist(_emit(stage, [record], [self._dead(stage, record, error)]))
+                letter = raised(stage, record, error, self._clock.time())
+                await self._persist(emit(stage, [record], [letter]))
 
     async def _run_stateless(self, stage: Stage) -> None:
         position = await self._on_store(self.store.offset, stage.name)
@@ -273,32 +264,17 @@ class EmbeddedEngine:
                     batch = await self._on_store(self.store.read, stage.inputs, position, self._batch)
                 if batch:
                     position = batch[-1].offset
-                    work = loop.run_in_executor(self._workers, self._attempt, stage, batch, empty)
+                    work = loop.run_in_executor(self._workers, attempt, stage, batch, empty, self._clock.time)
                     under_way.append((batch, work))
                 if under_way and (not batch or len(under_way) >= IN_FLIGHT):
                     done, outcome = under_way.popleft()
-                    await self._persist(_emit(stage, done, await outcome))
+                    await self._persist(emit(stage, done, await outcome))
                     await self._progress(stage, len(done))
                 elif not batch:
                     await self._idle(stage)
         finally:
             for _, outcome in under_way:
                 outcome.cancel()
-
-    def _attempt(self, stage: Stage, batch: Sequence[Record], state: State) -> list[Output]:
-        try:
-            return stage.handle(batch, state)
-        except Exception as error:
-            # A stage handles bad records itself; what still gets here is a defect, and one record's defect
-            # must not hold up the rest.
-            if len(batch) == 1:
-                return [self._dead(stage, batch[0], error)]
-            return [output for record in batch for output in self._attempt(stage, [record], state)]
-
-    def _dead(self, stage: Stage, record: Record, error: Exception) -> Output:
-        log.exception("stage_raised", action="dead_letter", stage=stage.name, topic=record.topic, key=record.key)
-        detail = f"{type(error.__cause__ or error).__name__}: {error}"
-        return dead_letter(stage.name, record, "stage_raised", detail, self._clock.time())
 
     async def _persist(self, work: Callable[[Transaction], None]) -> None:
         """Commits a unit; waits while the disk is full."""
@@ -316,8 +292,7 @@ class EmbeddedEngine:
 
     async def _idle(self, stage: Stage) -> None:
         event = self._wake[stage.name]
-        self._waiting[stage.name] = 0
-        self._oldest[stage.name] = None
+        self._backlog.measured(stage.name, 0, None)
         if not self._stopping.is_set():
             await event.wait()
         event.clear()
@@ -327,11 +302,11 @@ class EmbeddedEngine:
             offset = store.offset(stage.name)
             return store.count(stage.inputs, offset), store.oldest_after(stage.inputs, offset)
 
-        self._waiting[stage.name], self._oldest[stage.name] = await self.ask(look)
+        self._backlog.measured(stage.name, *await self.ask(look))
 
     async def _progress(self, stage: Stage, handled: int) -> None:
-        self._waiting[stage.name] = max(0, self._waiting.get(stage.name, 0) - handled)
-        if self._waiting[stage.name] > self._batch:
+        self._backlog.handled(stage.name, handled)
+        if self._backlog.waiting(stage.name) > self._batch:
             await self._measure(stage)
 
     # -- the rest -----------------------------------------------------------------------------------------
@@ -344,17 +319,8 @@ class EmbeddedEngine:
     def _announce(self, outputs: Sequence[Output]) -> None:
         if not outputs:
             return
-        now = self._clock.time()
-        counts: dict[str, int] = {}
-        for output in outputs:
-            counts[output.topic] = counts.get(output.topic, 0) + 1
-        for stage in self._stages:
-            added = sum(counts.get(topic, 0) for topic in stage.inputs)
-            if added:
-                if not self._waiting.get(stage.name):
-                    self._oldest[stage.name] = now
-                self._waiting[stage.name] = self._waiting.get(stage.name, 0) + added
-                self._wake[stage.name].set()
+        for stage in self._backlog.written(outputs, self._clock.time()):
+            self._wake[stage].set()
         self._news.set()
         for listener in self._listeners:
             listener(outputs)
@@ -389,9 +355,7 @@ class EmbeddedEngine:
         """Lag figures each second, retention in small bites, so that no batch waits long for it."""
         next_trim = self._clock.monotonic() + 60.0
         while not self._stopping.is_set():
-            for stage, (seconds, records) in self.lag().items():
-                LAG_SECONDS.labels(stage).set(seconds)
-                LAG_RECORDS.labels(stage).set(records)
+            self._backlog.show(self._clock.time())
             with contextlib.suppress(FileNotFoundError):
                 STORE_BYTES.set(self.store.path.stat().st_size)
             if self._clock.monotonic() >= next_trim:
@@ -416,33 +380,3 @@ class EmbeddedEngine:
         positions = [self.store.offset(stage.name) for stage in self._stages if topic in stage.inputs]
         positions.extend(tail.past for tail in self._tails if not tail.closed)
         return self.store.trim(topic, before, min(positions, default=self.store.head))
-
-
-def _recover(stage: Stage, state: State, unit: Transaction) -> None:
-    unit.emit(stage.recovered(state))
-
-
-class StageRaised(EngineError):
-    """A stage's handler raised on a batch; its cause is the handler's exception."""
-
-
-def _handle(stage: Stage, state: State, batch: Sequence[Record]) -> Callable[[Transaction], None]:
-    def work(unit: Transaction) -> None:
-        try:
-            outputs = stage.handle(batch, state)
-        except sqlite3.Error:
-            raise  # the store's trouble, not the record's
-        except Exception as error:
-            raise StageRaised(str(error)) from error
-        unit.emit(outputs)
-        unit.advance(stage.name, batch[-1].offset)
-
-    return work
-
-
-def _emit(stage: Stage, batch: Sequence[Record], outputs: Sequence[Output]) -> Callable[[Transaction], None]:
-    def work(unit: Transaction) -> None:
-        unit.emit(outputs)
-        unit.advance(stage.name, batch[-1].offset)
-
-    return work
