@@ -13,11 +13,12 @@ import msgspec
 import structlog
 from prometheus_client import Counter, Gauge
 
-from alerts.baseline import BlockSummary, Profile, learn_profile
+from alerts.baseline import Profile
 from alerts.body import SubjectEntity
 from alerts.evidence import Alert, CoverageFacts, Provenance, Subject, build_alert, build_operation
-from alerts.outbox import KEEP, DeliveryAttempt, Endpoint, Obligation, apply, judge, revive
+from alerts.outbox import KEEP, DeliveryAttempt, Endpoint, Obligation
 from alerts.rules import Facts, Route, Silence, route, silenced
+from pipelines import owing, week
 from pipelines.aggregate import profile_records
 from pipelines.clock import Clock
 from pipelines.commands import ended, silence_of
@@ -39,7 +40,6 @@ from pipelines.streams.base import (
     CANDIDATES,
     COMMANDS,
     DELIVERIES,
-    OUTBOX,
     SERIES,
     Output,
     Record,
@@ -59,9 +59,6 @@ OPERATION = "~operation"
 
 HOUSEKEEPING = 3_600.0
 PROFILE_EVERY = 86_400.0
-PROFILE_SPAN = 28 * 86_400.0
-PROFILE_LEAD = 900.0
-"""Seconds between publishing a profile and its taking effect: every worker has it by then."""
 
 
 class Sent(msgspec.Struct, array_like=True):
@@ -83,13 +80,6 @@ class Feedback(msgspec.Struct, array_like=True):
     at: float
     verdict: str
     comment: str
-
-
-class Hours(msgspec.Struct, array_like=True):
-    """A key's closed blocks by day, for profile learning: bad and total per hour of the day."""
-
-    bad: list[float]
-    total: list[float]
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,7 +105,7 @@ class Notify:
         "sent": Sent,
         "events": Told,
         "feedback": Feedback,
-        "hours": Hours,
+        "hours": week.Hours,
         "profile": Profile,
         "kept": float,
     }
@@ -165,9 +155,12 @@ class Notify:
             else:
                 self._alert(decode(Candidate, record.value), state, outputs)
         elif record.topic == DELIVERIES:
-            self._apply(decode(DeliveryAttempt, record.value), state, outputs)
+            given_up, operation = owing.tried(decode(DeliveryAttempt, record.value), state)
+            outputs.extend(given_up)
+            if operation is not None:
+                self._operate(operation, state, outputs)
         elif record.topic == SERIES:
-            self._learn(decode(SeriesPoint, record.value), state)
+            week.learn(decode(SeriesPoint, record.value), state.table("hours"))
         else:
             self._obey(decode(Command, record.value), state, outputs)
 
@@ -242,7 +235,17 @@ class Notify:
         )
         outputs.append(Output(ALERTS, key, encode(record)))
         for channel in targets:
-            self._owe(alert, channel, now, published, state, outputs)
+            obligation = Obligation(
+                event=alert.id,
+                channel=channel,
+                type=alert.type,
+                order=alert.order,
+                body=alert.body,
+                created=now,
+                published=epoch(published) if published else None,
+                due=now,
+            )
+            outputs.extend(owing.owe(obligation, state))
 
     def _targets(self, alert: Alert, facts: Facts, silence: Silence | None, state: State) -> tuple[str, ...]:
         """Channels for an event. A resolved goes where its firing went, silenced or not; nowhere else."""
@@ -262,32 +265,7 @@ class Notify:
         return targets
 
     def _living(self, channels: Sequence[str], state: State) -> tuple[str, ...]:
-        endpoints: Table[Endpoint] = state.table("endpoints")
-        return tuple(c for c in channels if c in self._channels and not ((e := endpoints.get(c)) and e.disabled))
-
-    def _owe(
-        self,
-        alert: Alert,
-        channel: str,
-        now: float,
-        published: str | None,
-        state: State,
-        outputs: list[Output],
-    ) -> None:
-        obligation = Obligation(
-            event=alert.id,
-            channel=channel,
-            type=alert.type,
-            order=alert.order,
-            body=alert.body,
-            created=now,
-            published=epoch(published) if published else None,
-            due=now,
-        )
-        outbox: Table[Obligation] = state.table("outbox")
-        if outbox.get(obligation.key) is None:
-            outbox.put(obligation.key, obligation)
-            outputs.append(Output(OUTBOX, obligation.key, encode(obligation)))
+        return owing.living([channel for channel in channels if channel in self._channels], state)
 
     def _budget(self, key: str) -> float:
         watched = self._watch.keys.get(key)
@@ -332,71 +310,12 @@ class Notify:
             feedback = Feedback(at, str(details.get("verdict", "")), str(details.get("comment", "")))
             state.table("feedback").put(command.subject, feedback)
         elif command.kind == "retry_delivery":
-            self._retry(command.subject, at, state, outputs)
+            outputs.extend(owing.retry(command.subject, at, state))
         elif command.kind == "enable_channel":
-            state.table("endpoints").put(command.subject, Endpoint(channel=command.subject))
-
-    def _retry(self, name: str, at: float, state: State, outputs: list[Output]) -> None:
-        """Owes a settled or waiting delivery anew, at once; its channel is enabled again."""
-        outbox: Table[Obligation] = state.table("outbox")
-        known = outbox.get(name)
-        if known is None or known.state == "delivered":
-            return
-        state.table("endpoints").put(known.channel, Endpoint(channel=known.channel))
-        again = revive(known, at)
-        outbox.put(name, again)
-        outputs.append(Output(OUTBOX, name, encode(again)))
-
-    def _apply(self, attempt: DeliveryAttempt, state: State, outputs: list[Output]) -> None:
-        outbox: Table[Obligation] = state.table("outbox")
-        name = f"{attempt.event}|{attempt.channel}"
-        known = outbox.get(name)
-        if known is not None:
-            outbox.put(name, apply(known, attempt))
-        endpoints: Table[Endpoint] = state.table("endpoints")
-        before = endpoints.get(attempt.channel) or Endpoint(channel=attempt.channel)
-        after = judge(before, attempt)
-        if after != before:
-            endpoints.put(attempt.channel, after)
-        if after.disabled and not before.disabled:
-            self._disable(after, attempt, state, outputs)
-
-    def _disable(self, endpoint: Endpoint, attempt: DeliveryAttempt, state: State, outputs: list[Output]) -> None:
-        outbox: Table[Obligation] = state.table("outbox")
-        lost = 0
-        for name, owed in list(outbox.items()):
-            if owed.channel == endpoint.channel and owed.state == "pending":
-                lost += 1
-                change = msgspec.structs.replace(owed, state="failed", reason="disabled", settled=attempt.at)
-                outbox.put(name, change)
-                # No attempt tells of it, so this does; the body stays here, for an operator's retry.
-                outputs.append(Output(OUTBOX, name, encode(msgspec.structs.replace(change, body=b""))))
-        operation = Operation(
-            type="ops.channel_disabled",
-            at=iso(attempt.at),
-            subject=endpoint.channel,
-            severity="error",
-            summary=f"channel {endpoint.channel} is disabled: {endpoint.why}; {lost} deliveries were given up",
-            details={"why": endpoint.why, "given_up": lost},
-        )
-        self._operate(operation, state, outputs)
+            owing.enable(command.subject, state)
 
     def _silences(self, state: State) -> list[Silence]:
         return [*self._configured, *(silence for _, silence in state.table("silences").items())]
-
-    # -- the week's profile -------------------------------------------------------------------------------
-
-    def _learn(self, point: SeriesPoint, state: State) -> None:
-        if not point.closed or point.documents == 0:
-            return
-        start = epoch(point.start)
-        name = f"{int(start // 86_400):08d}|{point.class_}|{point.key}"
-        table: Table[Hours] = state.table("hours")
-        hours = table.get(name) or Hours([0.0] * 24, [0.0] * 24)
-        place = int(start % 86_400 // 3_600)
-        hours.bad[place] += point.bad
-        hours.total[place] += point.bad + point.others
-        table.put(name, hours)
 
     def _housekeeping(self, state: State, outputs: list[Output]) -> None:
         """Once an hour: forgets what is long settled, and once a day publishes the next profile."""
@@ -404,36 +323,20 @@ class Notify:
         if now - (kept.get("house") or 0.0) < HOUSEKEEPING:
             return
         kept.put("house", now)
-        for name, owed in list(state.table("outbox").items()):
-            if owed.settled is not None and now - owed.settled > KEEP:
-                state.table("outbox").delete(name)
+        owing.forget(state, now)
         for table in ("events", "sent", "feedback"):
             for name, told in list(state.table(table).items()):
                 if now - told.at > 4 * KEEP and getattr(told, "status", "resolved") == "resolved":
                     state.table(table).delete(name)
-        oldest = f"{int((now - PROFILE_SPAN) // 86_400):08d}"
-        for name, _ in list(state.table("hours").items(below=oldest)):
-            state.table("hours").delete(name)
+        week.forget(state.table("hours"), now)
         if now - (kept.get("profile") or now - PROFILE_EVERY - 1) > PROFILE_EVERY:
             kept.put("profile", now)
             outputs.extend(self._publish_profile(state, now))
 
     def _publish_profile(self, state: State, now: float) -> list[Output]:
-        blocks = []
-        for name, hours in state.table("hours").items():
-            day, class_, key = name.split("|", 2)
-            if key != MARKET and not key.startswith(("topic:", "list:")):
-                # Pooled over companies only: topics and the market hold the same documents again.
-                blocks += [
-                    BlockSummary(key, class_, int(day) * 86_400.0 + hour * 3_600.0, hours.bad[hour], hours.total[hour])
-                    for hour in range(24)
-                    if hours.total[hour] > 0
-                ]
-        span = max((now - min((b.start for b in blocks), default=now)), 0.0)
-        if span < 7 * 86_400.0:
+        profile = week.next_profile(state.table("hours"), state.table("profile").get("last") or Profile(), now)
+        if profile is None:
             return []
-        previous: Profile = state.table("profile").get("last") or Profile()
-        profile = learn_profile(blocks, previous, effective_from=now + PROFILE_LEAD, span=min(span, PROFILE_SPAN))
         state.table("profile").put("last", profile)
         return profile_records([profile])
 

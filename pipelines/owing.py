@@ -1,0 +1,90 @@
+"""The outbox and the channels' health, as the notify stage keeps them: what is owed, tried, settled and given up.
+
+``alerts.outbox`` decides; here its decisions meet the tables ``outbox`` and ``endpoints``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from alerts.outbox import KEEP, DeliveryAttempt, Endpoint, Obligation, apply, judge, revive
+from pipelines.documents import Operation, encode, iso
+from pipelines.streams.base import OUTBOX, Output, State, Table
+
+
+def owe(obligation: Obligation, state: State) -> list[Output]:
+    """Owes it, unless it is or was owed already."""
+    outbox: Table[Obligation] = state.table("outbox")
+    if outbox.get(obligation.key) is not None:
+        return []
+    outbox.put(obligation.key, obligation)
+    return [Output(OUTBOX, obligation.key, encode(obligation))]
+
+
+def living(channels: Sequence[str], state: State) -> tuple[str, ...]:
+    """Those of ``channels`` that are not disabled."""
+    endpoints: Table[Endpoint] = state.table("endpoints")
+    return tuple(name for name in channels if not ((known := endpoints.get(name)) and known.disabled))
+
+
+def enable(channel: str, state: State) -> None:
+    """Forgets what a channel failed at."""
+    state.table("endpoints").put(channel, Endpoint(channel=channel))
+
+
+def retry(name: str, at: float, state: State) -> list[Output]:
+    """Owes a settled or waiting delivery anew, at once; its channel is enabled again."""
+    outbox: Table[Obligation] = state.table("outbox")
+    known = outbox.get(name)
+    if known is None or known.state == "delivered":
+        return []
+    enable(known.channel, state)
+    again = revive(known, at)
+    outbox.put(name, again)
+    return [Output(OUTBOX, name, encode(again))]
+
+
+def tried(attempt: DeliveryAttempt, state: State) -> tuple[list[Output], Operation | None]:
+    """Applies an attempt; with it what was given up, and what is to be told, where its channel is disabled by it."""
+    outbox: Table[Obligation] = state.table("outbox")
+    name = f"{attempt.event}|{attempt.channel}"
+    known = outbox.get(name)
+    if known is not None:
+        outbox.put(name, apply(known, attempt))
+    endpoints: Table[Endpoint] = state.table("endpoints")
+    before = endpoints.get(attempt.channel) or Endpoint(channel=attempt.channel)
+    after = judge(before, attempt)
+    if after != before:
+        endpoints.put(attempt.channel, after)
+    return _disable(after, attempt, state) if after.disabled and not before.disabled else ([], None)
+
+
+def _disable(endpoint: Endpoint, attempt: DeliveryAttempt, state: State) -> tuple[list[Output], Operation]:
+    outbox: Table[Obligation] = state.table("outbox")
+    outputs = []
+    for name, owed in list(outbox.items()):
+        if owed.channel == endpoint.channel and owed.state == "pending":
+            change = msgspec.structs.replace(owed, state="failed", reason="disabled", settled=attempt.at)
+            outbox.put(name, change)
+            # No attempt tells of it, so this does; the body stays here, for an operator's retry.
+            outputs.append(Output(OUTBOX, name, encode(msgspec.structs.replace(change, body=b""))))
+    lost = len(outputs)
+    operation = Operation(
+        type="ops.channel_disabled",
+        at=iso(attempt.at),
+        subject=endpoint.channel,
+        severity="error",
+        summary=f"channel {endpoint.channel} is disabled: {endpoint.why}; {lost} deliveries were given up",
+        details={"why": endpoint.why, "given_up": lost},
+    )
+    return outputs, operation
+
+
+def forget(state: State, now: float) -> None:
+    """Lets go of what was settled long ago."""
+    outbox: Table[Obligation] = state.table("outbox")
+    for name, owed in list(outbox.items()):
+        if owed.settled is not None and now - owed.settled > KEEP:
+            outbox.delete(name)
