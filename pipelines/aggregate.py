@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import msgspec
 import structlog
@@ -109,6 +111,20 @@ class Profiles(msgspec.Struct, array_like=True):
     versions: list[Profile]
 
 
+@dataclass
+class Derived:
+    """What is kept in memory of one partition's state, and void with its ``generation``."""
+
+    generation: int
+    shapes: list[tuple[float, Shape]] = field(default_factory=list)
+    open: set[str] = field(default_factory=set)
+    """Keys whose episode is open."""
+    touched: dict[str, bool] = field(default_factory=dict)
+    """Keys that moved since their open blocks were told, and whether by history."""
+    memories: OrderedDict[str, Memory] = field(default_factory=OrderedDict)
+    index: Index = field(default_factory=Index)
+
+
 class Aggregate:
     """The aggregate stage.
 
@@ -147,12 +163,8 @@ class Aggregate:
         self._start = start
         self._provisional = provisional
         self._sources = sources
-        self._memories: OrderedDict[str, Memory] = OrderedDict()
-        self._index = Index()
-        self._shapes: list[tuple[float, Shape]] = []
-        self._open: set[str] = set()
-        self._touched: dict[str, bool] = {}
-        self._generation: tuple[int, int] | None = None
+        self._by_state: WeakKeyDictionary[State, Derived] = WeakKeyDictionary()
+        self._here = Derived(-1)
 
     def adopt(self, watch: Watch) -> None:
         """Takes over new watch-lists."""
@@ -174,7 +186,7 @@ class Aggregate:
         return outputs
 
     def handle(self, batch: Sequence[Record], state: State) -> list[Output]:
-        self._renew(state)
+        self._turn_to(state)
         outputs: list[Output] = []
         for record in batch:
             try:
@@ -196,19 +208,18 @@ class Aggregate:
         else:
             self._adopt(decode(Profile, record.value), state)
 
-    def _renew(self, state: State) -> None:
-        """Drops what was derived from state that is void, or belongs to another partition."""
-        generation = (id(state), state.generation)
-        if generation == self._generation:
-            return
-        self._generation = generation
-        self._memories.clear()
-        self._index = Index()
-        self._touched.clear()
-        self._open = {key for key, told in state.table("told").items() if told.open}
-        known: Profiles | None = state.table("profiles").get("all")
-        versions = known.versions if known is not None else [Profile()]
-        self._shapes = [(profile.effective_from, Shape(profile)) for profile in versions]
+    def _turn_to(self, state: State) -> None:
+        """Takes up what was derived from this partition's state, anew where that is void."""
+        derived = self._by_state.get(state)
+        if derived is None or derived.generation != state.generation:
+            known: Profiles | None = state.table("profiles").get("all")
+            versions = known.versions if known is not None else [Profile()]
+            derived = self._by_state[state] = Derived(
+                state.generation,
+                shapes=[(profile.effective_from, Shape(profile)) for profile in versions],
+                open={key for key, told in state.table("told").items() if told.open},
+            )
+        self._here = derived
 
     # -- one piece of evidence ----------------------------------------------------------------------------
 
@@ -257,7 +268,7 @@ class Aggregate:
         if step.late:
             LATE.inc()
         shown = self._exhibit(evidence, novelty, step, held.state, state)
-        self._touched[key] = evidence.backfill
+        self._here.touched[key] = evidence.backfill
         outputs.extend(_point(key, block, closed=True, backfill=evidence.backfill) for block in step.blocks)
         for event in step.events:
             outputs.append(self._candidate(event, shown, held.sights, evidence, state))
@@ -286,18 +297,25 @@ class Aggregate:
         return min(first, at)
 
     def _memory(self, key: str, state: State) -> Memory:
-        memory = self._memories.get(key)
+        memory = self._here.memories.get(key)
         if memory is None:
             starts: Starts | None = state.table("starts").get(key)
             buckets: Table[Bucket] = state.table("buckets")
             found = [buckets.get(_bucket_key(key, start)) for start in (starts.starts if starts else ())]
             known = (bucket for bucket in found if bucket is not None)
-            memory = self._memories[key] = Memory(known, self._index)
-            while len(self._memories) > MEMORIES or (len(self._index) > REMEMBERED and len(self._memories) > 1):
-                self._memories.popitem(last=False)[1].close()
+            memory = self._here.memories[key] = Memory(known, self._here.index)
+            self._let_go()
         else:
-            self._memories.move_to_end(key)
+            self._here.memories.move_to_end(key)
         return memory
+
+    def _let_go(self) -> None:
+        """Drops the memories used longest ago beyond this partition's share of what may be kept."""
+        here, share = self._here, max(1, len(self._by_state))
+        while len(here.memories) > 1 and (
+            len(here.memories) > MEMORIES // share or len(here.index) > REMEMBERED // share
+        ):
+            here.memories.popitem(last=False)[1].close()
 
     def _remember(
         self, evidence: Evidence, number: int, memory: Memory, novelty: Novelty, at: float, state: State
@@ -364,7 +382,7 @@ class Aggregate:
         """Lets time pass for open episodes, and tells the open blocks of keys that moved."""
         detectors: Table[Held] = state.table("detector")
         seeing = self._seeing(state)
-        for key in sorted(self._open):
+        for key in sorted(self._here.open):
             held = detectors.get(key)
             if held is None or held.state.episode is None:
                 continue
@@ -377,7 +395,7 @@ class Aggregate:
             self._tell_open_blocks(state, outputs)
 
     def _tell_open_blocks(self, state: State, outputs: list[Output]) -> None:
-        for key, backfill in self._touched.items():
+        for key, backfill in self._here.touched.items():
             held = state.table("detector").get(key)
             if held is not None and not backfill:
                 watched = self._watch.keys.get(key)
@@ -385,7 +403,7 @@ class Aggregate:
                 shape = self._shape(held.state.clock)
                 for block in self._detector.open_blocks(held.state, shape, budget):
                     outputs.append(_point(key, block, closed=False, backfill=False))
-        self._touched.clear()
+        self._here.touched.clear()
 
     def _adopt(self, profile: Profile, state: State) -> None:
         table: Table[Profiles] = state.table("profiles")
@@ -394,13 +412,13 @@ class Aggregate:
             return
         known = Profiles([*known.versions, profile][-3:])
         table.put("all", known)
-        self._shapes = [(one.effective_from, Shape(one)) for one in known.versions]
+        self._here.shapes = [(one.effective_from, Shape(one)) for one in known.versions]
 
     def _shape(self, at: float) -> Shape:
-        for effective, shape in reversed(self._shapes):
+        for effective, shape in reversed(self._here.shapes):
             if at >= effective:
                 return shape
-        return self._shapes[0][1]
+        return self._here.shapes[0][1]
 
     def _seeing(self, state: State) -> Seeing:
         return state.table("coverage").get("all") or Seeing()
@@ -427,9 +445,9 @@ class Aggregate:
         is_open = event.kind != "resolved"
         state.table("told").put(event.key, Told(is_open, event.at, value))
         if is_open:
-            self._open.add(event.key)
+            self._here.open.add(event.key)
         else:
-            self._open.discard(event.key)
+            self._here.open.discard(event.key)
             state.table("shown").delete(event.key)
         if event.kind == "firing" and evidence is not None:
             PUBLISH_TO_ALERT.observe(max(0.0, now - epoch(evidence.published)))

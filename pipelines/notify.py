@@ -105,7 +105,7 @@ class Notify:
         "sent": Sent,
         "events": Told,
         "feedback": Feedback,
-        "hours": week.Hours,
+        "blocks": week.Blocks,
         "profile": Profile,
         "kept": float,
     }
@@ -160,7 +160,7 @@ class Notify:
             if operation is not None:
                 self._operate(operation, state, outputs)
         elif record.topic == SERIES:
-            week.learn(decode(SeriesPoint, record.value), state.table("hours"))
+            week.learn(decode(SeriesPoint, record.value), state.table("blocks"))
         else:
             self._obey(decode(Command, record.value), state, outputs)
 
@@ -328,13 +328,13 @@ class Notify:
             for name, told in list(state.table(table).items()):
                 if now - told.at > 4 * KEEP and getattr(told, "status", "resolved") == "resolved":
                     state.table(table).delete(name)
-        week.forget(state.table("hours"), now)
+        week.forget(state.table("blocks"), now)
         if now - (kept.get("profile") or now - PROFILE_EVERY - 1) > PROFILE_EVERY:
             kept.put("profile", now)
             outputs.extend(self._publish_profile(state, now))
 
     def _publish_profile(self, state: State, now: float) -> list[Output]:
-        profile = week.next_profile(state.table("hours"), state.table("profile").get("last") or Profile(), now)
+        profile = week.next_profile(state.table("blocks"), state.table("profile").get("last") or Profile(), now)
         if profile is None:
             return []
         state.table("profile").put("last", profile)

@@ -89,7 +89,7 @@ class Score:
         scored_at = iso(self._clock.time())
         for offset, record in enumerate(batch):
             if record.key == WATERMARK:
-                outputs.append(Output(EVIDENCE, WATERMARK, record.value))
+                outputs.append(Output(EVIDENCE, WATERMARK, record.value, record.partition))
                 continue
             document = documents.get(offset)
             if document is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from alerts.baseline import BlockSummary, Profile, learn_profile
+from alerts.baseline import BLOCK, BlockSummary, Profile, learn_profile
 from pipelines.documents import SeriesPoint, epoch
 from pipelines.streams.base import Table
 from pipelines.watch import MARKET
@@ -18,44 +18,46 @@ LEAD = 900.0
 """Seconds between publishing a profile and its taking effect: every worker has it by then."""
 
 
-class Hours(msgspec.Struct, array_like=True):
-    """A key's closed blocks by day: bad and total per hour of the day."""
+PER_DAY = int(DAY / BLOCK)
+
+
+class Blocks(msgspec.Struct, array_like=True):
+    """A key's closed blocks of one day: bad and total of each."""
 
     bad: list[float]
     total: list[float]
 
 
-def learn(point: SeriesPoint, table: Table[Hours]) -> None:
-    """Adds a closed block to its key's day."""
+def learn(point: SeriesPoint, table: Table[Blocks]) -> None:
+    """Takes a closed block into its key's day. It has a place of its own there: told again, it counts once."""
     if not point.closed or point.documents == 0:
         return
     start = epoch(point.start)
     name = f"{int(start // DAY):08d}|{point.class_}|{point.key}"
-    hours = table.get(name) or Hours([0.0] * 24, [0.0] * 24)
-    place = int(start % DAY // 3_600)
-    hours.bad[place] += point.bad
-    hours.total[place] += point.bad + point.others
-    table.put(name, hours)
+    day = table.get(name) or Blocks([0.0] * PER_DAY, [0.0] * PER_DAY)
+    place = int(start % DAY // BLOCK)
+    day.bad[place], day.total[place] = point.bad, point.bad + point.others
+    table.put(name, day)
 
 
-def forget(table: Table[Hours], now: float) -> None:
+def forget(table: Table[Blocks], now: float) -> None:
     """Lets go of days that no profile is learned from any more."""
     oldest = f"{int((now - SPAN) // DAY):08d}"
     for name, _ in list(table.items(below=oldest)):
         table.delete(name)
 
 
-def next_profile(table: Table[Hours], previous: Profile, now: float) -> Profile | None:
+def next_profile(table: Table[Blocks], previous: Profile, now: float) -> Profile | None:
     """The profile after ``previous``; None where the history is too short."""
     blocks = []
-    for name, hours in table.items():
+    for name, held in table.items():
         day, class_, key = name.split("|", 2)
         if key != MARKET and not key.startswith(("topic:", "list:")):
             # Pooled over companies only: topics and the market hold the same documents again.
             blocks += [
-                BlockSummary(key, class_, int(day) * DAY + hour * 3_600.0, hours.bad[hour], hours.total[hour])
-                for hour in range(24)
-                if hours.total[hour] > 0
+                BlockSummary(key, class_, int(day) * DAY + place * BLOCK, held.bad[place], held.total[place])
+                for place in range(PER_DAY)
+                if held.total[place] > 0
             ]
     span = max((now - min((b.start for b in blocks), default=now)), 0.0)
     if span < LEAST:

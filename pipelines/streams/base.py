@@ -86,11 +86,12 @@ class Record(NamedTuple):
 
 
 class Output(NamedTuple):
-    """One record that a stage wants written."""
+    """One record that a stage wants written. ``origin``: the partition that a watermark speaks for."""
 
     topic: str
     key: str
     value: bytes
+    origin: int = 0
 
 
 V = TypeVar("V")

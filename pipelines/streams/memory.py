@@ -1,8 +1,9 @@
 """An engine in memory, hostile on request: what a stage must bear from any engine, made likely.
 
 With ``hostile`` every topic has several partitions, batches have random sizes, a batch is now and then handled
-twice (its state and outputs kept, its offset not, as after a crash between them), and every value goes through
-bytes between two batches. Without it, it is the engine of ``replay``: one partition, in order, nothing twice.
+twice (its outputs kept and its offset not, its state kept or lost, as after a crash between any two of them), and every
+value goes through bytes between two batches. Without it, it is the engine of ``replay``: one partition, in order,
+nothing twice.
 """
 
 from __future__ import annotations
@@ -14,18 +15,12 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from pipelines.documents import Watermark, decode, encode, epoch, iso
+from pipelines.streams.alignment import Alignment
 from pipelines.streams.base import WATERMARK, Output, Record, Stage
+from pipelines.streams.layout import BROADCAST, ONE_PARTITION, origins
+from pipelines.streams.layout import partitions as partitions_of
 
 V = TypeVar("V")
-
-ONE_PARTITION = frozenset(
-    {"candidates", "commands", "deliveries", "alerts", "outbox", "dead-letters", "profiles", "sources", "series"}
-)
-"""Topics of low volume that have one partition on every engine."""
-
-BROADCAST = frozenset({"profiles", "sources"})
-"""Topics that every partition of a stage reads."""
 
 
 class MemoryTable(Generic[V]):
@@ -36,6 +31,8 @@ class MemoryTable(Generic[V]):
         self._decode = msgspec.msgpack.Decoder(kind).decode
         self._rows: dict[str, bytes] = {}
         self._live: dict[str, V] = {}
+        self._before: dict[str, bytes | None] = {}
+        """The bytes of what changed since the last freeze."""
 
     def get(self, key: str) -> V | None:
         if key not in self._live:
@@ -45,10 +42,12 @@ class MemoryTable(Generic[V]):
         return self._live[key]
 
     def put(self, key: str, value: V) -> None:
+        self._before.setdefault(key, self._rows.get(key))
         self._live[key] = value
         self._rows[key] = b""  # its bytes are made by freeze
 
     def delete(self, key: str) -> None:
+        self._before.setdefault(key, self._rows.get(key))
         self._live.pop(key, None)
         self._rows.pop(key, None)
 
@@ -63,8 +62,19 @@ class MemoryTable(Generic[V]):
         for key, value in self._live.items():
             if self._rows.get(key) == b"":
                 self._rows[key] = self._encode(value)
+        self._before.clear()
         if forget:
             self._live.clear()
+
+    def lose(self) -> None:
+        """Undoes what was changed since the last ``freeze``."""
+        for key, row in self._before.items():
+            if row is None:
+                self._rows.pop(key, None)
+            else:
+                self._rows[key] = row
+        self._before.clear()
+        self._live.clear()
 
 
 class MemoryState:
@@ -79,13 +89,12 @@ class MemoryState:
 class _Task:
     """One stage in one partition."""
 
-    def __init__(self, stage: Stage, partition: int) -> None:
+    def __init__(self, stage: Stage, partition: int, partitions: int) -> None:
         self.stage = stage
         self.partition = partition
         self.state = MemoryState(stage)
         self.position = dict.fromkeys(stage.inputs, 0)
-        self.marks: dict[tuple[str, int], float] = {}
-        self.passed = float("-inf")
+        self.alignment = Alignment(stage.inputs[0], origins(stage.inputs[0], partitions))
 
 
 class MemoryEngine:
@@ -105,19 +114,20 @@ class MemoryEngine:
         self._partitions = partitions if hostile else 1
         self._batch = batch
         self.topics: dict[str, list[list[tuple[Record, int]]]] = {}
+        """Topic to its partitions, each a list of (record, the partition that a watermark speaks for)."""
         self._next = 0
         self.redelivered = 0
         """Batches that were handled twice: a test of redelivery asks that there were some."""
         self._tasks = [
-            _Task(stage, partition)
+            _Task(stage, partition, self._partitions)
             for stage in stages
-            for partition in range(1 if stage.inputs[0] in ONE_PARTITION else self._partitions)
+            for partition in range(partitions_of(stage.inputs[0], self._partitions))
         ]
         for task in self._tasks:
-            self._write(task.stage.recovered(task.state), 0)
+            self._write(task.stage.recovered(task.state))
 
     def append(self, outputs: Iterable[Output]) -> None:
-        self._write(outputs, 0)
+        self._write(outputs)
 
     def records(self, topic: str) -> list[Record]:
         """Everything written to ``topic`` so far, in the order of writing, without watermarks."""
@@ -150,14 +160,14 @@ class MemoryEngine:
 
     def _logs(self, topic: str) -> list[list[tuple[Record, int]]]:
         if topic not in self.topics:
-            count = 1 if topic in ONE_PARTITION else self._partitions
+            count = 1 if topic in BROADCAST else partitions_of(topic, self._partitions)
             self.topics[topic] = [[] for _ in range(count)]
         return self.topics[topic]
 
     def _reads(self, task: _Task, topic: str, number: int) -> bool:
         return topic in BROADCAST or topic in ONE_PARTITION or number == task.partition
 
-    def _write(self, outputs: Iterable[Output], origin: int) -> None:
+    def _write(self, outputs: Iterable[Output]) -> None:
         for output in outputs:
             logs = self._logs(output.topic)
             if output.key == WATERMARK:
@@ -166,7 +176,7 @@ class MemoryEngine:
                 targets = [zlib.crc32(output.key.encode()) % len(logs)]
             for target in targets:
                 self._next += 1
-                logs[target].append((Record(output.topic, output.key, output.value, self._next, target), origin))
+                logs[target].append((Record(output.topic, output.key, output.value, self._next, target), output.origin))
 
     def _step(self, task: _Task) -> bool:
         batch: list[Record] = []
@@ -182,39 +192,28 @@ class MemoryEngine:
                 break
             _, topic, (record, origin) = min(heads)
             position[topic] += 1
-            aligned = self._align(task, record, origin)
+            aligned = task.alignment.take(record, origin)
             if aligned is not None:
                 batch.append(aligned)
         if batch:
-            again = self._hostile and self._rng.random() < 0.15
-            for _ in range(2 if again else 1):
-                self._write(task.stage.handle(batch, task.state), task.partition)
-                for table in task.state.tables.values():
-                    table.freeze(forget=self._hostile)
-                task.state.generation += self._hostile
-            self.redelivered += again
+            self._handle(task, batch)
         moved = position != task.position
         task.position = position
         return moved
 
-    def _align(self, task: _Task, record: Record, origin: int) -> Record | None:
-        """A watermark speaks for the partition it came from; a reader may believe the least of them."""
-        if record.key != WATERMARK:
-            return record
-        task.marks[record.topic, origin] = _seconds(record)
-        if record.topic != task.stage.inputs[0]:
-            return None
-        origins = self._partitions if record.topic == "evidence" else 1
-        marks = [at for (topic, _), at in task.marks.items() if topic == record.topic]
-        if len(marks) < origins or min(marks) <= task.passed:
-            return None
-        task.passed = min(marks)
-        return record._replace(value=_mark(task.passed))
+    def _handle(self, task: _Task, batch: Sequence[Record]) -> None:
+        again = self._hostile and self._rng.random() < 0.15
+        if again:
+            self._write(task.stage.handle(batch, task.state))
+            self._settle(task, lost=self._rng.random() < 0.5)
+            self.redelivered += 1
+        self._write(task.stage.handle(batch, task.state))
+        self._settle(task, lost=False)
 
-
-def _seconds(record: Record) -> float:
-    return epoch(decode(Watermark, record.value).at)
-
-
-def _mark(at: float) -> bytes:
-    return encode(Watermark(at=iso(at)))
+    def _settle(self, task: _Task, *, lost: bool) -> None:
+        for table in task.state.tables.values():
+            if lost:
+                table.lose()
+            else:
+                table.freeze(forget=self._hostile)
+        task.state.generation += self._hostile

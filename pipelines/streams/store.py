@@ -18,7 +18,7 @@ from typing import Any
 import structlog
 
 from pipelines.streams.base import TOPICS, EngineError, Output, Record, StoreFull, StoreLocked
-from pipelines.streams.tables import CachedTable, StageState
+from pipelines.streams.tables import CachedTable, SqlRows, StageState
 
 log = structlog.get_logger(__name__)
 
@@ -93,8 +93,7 @@ class Store:
             raise
         self._head: int = self._db.execute("SELECT offset FROM head").fetchone()[0]
         self._states: dict[str, StageState] = {}
-        self._all_tables: list[CachedTable[Any]] = []
-        self._named: dict[str, CachedTable[Any]] = {}
+        self._all_tables: list[tuple[SqlRows, CachedTable[Any]]] = []
 
     # -- opening ------------------------------------------------------------------------------------------
 
@@ -164,9 +163,9 @@ class Store:
         if owner not in self._states:
             made = {}
             for name, kind in tables.items():
-                table: CachedTable[Any] = CachedTable(self._db, _table("state", f"{owner}_{name}"), kind, self._cache)
-                self._all_tables.append(table)
-                made[name] = table
+                rows = SqlRows(self._db, _table("state", f"{owner}_{name}"))
+                made[name] = CachedTable[Any](rows, kind, self._cache)
+                self._all_tables.append((rows, made[name]))
             self._states[owner] = StageState(made)
         return self._states[owner]
 
@@ -217,15 +216,13 @@ class Store:
         except BaseException as error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            for table in self._all_tables:
-                table.forget()
             for state in self._states.values():
-                state.generation += 1
+                state.forget()
             if isinstance(error, sqlite3.OperationalError) and _no_room(error):
                 raise StoreFull(f"{self.path}: {error}; make room on this disk, work resumes by itself") from error
             raise
         self._head = unit.head
-        for table in self._all_tables:
+        for _, table in self._all_tables:
             table.settle()
 
     def _write(self, unit: Transaction) -> None:
@@ -240,8 +237,9 @@ class Store:
             self._db.execute("INSERT OR REPLACE INTO offsets VALUES (?, ?)", (stage, offset))
         if unit.outputs:
             self._db.execute("UPDATE head SET offset = ?", (unit.head,))
-        for table in self._all_tables:
-            table.flush()
+        for home, table in self._all_tables:
+            if changes := table.changes():
+                home.write(changes)
 
     def trim(self, topic: str, before: float, consumed: int, limit: int = 5_000) -> int:
         """Drops up to ``limit`` records written before ``before`` that every reader is past."""

@@ -1,27 +1,67 @@
-"""Tables of state in SQLite, behind a bounded cache of decoded values."""
+"""Tables of state behind a bounded cache of decoded values, over whatever keeps the rows."""
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from typing import Any, Generic, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
 V = TypeVar("V")
 
+Change = tuple[str, bytes | None]
+"""A key and its new row; None where it goes."""
+
+
+class Rows(Protocol):
+    """Where the encoded rows of one table lie."""
+
+    def get(self, key: str) -> bytes | None: ...
+    def range(self, below: str | None, limit: int | None) -> list[tuple[str, bytes]]:
+        """Rows in the order of their keys, from the smallest up to ``below`` (exclusive)."""
+        ...
+
+
+class SqlRows:
+    """Rows in a table of SQLite, made where it does not exist. ``name`` is one of ours, not a stranger's."""
+
+    def __init__(self, db: sqlite3.Connection, name: str) -> None:
+        self._db = db
+        self._name = name
+        db.execute(f"CREATE TABLE IF NOT EXISTS {name}(key TEXT PRIMARY KEY, value BLOB NOT NULL)")
+
+    def get(self, key: str) -> bytes | None:
+        row = self._db.execute(f"SELECT value FROM {self._name} WHERE key = ?", (key,)).fetchone()  # noqa: S608
+        return None if row is None else bytes(row[0])
+
+    def range(self, below: str | None, limit: int | None) -> list[tuple[str, bytes]]:
+        return self._db.execute(
+            f"SELECT key, value FROM {self._name} WHERE ?1 IS NULL OR key < ?1 ORDER BY key LIMIT ?2",  # noqa: S608
+            (below, -1 if limit is None else limit),
+        ).fetchall()
+
+    def write(self, changes: Sequence[Change]) -> None:
+        """Makes the changes, inside the transaction that is open."""
+        gone = [(key,) for key, row in changes if row is None]
+        kept = [(key, row) for key, row in changes if row is not None]
+        if gone:
+            self._db.executemany(f"DELETE FROM {self._name} WHERE key = ?", gone)  # noqa: S608
+        if kept:
+            self._db.executemany(f"INSERT OR REPLACE INTO {self._name} VALUES (?, ?)", kept)  # noqa: S608
+
 
 class CachedTable(Generic[V]):
     """A state table behind a bounded write-back cache of decoded values.
 
-    Changes reach the database with ``flush``, inside the batch's transaction; ``forget`` drops what a failed
-    batch may have changed in place.
+    What was put is handed over with ``changes``; ``settle`` says that it is durable, ``forget`` that it will never
+    be, and drops what a failed batch may have changed in place.
     """
 
-    def __init__(self, db: sqlite3.Connection, name: str, kind: type[V], capacity: int) -> None:
-        self._db = db
-        self._sql = name
+    def __init__(self, rows: Rows, kind: type[V], capacity: int) -> None:
+        self._rows = rows
         self._capacity = capacity
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(kind).decode
@@ -30,7 +70,6 @@ class CachedTable(Generic[V]):
         self._touched: set[str] = set()
         self._absent: set[str] = set()
         """Keys known to have no row: most look-ups of a rare thing find nothing."""
-        db.execute(f"CREATE TABLE IF NOT EXISTS {name}(key TEXT PRIMARY KEY, value BLOB NOT NULL)")
 
     def get(self, key: str) -> V | None:
         self._touched.add(key)
@@ -42,13 +81,13 @@ class CachedTable(Generic[V]):
             return value
         if key in self._absent:
             return None
-        row = self._db.execute(f"SELECT value FROM {self._sql} WHERE key = ?", (key,)).fetchone()  # noqa: S608 (a name of ours)
+        row = self._rows.get(key)
         if row is None:
             if len(self._absent) >= self._capacity:
                 self._absent.clear()
             self._absent.add(key)
             return None
-        value = self._decode(row[0])
+        value = self._decode(row)
         self._cache[key] = value
         return value
 
@@ -62,11 +101,8 @@ class CachedTable(Generic[V]):
         self._cache.pop(key, None)
 
     def items(self, below: str | None = None, limit: int | None = None) -> Iterator[tuple[str, V]]:
-        rows = self._db.execute(
-            f"SELECT key, value FROM {self._sql} WHERE ?1 IS NULL OR key < ?1 ORDER BY key LIMIT ?2",  # noqa: S608
-            (below, -1 if limit is None else limit),
-        ).fetchall()
-        merged: dict[str, V | None] = {key: self._cache.get(key) or self._decode(blob) for key, blob in rows}
+        rows = self._rows.range(below, limit)
+        merged: dict[str, V | None] = {key: self._cache.get(key) or self._decode(row) for key, row in rows}
         for key, changed in self._dirty.items():
             if below is None or key < below:
                 merged[key] = changed
@@ -75,14 +111,9 @@ class CachedTable(Generic[V]):
             if value is not None:
                 yield key, value
 
-    def flush(self) -> None:
-        if self._dirty:
-            gone = [(key,) for key, value in self._dirty.items() if value is None]
-            kept = [(key, self._encode(value)) for key, value in self._dirty.items() if value is not None]
-            if gone:
-                self._db.executemany(f"DELETE FROM {self._sql} WHERE key = ?", gone)  # noqa: S608
-            if kept:
-                self._db.executemany(f"INSERT OR REPLACE INTO {self._sql} VALUES (?, ?)", kept)  # noqa: S608
+    def changes(self) -> list[Change]:
+        """What was put and deleted since the last ``settle`` or ``forget``, encoded."""
+        return [(key, None if value is None else self._encode(value)) for key, value in self._dirty.items()]
 
     def settle(self) -> None:
         """After the commit: changed values are the cache's again."""
@@ -103,12 +134,21 @@ class CachedTable(Generic[V]):
         self._dirty.clear()
 
 
+_generations = itertools.count()
+
+
 class StageState:
-    """The tables of one stage."""
+    """The tables of one stage in one partition."""
 
     def __init__(self, tables: Mapping[str, CachedTable[Any]]) -> None:
         self._tables = tables
-        self.generation = 0
+        self.generation = next(_generations)
 
     def table(self, name: str) -> CachedTable[Any]:
         return self._tables[name]
+
+    def forget(self) -> None:
+        """After a roll-back of this state or of what it lies in."""
+        for table in self._tables.values():
+            table.forget()
+        self.generation = next(_generations)
