@@ -174,11 +174,13 @@ def roll(base: Baseline, t: float, blind: float, shape: Shape, prior: float, set
     number = int(t // BLOCK)
     if base.pending is not None:
         absorb(base, base.pending, prior, settings)
+    # What could not be seen is neither exposure nor time in which to forget.
+    seconds = (number - base.block) * BLOCK * seen(base.block_from, t, base.block_blind, blind)
     exposure = exposed(base.block_from, t, base.block_blind, blind, shape)
     start = base.block * BLOCK
     expected = (A0 + base.bad) / (A0 / prior + base.bad_exposure) * BLOCK * shape.at(start)
     closed = Closed(start, base.block_bad, base.block_others, base.block_documents, expected)
-    base.pending = (base.block_bad, base.block_others, exposure, (number - base.block) * BLOCK)
+    base.pending = (base.block_bad, base.block_others, exposure, seconds)
     base.block_bad = base.block_others = 0.0
     base.block_documents = 0
     base.block, base.block_from, base.block_blind = number, t, blind
@@ -190,9 +192,12 @@ def exposed(t0: float, t1: float, blind0: float, blind1: float, shape: Shape) ->
     if t1 <= t0:
         return 0.0
     weighted = t1 - t0 if shape.flat else shape.integral(t1) - shape.integral(t0)
-    if blind1 <= blind0:
-        return weighted
-    return weighted * (1.0 - min(1.0, (blind1 - blind0) / (t1 - t0)))
+    return weighted * seen(t0, t1, blind0, blind1) if blind1 > blind0 else weighted
+
+
+def seen(t0: float, t1: float, blind0: float, blind1: float) -> float:
+    """Share of the time between two moments in which the sources could be seen."""
+    return 1.0 - min(1.0, max(0.0, (blind1 - blind0) / (t1 - t0)))
 
 
 def absorb(base: Baseline, block: tuple[float, float, float, float], prior: float, settings: ClassSettings) -> None:

@@ -245,7 +245,7 @@ class Aggregate:
         seeing = self._seeing(state)
         shape = self._shape(at)
         social = evidence.class_ == "social"
-        blind = self._look(evidence, held, seeing, at, novelty.weight * evidence.relevance, state)
+        blind = self._look(evidence, held, seeing, at, novelty.weight, state)
         learning = evidence.backfill or (self._start is not None and at < self._start)
         watched = self._watch.keys.get(key)
         step = self._detector.observe(
@@ -274,17 +274,17 @@ class Aggregate:
             outputs.append(self._candidate(event, shown, held.sights, evidence, state))
 
     def _look(
-        self, evidence: Evidence, held: Held, seeing: Seeing, at: float, weight: float, state: State
+        self, evidence: Evidence, held: Held, seeing: Seeing, at: float, novelty: float, state: State
     ) -> tuple[float, float]:
         """For how long the key could not be seen, by class; and counts the evidence towards what it lives on."""
         if evidence.backfill:
             return held.sights.blind  # history: of its own sources' outages nobody knows
         source, social = mark_of(evidence.source), evidence.class_ == "social"
-        if at < seeing.settled and seeing.bring(source, social, at, epoch(evidence.fetched)):
+        if seeing.may_bring(source, at) and seeing.bring(source, social, at, epoch(evidence.fetched)):
             state.table("coverage").put("all", seeing)
         at = max(at, held.state.clock)
         blind = seeing.look(held.sights, social, at)
-        seeing.feed(held.sights, source, social, weight, at)
+        seeing.feed(held.sights, source, social, evidence.relevance, novelty, at)
         return blind
 
     def _begun(self, state: State, at: float) -> float:
@@ -434,7 +434,7 @@ class Aggregate:
             rule=RULE,
             exhibits=tuple(shown.exhibits),
             counter=tuple(shown.counter),
-            coverage=self._seeing(state).coverage(sights, now - event.at if evidence is not None else 0.0),
+            coverage=self._seeing(state).coverage(sights, event.at, now - event.at if evidence is not None else 0.0),
             model=self._model,
             published=evidence.published if evidence else None,
             fetched=evidence.fetched if evidence else None,

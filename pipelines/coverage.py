@@ -1,9 +1,9 @@
 """Coverage: which sources can be seen, what each key lives on, and for how long it could not be seen.
 
-A key's exposure stops with the sources that bring its evidence, each by its share: losing one that brings 70 % of a
-key's items takes 70 % of its exposure, and nothing from keys that live on others. An outage is what the log's source
-records say, and a silence of these records (nobody was reading). What a source brings afterwards from within its
-outage shows that it had not lost it: the outage then ends where that begins.
+A key's exposure stops with the sources that bring its evidence, by what they alone bring: losing one that tells 70 %
+of a key's stories takes 70 % of its exposure, less what the others tell as well, and nothing from keys that live on
+others. An outage is what the log's source records say, and a silence of these records (nobody was reading). What a
+source brings afterwards from within its outage shows that it had not lost it: the outage then ends where that begins.
 
 Pure: seconds since 1970 as the log has them, no clock. Sources are told apart by 32 bits of their name.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -31,16 +31,22 @@ SOURCES = 8
 """Sources of a key that are told apart: more than that, and none of them is a great loss."""
 
 MEMORY = 100.0
-"""Weight of evidence at which a key's weights are halved: its shares are those of the latest fifty to a hundred."""
+"""Items at which a key's counts are halved: its shares are those of the latest fifty to a hundred."""
 
 KNOWN = 3.0
-"""Weight of evidence from which a key's own sources speak; below it stands for its class, blind when all of it is."""
+"""Items from which a key's own sources speak; below, it stands for its class, which is blind when all of it is."""
+
+LONGEST = 7 * 86_400.0
+"""An outage this long is no outage any more: what is left of a key's sources is then its usual."""
+
+SLOW = 0.2
+"""Weight of what comes while all that a key lives on is missing, towards what it lives on."""
 
 WHOLLY = 0.95
 """Share of a key's evidence from which its loss is blindness: what little is left can't say that it is quiet."""
 
 NOTABLE = 0.01
-"""Share of a key's evidence below which a source is not counted among its own."""
+"""Share of a key's items below which a source is not counted among its own."""
 
 
 def mark_of(source: str) -> int:
@@ -59,26 +65,19 @@ class Outages(msgspec.Struct, array_like=True):
     gone: float = 0.0
     """Seconds of ended outages that are no longer kept."""
 
-    @property
-    def settled(self) -> float:
-        """From when on everything was seen, as far as is known."""
-        if self.open is not None:
-            return math.inf
-        return self.kept[-1][1] if self.kept else -math.inf
-
     def tell(self, at: float, since: float | None) -> bool:
         """The log says at ``at`` that it can't be seen ``since`` then, or can (None). Whether that changed anything."""
         silent, self.told = self.told, at
         if since is not None:
             if self.open is not None:
                 return False
-            self.open = max(since, self.settled)
+            self.open = self._after(since)
             return True
         if self.open is not None:
             self._end(at)
             return True
         if silent is not None and at - silent > SILENCE:
-            self.open = max(silent, self.settled)
+            self.open = self._after(silent)
             self._end(at)
             return True
         return False
@@ -99,10 +98,14 @@ class Outages(msgspec.Struct, array_like=True):
                 changed = True
         return changed
 
+    def _after(self, start: float) -> float:
+        """A start that overlaps no outage before."""
+        return max(start, self.kept[-1][1]) if self.kept else start
+
     def _end(self, at: float) -> None:
         start, self.open = self.open, None
         if start is not None and at > start:
-            self.kept.append((start, at))
+            self.kept.append((start, min(at, start + LONGEST)))
         while len(self.kept) > KEPT:
             first, last = self.kept.pop(0)
             self.gone += last - first
@@ -114,7 +117,7 @@ class Outages(msgspec.Struct, array_like=True):
             if t > start:
                 total += min(t, end) - start
         if self.open is not None and t > self.open:
-            total += t - self.open
+            total += min(t - self.open, LONGEST)
         return total
 
 
@@ -128,47 +131,62 @@ class Seen(msgspec.Struct, array_like=True):
     """Read to its end: neither seen nor missing."""
     outages: Outages
 
-    @property
-    def blind(self) -> bool:
-        return self.outages.open is not None
-
 
 class Sight(msgspec.Struct, array_like=True):
     """What one key lives on in one class, and for how long it could not be seen. Lists go together."""
 
     sources: list[int] = []
-    weights: list[float] = []
-    """Evidence that each brought; halved together now and then."""
+    items: list[float] = []
+    """What each brought, by relevance, reprints as well; halved together now and then."""
     looked: list[float] = []
     """Blind seconds of each when the key last looked."""
     of_class: float = 0.0
     """Blind seconds of its class when the key last looked."""
     total: float = 0.0
-    """Sum of the weights."""
+    """Sum of the items."""
+    stories: float = 0.0
+    """What was new of them."""
     blind: float = 0.0
     """Seconds in which the key could not be seen, each by the share that was missing."""
     at: float = 0.0
     version: int = 0
 
-    def feed(self, place: int, weight: float) -> None:
-        """Counts evidence of ``weight`` from the source at ``place``."""
-        self.weights[place] += weight
-        self.total += weight
+    def feed(self, place: int, relevance: float, novelty: float) -> None:
+        """Counts an item from the source at ``place``."""
+        self.items[place] += relevance
+        self.total += relevance
+        self.stories += relevance * novelty
         if self.total > MEMORY:
-            self.weights = [weight / 2.0 for weight in self.weights]
-            self.total = sum(self.weights)
+            self.items = [item / 2.0 for item in self.items]
+            self.total, self.stories = sum(self.items), self.stories / 2.0
 
     def seat(self, source: int, looked: float) -> int:
         """A place for a new source, blind for ``looked`` seconds so far: the smallest one's, where all are taken."""
         if len(self.sources) >= SOURCES:
-            smallest = min(range(len(self.weights)), key=self.weights.__getitem__)
-            self.total -= self.weights[smallest]
-            for column in (self.sources, self.weights, self.looked):
+            smallest = min(range(len(self.items)), key=self.items.__getitem__)
+            self.total -= self.items[smallest]
+            for column in (self.sources, self.items, self.looked):
                 del column[smallest]
         self.sources.append(source)
-        self.weights.append(0.0)
+        self.items.append(0.0)
         self.looked.append(looked)
         return len(self.sources) - 1
+
+    @property
+    def known(self) -> bool:
+        return self.total >= KNOWN and self.stories > 0
+
+    def lost(self, blind: Sequence[float]) -> float:
+        """What could not be seen, where each source was blind for ``blind`` (seconds, or a share).
+
+        1 - P(a living source tells a story) is at least 1 - the sum of their shares of the stories: nothing where the
+        others tell everything too, the whole share of a source whose stories nobody else tells.
+        """
+        most = max(blind, default=0.0)
+        if most <= 0:
+            return 0.0
+        told = sum(item * (most - seconds) for item, seconds in zip(self.items, blind, strict=True)) / self.stories
+        return min(max(0.0, most - told), most)
 
 
 class Sights(msgspec.Struct, array_like=True):
@@ -197,8 +215,10 @@ class Seeing(msgspec.Struct, array_like=True):
     """Offset of the last record that was noted."""
     version: int = 0
     """Grows with every change of an outage."""
-    settled: float = -math.inf
-    """From when on everything was seen, as far as is known."""
+    dark: set[int] = set()
+    """Sources that can't be seen."""
+    ended: float = -math.inf
+    """When the last outage that is over ended."""
 
     # -- what the log says --------------------------------------------------------------------------------
 
@@ -228,12 +248,14 @@ class Seeing(msgspec.Struct, array_like=True):
             self._changed()
         return bool(left)
 
+    def may_bring(self, source: int, at: float) -> bool:
+        """Whether evidence can be from within an outage of its source at all: most is not."""
+        return at < self.ended or source in self.dark
+
     def bring(self, source: int, social: bool, at: float, fetched: float) -> bool:
         """Evidence from within an outage shows that it was none from there on. Whether that changed anything."""
         seen = self.sources.get(source)
-        if seen is None or at >= seen.outages.settled:
-            return False
-        if not seen.outages.bring(at, fetched):
+        if seen is None or not seen.outages.bring(at, fetched):
             return False
         self.classes[social].bring(at, fetched)
         self._changed()
@@ -247,8 +269,9 @@ class Seeing(msgspec.Struct, array_like=True):
 
     def _changed(self) -> None:
         self.version += 1
+        self.dark = {mark for mark, seen in self.sources.items() if seen.outages.open is not None}
         everything = [*self.classes, *(seen.outages for seen in self.sources.values())]
-        self.settled = max(outages.settled for outages in everything)
+        self.ended = max((outages.kept[-1][1] for outages in everything if outages.kept), default=-math.inf)
 
     # -- what a key asks ----------------------------------------------------------------------------------
 
@@ -262,11 +285,15 @@ class Seeing(msgspec.Struct, array_like=True):
         for sight, whole in ((sights.news, self.classes[0]), (sights.social, self.classes[1])):
             if sight is None:
                 continue
-            if sight.version != self.version or sight.at < self.settled:
+            if sight.version != self.version or sight.at < self.ended or (self.dark and self._concerns(sight, whole)):
                 self._look(sight, whole, at)
             elif at > sight.at:
                 sight.at = at
         return sights.blind
+
+    def _concerns(self, sight: Sight, whole: Outages) -> bool:
+        """Whether what can't be seen now is any of a key's business."""
+        return whole.open is not None or not self.dark.isdisjoint(sight.sources)
 
     def _open(self, social: bool, at: float) -> Sight:
         """A new key could be seen as long as its class could."""
@@ -276,26 +303,29 @@ class Seeing(msgspec.Struct, array_like=True):
     def _look(self, sight: Sight, whole: Outages, at: float) -> None:
         # An outage is known some time after it began: no more can be missing than has passed.
         passed = max(0.0, at - sight.at)
-        lost = 0.0
-        for place, source in enumerate(sight.sources):
-            seconds = self._seconds(source, at)
-            lost += sight.weights[place] * min(max(0.0, seconds - sight.looked[place]), passed)
-            sight.looked[place] = seconds
-        seconds = whole.seconds(at)
-        of_class, sight.of_class = min(max(0.0, seconds - sight.of_class), passed), seconds
-        sight.blind += lost / sight.total if sight.total >= KNOWN else of_class
+        seconds = [self._seconds(source, at) for source in sight.sources]
+        blind = [min(max(0.0, now - then), passed) for now, then in zip(seconds, sight.looked, strict=True)]
+        of_class = whole.seconds(at)
+        sight.blind += sight.lost(blind) if sight.known else min(max(0.0, of_class - sight.of_class), passed)
+        sight.looked, sight.of_class = seconds, of_class
         sight.at, sight.version = max(sight.at, at), self.version
 
-    def feed(self, sights: Sights, source: int, social: bool, weight: float, at: float) -> None:
-        """Counts evidence towards what its key lives on, after a ``look`` at that time."""
+    def feed(self, sights: Sights, source: int, social: bool, relevance: float, novelty: float, at: float) -> None:
+        """Counts an item towards what its key lives on, after a ``look`` at that time.
+
+        While some of it is missing, what others bring counts by the share that is seen: a long outage of one source
+        does not make the rest of them the whole.
+        """
         sight = sights.of(social)
         if sight is None:
             return
+        if self.dark and sight.known and self._concerns(sight, self.classes[social]):
+            relevance *= max(SLOW, 1.0 - sight.lost([self._is_blind(one, at) for one in sight.sources]))
         try:
             place = sight.sources.index(source)
         except ValueError:
             place = sight.seat(source, self._seconds(source, at))
-        sight.feed(place, weight)
+        sight.feed(place, relevance, novelty)
 
     def _seconds(self, source: int, at: float) -> float:
         seen = self.sources.get(source)
@@ -307,24 +337,21 @@ class Seeing(msgspec.Struct, array_like=True):
 
     def _missing(self, sights: Sights, social: bool, since: float, until: float) -> float:
         sight = sights.of(social)
-        if until <= since or since >= self.settled:
+        if until <= since or (not self.dark and since >= self.ended):
             return 0.0
-        if sight is None or sight.total < KNOWN:
+        if sight is None or not sight.known:
             share = _share(self.classes[social], since, until)
         else:
-            share = 0.0
-            for source, weight in zip(sight.sources, sight.weights, strict=True):
-                seen = self.sources.get(source)
-                if seen is not None:
-                    share += weight / sight.total * _share(seen.outages, since, until)
+            seen = [self.sources.get(source) for source in sight.sources]
+            share = sight.lost([0.0 if one is None else _share(one.outages, since, until) for one in seen])
         return 1.0 if share >= WHOLLY else share
 
-    def coverage(self, sights: Sights, backlog: float) -> Coverage:
+    def coverage(self, sights: Sights, at: float, backlog: float) -> Coverage:
         """What an alert says of its coverage: of all sources, and of those that its key lives on."""
         living = [seen for seen in self.sources.values() if not seen.done]
-        stale = tuple(sorted(seen.name for seen in living if seen.blind))
+        stale = tuple(sorted(seen.name for seen in living if seen.outages.open is not None))
         own = _own(sights)
-        lost = {self.sources[source].name: weight for source, weight in own.items() if self._is_blind(source)}
+        lost = [self.sources[source].name for source in own if self._is_blind(source, at)]
         return Coverage(
             sources_expected=len(living),
             sources_healthy=len(living) - len(stale),
@@ -333,23 +360,30 @@ class Seeing(msgspec.Struct, array_like=True):
             key_sources=len(own),
             key_healthy=len(own) - len(lost),
             key_stale=tuple(sorted(lost)),
-            key_seen=round(1.0 - sum(lost.values()), 3),
+            key_seen=round(1.0 - self._lost(sights, at), 3),
         )
 
-    def _is_blind(self, source: int) -> bool:
+    def _lost(self, sights: Sights, at: float) -> float:
+        """Share of a key's stories, of both classes, that is missing at ``at``."""
+        known = [sight for sight in (sights.news, sights.social) if sight is not None and sight.known]
+        stories = sum(sight.stories for sight in known)
+        parts = (sight.stories * sight.lost([self._is_blind(one, at) for one in sight.sources]) for sight in known)
+        return sum(parts) / stories if stories > 0 else 0.0
+
+    def _is_blind(self, source: int, at: float) -> bool:
         seen = self.sources.get(source)
-        return seen is not None and seen.blind
+        return seen is not None and seen.outages.open is not None and 0 <= at - seen.outages.open < LONGEST
 
 
-def _own(sights: Sights) -> dict[int, float]:
-    """The sources that a key lives on, of both classes, with their shares of its evidence."""
-    weights: dict[int, float] = {}
+def _own(sights: Sights) -> list[int]:
+    """The sources that a key lives on, of both classes."""
+    items: dict[int, float] = {}
     for sight in (sights.news, sights.social):
         if sight is not None:
-            for source, weight in zip(sight.sources, sight.weights, strict=True):
-                weights[source] = weights.get(source, 0.0) + weight
-    total = sum(weights.values())
-    return {source: weight / total for source, weight in weights.items() if total > 0 and weight >= NOTABLE * total}
+            for source, item in zip(sight.sources, sight.items, strict=True):
+                items[source] = items.get(source, 0.0) + item
+    total = sum(items.values())
+    return [source for source, item in items.items() if total > 0 and item >= NOTABLE * total]
 
 
 def _share(outages: Outages, since: float, until: float) -> float:

@@ -38,7 +38,7 @@ def fed(seeing: Seeing, shares: dict[str, float], at: float = T0) -> Sights:
     sights = Sights()
     seeing.look(sights, False, at)
     for source, weight in shares.items():
-        seeing.feed(sights, mark_of(source), False, weight, at)
+        seeing.feed(sights, mark_of(source), False, weight, 1.0, at)
     return sights
 
 
@@ -141,11 +141,11 @@ def test_a_class_is_blind_when_all_its_living_sources_are() -> None:
     assert seeing.missing(Sights(), T0 + 40, T0 + 60) == (1.0, 0.0)
     new = Sights()
     assert seeing.look(new, False, T0 + 60) == (20.0, 0.0)
-    cover = seeing.coverage(fed(seeing, {"a": 9.0, "api": 1.0}, T0 + 60), 0.0)
+    cover = seeing.coverage(fed(seeing, {"a": 9.0, "api": 1.0}, T0), T0 + 60, 0.0)
     assert (cover.sources_expected, cover.sources_healthy, cover.stale) == (3, 1, ("a", "b")), "a finished file counts"
     assert (cover.key_sources, cover.key_healthy, cover.key_stale, cover.key_seen) == (2, 1, ("a",), 0.1)
     assert seeing.keep({"b", "s"}) and not seeing.keep({"b", "s"})
-    assert seeing.coverage(new, 0.0).stale == ("b",)
+    assert seeing.coverage(new, T0 + 60, 0.0).stale == ("b",)
 
 
 @settings(deadline=None)
@@ -154,9 +154,50 @@ def test_what_a_key_lives_on_is_bounded(items: list[tuple[int, float]]) -> None:
     seeing, sights = Seeing(), Sights()
     for number, (source, weight) in enumerate(items):
         seeing.look(sights, False, T0 + number)
-        seeing.feed(sights, source, False, weight, T0 + number)
+        seeing.feed(sights, source, False, weight, 0.8, T0 + number)
     if sights.news is None:
         return
     assert len(sights.news.sources) == len(set(sights.news.sources)) <= SOURCES
-    assert math.isclose(sights.news.total, sum(sights.news.weights), abs_tol=1e-6)
+    assert math.isclose(sights.news.total, sum(sights.news.items), abs_tol=1e-6)
     assert sights.news.total <= MEMORY and len(msgspec.msgpack.encode(sights)) < 400
+
+
+def test_what_others_tell_as_well_is_not_lost() -> None:
+    seeing = told(record("a", T0, up=True), record("b", T0, up=True))
+    exclusive, reprinted = Sights(), Sights()
+    for sights, novelty in ((exclusive, 1.0), (reprinted, 0.0)):
+        for number in range(20):
+            at = T0 + number
+            seeing.look(sights, False, at)
+            seeing.feed(sights, mark_of("a"), False, 1.0, 1.0, at)
+            seeing.feed(sights, mark_of("b"), False, 1.0, novelty, at)
+    told(record("a", T0 + 100, up=False), seeing=seeing)
+    assert seeing.missing(exclusive, T0 + 100, T0 + 200) == (0.5, 0.0)
+    assert seeing.missing(reprinted, T0 + 100, T0 + 200) == (0.0, 0.0)
+    assert (seeing.look(exclusive, False, T0 + 200)[0], seeing.look(reprinted, False, T0 + 200)[0]) == (50.0, 0.0)
+    told(record("b", T0 + 200, up=False), seeing=seeing)
+    assert seeing.missing(reprinted, T0 + 200, T0 + 300) == (1.0, 0.0)
+
+
+def test_after_a_week_what_is_left_is_the_usual() -> None:
+    seeing = told(record("a", T0, up=True), record("b", T0, up=True))
+    sights = fed(seeing, {"a": 9.0, "b": 1.0})
+    told(record("a", T0 + 10, up=False), seeing=seeing)
+    assert math.isclose(seeing.look(sights, False, T0 + 30 * DAY)[0], 0.9 * 7 * DAY)
+    assert seeing.missing(sights, T0 + 8 * DAY, T0 + 9 * DAY) == (0.0, 0.0)
+    assert seeing.coverage(sights, T0 + 9 * DAY, 0.0).key_stale == () and seeing.coverage(sights, 0.0, 0.0).stale == (
+        "a",
+    )
+
+
+def test_who_takes_over_becomes_what_a_key_lives_on() -> None:
+    seeing = told(record("a", T0, up=True), record("b", T0, up=True))
+    sights = fed(seeing, {"a": 10.0})
+    told(record("a", T0 + 10, up=False), seeing=seeing)
+    shares = []
+    for number in range(60):
+        at = T0 + 20 + number
+        seeing.look(sights, False, at)
+        seeing.feed(sights, mark_of("b"), False, 1.0, 1.0, at)
+        shares.append(seeing.missing(sights, at, at + 1)[0])
+    assert shares[0] == 1.0 and shares == sorted(shares, reverse=True) and shares[-1] < 0.5
