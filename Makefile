@@ -37,9 +37,12 @@ kafka: setup-dev
 	@$(BIN)/python -m tests.kafka_cluster
 
 # Debian packages that only tests need, where this user may install them.
+DEBIAN := chromium:chromium promtool:prometheus amtool:prometheus-alertmanager
 test-packages:
-	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium >/dev/null; } \
-	  || echo "chromium is missing and can't be installed here: the page's tests will be skipped"
+	@missing=; for pair in $(DEBIAN); do command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair#*:}"; done; \
+	  [ -z "$$missing" ] || { [ "$$(id -u)" = 0 ] && apt-get -qq update && \
+	    DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $$missing >/dev/null; } \
+	  || echo "missing, and not to be installed here:$$missing; the tests that need them will be skipped"
 
 lint: setup-dev
 	$(BIN)/ruff check

@@ -12,11 +12,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Protocol, TypeVar
 
 import structlog
+from msgspec.structs import replace
 from prometheus_client import Counter, Gauge, Histogram
 
 from alerts.channels.base import Channel, Outcome
 from alerts.lane import Lane, Waiting
-from alerts.outbox import DeliveryAttempt, Endpoint, Obligation, apply, judge
+from alerts.outbox import DeliveryAttempt, Endpoint, Obligation, apply, judge, worth_recording
 
 log = structlog.get_logger(__name__)
 
@@ -28,12 +29,14 @@ SECONDS = Histogram(
     buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30),
 )
 PENDING = Gauge("tapewatch_outbox_pending", "Obligations that wait for delivery.", ["channel"])
+STANDING = Gauge("tapewatch_outbox_standing", "Alerts that a channel is told again while they last.", ["channel"])
 PUBLISH_TO_DELIVERY = Histogram(
     "tapewatch_publish_to_delivery_seconds",
     "From the publication of the document that crossed the threshold to the receiver's answer.",
     buckets=(0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600),
 )
 
+OUTCOMES = ("delivered", "told_again", "retry", "failed", "gone")
 
 IN_FLIGHT = 4
 """Attempts under way at once on one channel: a receiver that drips for 20 s each does not stop the queue."""
@@ -88,14 +91,15 @@ class DeliveryLoop:
             if (worker := self._workers.get(endpoint.channel)) is not None:
                 worker.endpoint = endpoint
         for obligation in sorted(pending, key=lambda one: (one.created, one.event)):
-            self.offer(obligation)
+            # What stands is told at once: nobody told it while the daemon was away.
+            self.offer(replace(obligation, due=0.0) if obligation.state == "standing" else obligation)
         for worker in self._workers.values():
             worker.start()
 
     def offer(self, obligation: Obligation) -> bool:
         """Takes on an obligation; False where there is nothing to do: its channel is unknown, or it is settled."""
         worker = self._workers.get(obligation.channel)
-        if worker is None or obligation.state != "pending":
+        if worker is None or not obligation.open:
             return False
         worker.offer(obligation)
         return True
@@ -144,6 +148,9 @@ class _Worker:
         self._news = asyncio.Event()
         self._attempts: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
+        for outcome in OUTCOMES:  # a rate needs the zero before the first
+            DELIVERIES.labels(name, outcome)
+        self._changed()
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name=f"deliver:{self._name}")
@@ -210,6 +217,7 @@ class _Worker:
 
     def _changed(self) -> None:
         PENDING.labels(self._name).set(len(self.lane))
+        STANDING.labels(self._name).set(self.lane.standing)
         self._news.set()
 
     # -- one attempt --------------------------------------------------------------------------------------
@@ -235,9 +243,13 @@ class _Worker:
             gone=outcome.gone,
             draw=self._rng.random(),
             extra=waiting.extra,
+            replaces=self.lane.replaced(obligation) if outcome.ok else (),
         )
-        await self._patiently("record", lambda: self._record(attempt))
-        self._settle(obligation, attempt)
+        after = apply(obligation, attempt)
+        if worth_recording(obligation, after, attempt.at - (waiting.recorded or 0.0)):
+            await self._patiently("record", lambda: self._record(attempt))
+            waiting.recorded = attempt.at
+        self._settle(obligation, after, attempt)
 
     async def _body(self, obligation: Obligation) -> bytes | None:
         read = self._read
@@ -267,15 +279,18 @@ class _Worker:
             await self._clock.sleep(patience)
             patience = min(PATIENCE, 2.0 * patience)
 
-    def _settle(self, obligation: Obligation, attempt: DeliveryAttempt) -> None:
-        after = apply(obligation, attempt)
+    def _settle(self, obligation: Obligation, after: Obligation, attempt: DeliveryAttempt) -> None:
         self.lane.settle(after, now=self._clock.monotonic(), wall=self._clock.time())
         self.endpoint = judge(self.endpoint, attempt)
-        word = "gone" if attempt.gone else "retry" if after.state == "pending" else after.state
+        again = obligation.state == "standing" and attempt.ok
+        word = _outcome(attempt, after, again)
         if attempt.ok:
             self._remember(attempt.event)
         DELIVERIES.labels(self._name, word).inc()
         SECONDS.labels(self._name, word).observe(attempt.seconds)
+        if again:
+            log.debug("told_again", action="deliver", channel=self._name, event_id=obligation.event)
+            return
         if attempt.ok and obligation.published is not None and obligation.type == "alert.firing":
             PUBLISH_TO_DELIVERY.observe(max(0.0, attempt.at - obligation.published))
         log.info(
@@ -292,6 +307,15 @@ class _Worker:
         if self.endpoint.disabled:
             log.warning("channel disabled", action="disable", channel=self._name, reason=self.endpoint.why)
             self.clear()
+
+
+def _outcome(attempt: DeliveryAttempt, after: Obligation, again: bool) -> str:
+    """The metric's word for an attempt; ``OUTCOMES`` has them all."""
+    if attempt.gone:
+        return "gone"
+    if attempt.ok:
+        return "told_again" if again else "delivered"
+    return "failed" if after.state == "failed" else "retry"
 
 
 async def _sleep_until(clock: Clock, wake: float) -> None:

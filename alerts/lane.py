@@ -1,8 +1,9 @@
 """One channel's queue: what may be sent now, and when to look again. Pure but for its own state.
 
 Obligations of one order (an alert's dedupe key) leave one at a time and in their order: a resolved never overtakes its
-firing, it waits until that is delivered or given up. Orders do not wait for each other. Times are monotonic seconds,
-so that a clock that is set moves nothing that waits.
+firing, it waits until that is delivered or given up. Orders do not wait for each other. What stands (a receiver that
+holds alerts is told of it again and again) is told while nothing of its order waits, and goes when the next is
+delivered. Times are monotonic seconds, so that a clock that is set moves nothing that waits.
 """
 
 from __future__ import annotations
@@ -33,6 +34,12 @@ class Waiting(msgspec.Struct):
     sending: bool = False
     extra: bool = False
     """Brought forward: its attempt does not count on the schedule."""
+    recorded: float | None = None
+    """When its last attempt was made durable, in wall-clock seconds; None: not since the start."""
+
+    @property
+    def standing(self) -> bool:
+        return self.obligation.state == "standing"
 
 
 class _Place(NamedTuple):
@@ -50,9 +57,15 @@ class Lane:
         self._orders: dict[str, list[_Place]] = {}
         self._heads: list[tuple[float, int, str]] = []
         self._numbers = itertools.count()
+        self._stands: set[str] = set()
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        """How many wait for their delivery; what stands does not."""
+        return len(self._waiting) - len(self._stands)
+
+    @property
+    def standing(self) -> int:
+        return len(self._stands)
 
     def offer(self, obligation: Obligation, *, now: float, wall: float) -> None:
         """Takes on what is owed. One already known is brought forward if it became due earlier, never doubled."""
@@ -66,6 +79,8 @@ class Lane:
         if self._spare and len(self._waiting) >= BODIES:
             obligation = msgspec.structs.replace(obligation, body=b"")
         self._waiting[obligation.event] = Waiting(obligation, due)
+        if obligation.state == "standing":
+            self._stands.add(obligation.event)
         insort(self._orders.setdefault(obligation.order, []), _place(obligation))
         if obligation.attempts == 0:
             self._hasten(obligation, now)
@@ -88,15 +103,25 @@ class Lane:
         """When something may be sent next, as far as is known."""
         return self._heads[0][0] if self._heads else None
 
+    def replaced(self, by: Obligation) -> tuple[str, ...]:
+        """What stood in its order until ``by`` was delivered."""
+        places = self._orders.get(by.order, [])
+        return tuple(place.event for place in places if place.event in self._stands and place < _place(by))
+
     def settle(self, after: Obligation, *, now: float, wall: float) -> None:
         """Puts back what is still owed after its attempt, or lets the next of its order go."""
         waiting = self._waiting.get(after.event)
         if waiting is None:
             return
-        if after.state == "pending":
+        if after.state != "pending":
+            for event in self.replaced(after):
+                self.remove(self._waiting[event].obligation)
+        if after.open:
             waiting.obligation = after
             waiting.due = now + min(max(0.0, after.due - wall), LONGEST)
             waiting.sending = waiting.extra = False
+            if after.state == "standing":
+                self._stands.add(after.event)
         else:
             self.remove(after)
         self._push(after.order)
@@ -105,6 +130,7 @@ class Lane:
         """Lets go of one."""
         if self._waiting.pop(obligation.event, None) is None:
             return
+        self._stands.discard(obligation.event)
         places = self._orders[obligation.order]
         places.remove(_place(obligation))
         if not places:
@@ -115,23 +141,32 @@ class Lane:
         self._waiting.clear()
         self._orders.clear()
         self._heads.clear()
+        self._stands.clear()
 
     def _hasten(self, new: Obligation, now: float) -> None:
         """Brings what holds ``new`` back forward, since ``new`` itself would be tried now.
 
         Otherwise a receiver that is well again would hear of a new alert only after the old one's long wait.
         """
-        head = self._waiting[self._orders[new.order][0].event]
+        head = self._head(new.order)
         if head.obligation.event != new.event and not head.sending and head.due > now:
             head.due, head.extra = now, True
 
+    def _head(self, order: str) -> Waiting:
+        """What of an order may go: its first; where that one stands and another waits, the other. Two of an order are
+        never under way together: a firing told again could arrive behind the end of it."""
+        first, *others = self._orders[order][:2]
+        head = self._waiting[first.event]
+        if others and head.standing and not head.sending:
+            return self._waiting[others[0].event]
+        return head
+
     def _leads(self, waiting: Waiting) -> bool:
-        return self._orders[waiting.obligation.order][0].event == waiting.obligation.event
+        return self._head(waiting.obligation.order) is waiting
 
     def _push(self, order: str) -> None:
-        places = self._orders.get(order)
-        if places:
-            head = self._waiting[places[0].event]
+        if order in self._orders:
+            head = self._head(order)
             if not head.sending and head.queued != head.due:
                 head.queued = head.due
                 heapq.heappush(self._heads, (head.due, next(self._numbers), head.obligation.event))

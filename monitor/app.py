@@ -254,6 +254,7 @@ class Daemon:
             routes=self.parts.routes,
             channels=[channel.name for channel in settings.channels],
             silences=self.parts.silences,
+            resend={entry.name: entry.resends for entry in settings.channels if entry.resends is not None},
             clock=self._clock,
         )
         return [self._score, self._aggregate, self._notify]
@@ -280,12 +281,7 @@ class Daemon:
         )
         self._jail = Jail()
         self._channels: dict[str, Channel] = {
-            entry.name: build_channel(
-                entry.kind,
-                entry.name,
-                {"url": entry.url.get_secret_value(), "secrets": entry.keys(), "timeout": entry.timeout},
-                self._http,
-            )
+            entry.name: build_channel(entry.kind, entry.name, entry.options(), self._http)
             for entry in self.settings.channels
         }
         await self._start_delivery()
@@ -306,7 +302,7 @@ class Daemon:
 
     async def _start_delivery(self) -> None:
         def owed(state: State) -> tuple[list[Obligation], list[Endpoint]]:
-            pending = [one for _, one in state.table("outbox").items() if one.state == "pending"]
+            pending = [one for _, one in state.table("outbox").items() if one.open]
             return pending, [endpoint for _, endpoint in state.table("endpoints").items()]
 
         pending, endpoints = await self.engine.inspect(Notify.name, owed)
@@ -320,7 +316,7 @@ class Daemon:
 
         def read(state: State) -> bytes | None:
             known: Obligation | None = state.table("outbox").get(f"{event}|{channel}")
-            return known.body if known is not None and known.state == "pending" else None
+            return known.body if known is not None and known.open else None
 
         return await self.engine.inspect(Notify.name, read)
 

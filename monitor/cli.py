@@ -259,7 +259,8 @@ def silences_expire(name: str, config: Config = CONFIG) -> None:
 
 @deliveries.command(name="list")
 def deliveries_list(
-    state: Annotated[str | None, typer.Option(help="pending, delivered or failed.")] = None, config: Config = CONFIG
+    state: Annotated[str | None, typer.Option(help="pending, standing, delivered or failed.")] = None,
+    config: Config = CONFIG,
 ) -> None:
     """Deliveries, a JSON object a line."""
     from monitor.commands.operations import listing, quote

@@ -29,8 +29,9 @@ from pydantic import (
     model_validator,
 )
 
+from alerts.channels import check
+from alerts.channels.alertmanager import RESEND
 from alerts.channels.base import ChannelConfigError
-from alerts.channels.webhook import check_url, decode_secret
 
 ENVIRONMENT = "TAPEWATCH_"
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
@@ -162,26 +163,45 @@ class WatchListSettings(Section):
     )
 
 
+_CHANNEL_KEYS: dict[str, tuple[str, ...]] = {
+    "webhook": ("username", "labels", "resend"),
+    "alertmanager": ("secrets",),
+}
+"""By kind: the keys that a channel has not."""
+
+
 class ChannelSettings(Section):
     """Where alerts go."""
 
-    kind: Literal["webhook"] = Field(description="webhook: Standard Webhooks 1.0.0.")
+    kind: Literal["webhook", "alertmanager"] = Field(
+        description="webhook: Standard Webhooks 1.0.0; alertmanager: a Prometheus Alertmanager, API v2."
+    )
     name: Name = Field(description="Its name, in routes and metrics.")
     url: SecretStr = Field(description="Address of the receiver; https unless allow_private covers it.")
-    secret: SecretStr | None = Field(None, description="Signing secret, whsec_ and base64.")
+    secret: SecretStr | None = Field(
+        None, description="webhook: signing secret, whsec_ and base64; alertmanager: password, or a bearer token."
+    )
     secret_file: Path | None = Field(None, description="File that holds the secret.")
-    secrets: tuple[SecretStr, ...] = Field((), description="Several secrets, the newest first, while one is rotated.")
+    secrets: tuple[SecretStr, ...] = Field(
+        (), description="webhook: several secrets, the newest first, while one is rotated."
+    )
+    username: str | None = Field(None, description="alertmanager: who signs in; without it secret is a bearer token.")
+    labels: dict[str, str] | None = Field(None, description="alertmanager: labels added to every alert.")
+    resend: Duration | None = Field(
+        None, description='alertmanager: time between two tellings of an alert that lasts (default "1m").'
+    )
     timeout: Duration = Field(20.0, description="Time for an answer.")
 
     @model_validator(mode="after")
     def _usable(self) -> ChannelSettings:
-        given = [self.secret is not None, self.secret_file is not None, bool(self.secrets)]
-        if sum(given) != 1:
+        for name in _CHANNEL_KEYS[self.kind]:
+            if getattr(self, name) not in (None, ()):
+                raise ValueError(f"a channel of kind {self.kind} has no {name}")
+        given = sum([self.secret is not None, self.secret_file is not None, bool(self.secrets)])
+        if given > 1 or (self.kind == "webhook" and not given):
             raise ValueError("give exactly one of secret, secret_file and secrets")
         try:
-            check_url(self.url.get_secret_value())
-            for secret in self.keys():
-                decode_secret(secret)
+            check(self.kind, self.options())
         except ChannelConfigError as error:
             raise ValueError(str(error)) from None
         return self
@@ -195,6 +215,20 @@ class ChannelSettings(Section):
                 raise ValueError(f"secret_file {self.secret_file}: {error.strerror}") from None
         chosen = self.secrets or ((self.secret,) if self.secret is not None else ())
         return [secret.get_secret_value() for secret in chosen]
+
+    def options(self) -> dict[str, object]:
+        """What ``alerts.channels.build`` is given."""
+        options: dict[str, object] = {"url": self.url.get_secret_value(), "timeout": self.timeout}
+        if self.kind == "webhook":
+            return options | {"secrets": self.keys()}
+        given = {"username": self.username, "labels": self.labels, "resend": self.resend}
+        options |= {name: value for name, value in given.items() if value is not None}
+        return options | {"secret": next(iter(self.keys()), "")}
+
+    @property
+    def resends(self) -> float | None:
+        """Seconds between two tellings of an alert that lasts, where the receiver holds alerts."""
+        return (self.resend or RESEND) if self.kind == "alertmanager" else None
 
 
 class RouteSettings(Section):
@@ -387,6 +421,8 @@ def _anchor(tree: Any, folder: Path) -> None:
             _anchor(entry, folder)
     elif isinstance(tree, dict):
         for key, value in tree.items():
+            if key == "labels":  # whatever they are called, they hold no paths
+                continue
             if isinstance(value, str) and (key == "path" or key.endswith("_file")):
                 tree[key] = str(folder / Path(value).expanduser())
             else:

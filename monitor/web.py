@@ -278,8 +278,8 @@ class Web:
 
     async def _deliveries(self, request: web.Request) -> web.StreamResponse:
         state = request.query.get("state")
-        if state not in (None, "pending", "delivered", "failed"):
-            raise Problem(400, "Bad query", "state is pending, delivered or failed")
+        if state not in (None, "pending", "standing", "delivered", "failed"):
+            raise Problem(400, "Bad query", "state is pending, standing, delivered or failed")
         return answer({"deliveries": await self._daemon.deliveries(state)})
 
     async def _dead_letters(self, request: web.Request) -> web.StreamResponse:
@@ -368,7 +368,7 @@ class Web:
         state = await self._daemon.delivery(name)
         if state is None:
             raise Problem(404, "No such delivery")
-        if state == "delivered":
+        if state in ("delivered", "standing"):
             raise Problem(409, "Delivered already", "what was delivered is not sent again")
         return answer({"id": await self._daemon.command("retry_delivery", name)}, 202)
 

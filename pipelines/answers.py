@@ -160,7 +160,7 @@ class Answers:
         return [{"id": name, **_without(json.loads(record), "body")} for name, record in rows]
 
     def delivery(self, name: str) -> str | None:
-        """The state of a delivery: pending, delivered or failed; None where there is none."""
+        """The state of a delivery: pending, standing, delivered or failed; None where there is none."""
         rows = self._rows("SELECT state FROM deliveries WHERE name = ?", name)
         return str(rows[0][0]) if rows else None
 

@@ -119,11 +119,14 @@ class Notify:
         channels: Sequence[str],
         clock: Clock,
         silences: Sequence[Silence] = (),
+        resend: Mapping[str, float] | None = None,
     ) -> None:
+        """``resend``: seconds between two tellings, for the channels whose receiver holds alerts."""
         self._watch = watch
         self._context = context
         self._routes = tuple(routes)
         self._channels = tuple(channels)
+        self._resend = dict(resend or {})
         self._clock = clock
         self._configured = tuple(silences)
 
@@ -217,7 +220,7 @@ class Notify:
         facts = Facts(type=alert.type, key=key, severity=alert.severity, watchlists=lists)
         now = self._clock.time()
         silence = silenced(facts, self._silences(state), now)
-        targets = self._targets(alert, facts, silence, state)
+        targets = self._targets(alert, facts, silence, state, outputs)
         state.table("events").put(alert.id, Told(now))
         if silence is not None:
             SILENCED.inc()
@@ -244,10 +247,14 @@ class Notify:
                 created=now,
                 published=epoch(published) if published else None,
                 due=now,
+                # An operational event has no end that it could be told until.
+                resend=self._resend.get(channel) if alert.alert else None,
             )
             outputs.extend(owing.owe(obligation, state))
 
-    def _targets(self, alert: Alert, facts: Facts, silence: Silence | None, state: State) -> tuple[str, ...]:
+    def _targets(
+        self, alert: Alert, facts: Facts, silence: Silence | None, state: State, outputs: list[Output]
+    ) -> tuple[str, ...]:
         """Channels for an event. A resolved goes where its firing went, silenced or not; nowhere else."""
         if not alert.alert:
             return () if silence is not None else self._living(route(facts, self._routes, self._channels), state)
@@ -255,6 +262,7 @@ class Notify:
         sent = table.get(alert.alert) or Sent(alert.alert, 0.0, "", 0, alert.severity, [])
         if alert.type == "alert.resolved":
             targets = self._living(sent.channels, state)
+            outputs.extend(owing.leave(alert.order, set(sent.channels) - set(targets), self._clock.time(), state))
         elif silence is not None:
             targets = ()
         else:

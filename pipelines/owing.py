@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import msgspec
 
-from alerts.outbox import KEEP, DeliveryAttempt, Endpoint, Obligation, apply, judge, revive
+from alerts.outbox import KEEP, DeliveryAttempt, Endpoint, Obligation, apply, judge, revive, settle
 from pipelines.documents import Operation, encode, iso
 from pipelines.streams.base import OUTBOX, Output, State, Table
 
@@ -38,12 +39,50 @@ def retry(name: str, at: float, state: State) -> list[Output]:
     """Owes a settled or waiting delivery anew, at once; its channel is enabled again."""
     outbox: Table[Obligation] = state.table("outbox")
     known = outbox.get(name)
-    if known is None or known.state == "delivered":
+    if known is None or known.state in ("delivered", "standing"):
         return []
     enable(known.channel, state)
     again = revive(known, at)
+    if _is_over(known, state):
+        # Told once, it ends by itself: its end was told, or never will be.
+        again = msgspec.structs.replace(again, resend=None)
     outbox.put(name, again)
     return [Output(OUTBOX, name, encode(again))]
+
+
+def _is_over(owed: Obligation, state: State) -> bool:
+    if owed.type == "alert.resolved" or not owed.episode:
+        return False
+    sent: Any = state.table("sent").get(owed.episode)
+    return sent is None or sent.status == "resolved"
+
+
+def leave(order: str, channels: Collection[str], at: float, state: State) -> list[Output]:
+    """An alert's end, at channels that will not hear of it, gone from the settings or disabled.
+
+    What stands there is let go, and what waits is told once should the channel come back: else it would fire there
+    for ever.
+    """
+    if not channels:
+        return []
+    outbox: Table[Obligation] = state.table("outbox")
+    held = [one for _, one in outbox.items() if one.open and one.order == order and one.resend is not None]
+    outputs = []
+    for owed in held:
+        if owed.channel in channels and owed.state == "standing":
+            outputs.append(_settle(owed, at, state))
+        elif owed.channel in channels:
+            once = msgspec.structs.replace(owed, resend=None)
+            outbox.put(owed.key, once)
+            outputs.append(Output(OUTBOX, owed.key, encode(once)))
+    return outputs
+
+
+def _settle(owed: Obligation, at: float, state: State) -> Output:
+    """Lets go of one without an attempt of its own, and tells who follows the outbox."""
+    settled = settle(owed, at)
+    state.table("outbox").put(owed.key, settled)
+    return Output(OUTBOX, owed.key, encode(settled))
 
 
 def tried(attempt: DeliveryAttempt, state: State) -> tuple[list[Output], Operation | None]:
@@ -53,19 +92,24 @@ def tried(attempt: DeliveryAttempt, state: State) -> tuple[list[Output], Operati
     known = outbox.get(name)
     if known is not None:
         outbox.put(name, apply(known, attempt))
+    former = [outbox.get(f"{event}|{attempt.channel}") for event in attempt.replaces]
+    outputs = [_settle(one, attempt.at, state) for one in former if one is not None and one.open]
     endpoints: Table[Endpoint] = state.table("endpoints")
     before = endpoints.get(attempt.channel) or Endpoint(channel=attempt.channel)
     after = judge(before, attempt)
     if after != before:
         endpoints.put(attempt.channel, after)
-    return _disable(after, attempt, state) if after.disabled and not before.disabled else ([], None)
+    if not after.disabled or before.disabled:
+        return outputs, None
+    given_up, operation = _disable(after, attempt, state)
+    return [*outputs, *given_up], operation
 
 
 def _disable(endpoint: Endpoint, attempt: DeliveryAttempt, state: State) -> tuple[list[Output], Operation]:
     outbox: Table[Obligation] = state.table("outbox")
     outputs = []
     for name, owed in list(outbox.items()):
-        if owed.channel == endpoint.channel and owed.state == "pending":
+        if owed.channel == endpoint.channel and owed.open:
             change = msgspec.structs.replace(owed, state="failed", reason="disabled", settled=attempt.at)
             outbox.put(name, change)
             # No attempt tells of it, so this does; the body stays here, for an operator's retry.

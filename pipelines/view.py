@@ -352,8 +352,8 @@ class ReadModel(Answers):
                 f"(SELECT rowid FROM {table} ORDER BY at DESC LIMIT -1 OFFSET {keep})"
             )
         self._db.execute(
-            "DELETE FROM deliveries WHERE name IN (SELECT name FROM deliveries WHERE state != 'pending' "
-            "ORDER BY created DESC LIMIT -1 OFFSET ?)",
+            "DELETE FROM deliveries WHERE name IN (SELECT name FROM deliveries "
+            "WHERE state NOT IN ('pending', 'standing') ORDER BY created DESC LIMIT -1 OFFSET ?)",
             (KEEP_SETTLED,),
         )
         self._db.execute(

@@ -26,6 +26,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, TypeVar
 
+from prometheus_client.parser import text_string_to_metric_families
 from standardwebhooks import Webhook
 
 from models.classifier import Classifier, FakeClassifier
@@ -321,6 +322,12 @@ class Daemon:
 
     def seen(self, title: str) -> bool:
         return any(document["title"] == title for document in self.get("documents?limit=1000")["documents"])
+
+    def metric(self, name: str, **labels: str) -> float:
+        """A sample of /metrics; 0 where there is none."""
+        text = request(f"{self.url}/metrics")[2].decode()
+        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+        return sum(one.value for one in samples if one.name == name and labels.items() <= one.labels.items())
 
     def idle(self) -> bool:
         return not any(stage["records"] for stage in self.get("status")["lag"].values())

@@ -7,14 +7,12 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import msgspec
 
-from alerts.channels.base import ChannelConfigError, HttpClient, Outcome, Response, TransportError
+from alerts.channels.answers import carries_sign_in, check_address, judge, redacted
+from alerts.channels.base import ChannelConfigError, HttpClient, Outcome, TransportError
 
 TIMEOUT = 20.0
 """Seconds for an answer; the standard asks for 15 to 30."""
@@ -55,17 +53,8 @@ class WebhookOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 def check_url(url: str) -> None:
     """Refuses what can't be a Standard Webhooks receiver; the message says why and what to do."""
-    try:
-        parts = urlsplit(url)
-        host = (parts.hostname or "").lower().rstrip(".")
-        _ = parts.port
-    except ValueError as error:
-        raise ChannelConfigError(f"url: not an address ({error}); give one like https://desk.example/hook") from None
-    if parts.scheme not in ("https", "http") or not host or any(c.isspace() or not c.isprintable() for c in url):
-        raise ChannelConfigError(
-            f"url: {redacted(url)!r} is not an https:// address; give one like https://desk.example/hook"
-        )
-    if "@" in parts.netloc:
+    host = check_address(url, "https://desk.example/hook")
+    if carries_sign_in(url):
         raise ChannelConfigError(
             "url: a user name or password in the address is refused, since addresses end up in logs; remove it: "
             "the receiver knows tapewatch by its signature"
@@ -78,13 +67,13 @@ def check_url(url: str) -> None:
             )
 
 
-def redacted(url: str) -> str:
-    """Scheme and host of an address: the rest may be a secret."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "…"
-    return f"{parts.scheme}://{parts.hostname or ''}/…"
+def check_options(options: WebhookOptions) -> None:
+    """Refuses what can't work; the message names the field and what to do."""
+    check_url(options.url)
+    if not options.secrets:
+        raise ChannelConfigError(f"secret: missing; set secret, secret_file or secrets; {RECIPE}")
+    for secret in options.secrets:
+        decode_secret(secret)
 
 
 def decode_secret(secret: str) -> bytes:
@@ -114,9 +103,7 @@ class WebhookChannel:
     def __init__(
         self, name: str, url: str, secrets: Sequence[str], http: HttpClient, *, timeout: float = TIMEOUT
     ) -> None:
-        check_url(url)
-        if not secrets:
-            raise ChannelConfigError(f"secret: missing; set secret, secret_file or secrets; {RECIPE}")
+        check_options(WebhookOptions(url=url, secrets=tuple(secrets), timeout=timeout))
         self.name = name
         self._url = url
         self._keys = [decode_secret(secret) for secret in secrets]
@@ -136,40 +123,3 @@ class WebhookChannel:
         except TransportError as error:
             return Outcome(ok=False, reason=error.reason)
         return judge(response, timestamp)
-
-
-def judge(response: Response, now: float) -> Outcome:
-    """What an answer means: 2xx delivered, 410 gone for good, all else is tried again (3xx is never followed)."""
-    status = response.status
-    if 200 <= status < 300:
-        return Outcome(ok=True, reason="ok", status=status)
-    if status == 410:
-        return Outcome(ok=False, reason="gone", status=status, gone=True)
-    if 300 <= status < 400:
-        return Outcome(ok=False, reason="redirect", status=status)
-    wait = retry_after(_header(response, "retry-after"), now)
-    if status == 429:
-        return Outcome(ok=False, reason="throttled", status=status, retry_after=wait)
-    if status >= 500:
-        return Outcome(ok=False, reason="server_error", status=status, retry_after=wait)
-    return Outcome(ok=False, reason="rejected", status=status, retry_after=wait)
-
-
-def _header(response: Response, name: str) -> str | None:
-    return next((value for field, value in response.headers.items() if field.lower() == name), None)
-
-
-def retry_after(value: str | None, now: float) -> float | None:
-    """Seconds of a Retry-After header, which holds seconds or a date; None where it holds neither."""
-    if value is None:
-        return None
-    value = value.strip()
-    if value.isascii() and value.isdigit():
-        return float(value[:9])
-    try:
-        moment = parsedate_to_datetime(value)
-    except (ValueError, OverflowError):
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.fromtimestamp(now, UTC)).total_seconds())

@@ -111,8 +111,7 @@ async def _test(settings: Settings, name: str) -> dict[str, Any] | None:
         user_agent=network.user_agent or USER_AGENT,
     )
     try:
-        options = {"url": entry.url.get_secret_value(), "secrets": entry.keys(), "timeout": entry.timeout}
-        channel = build(entry.kind, entry.name, options, client)
+        channel = build(entry.kind, entry.name, entry.options(), client)
         alert = ping(name, time.time())
         return dict(msgspec.to_builtins(await channel.send(alert.id, alert.body, time.time())))
     finally:

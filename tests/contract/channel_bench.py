@@ -161,6 +161,34 @@ async def webhook_bench() -> AsyncIterator[Bench]:
 
 
 @asynccontextmanager
+async def alertmanager_bench() -> AsyncIterator[Bench]:
+    async with receiver() as far, client() as http:
+        inner = build("alertmanager", "desk", {"url": f"http://127.0.0.1:{far.port}", "timeout": 2.0}, http)
+        given: dict[str, list[bytes]] = {}
+
+        class Watched:
+            """It posts another form of the body, so the bodies given are kept to compare."""
+
+            name, kind = inner.name, inner.kind
+
+            async def send(self, event: str, body: bytes, timestamp: float) -> Outcome:
+                given.setdefault(event, []).append(body)
+                return await inner.send(event, body, timestamp)
+
+        def seen() -> list[tuple[str, bytes]]:
+            found = []
+            for request in far.requests:
+                assert request.path == "/api/v2/alerts"
+                (alert,) = msgspec.json.decode(request.body)
+                (body,) = set(given[alert["annotations"]["event_id"]])
+                assert alert["annotations"]["summary"] == msgspec.json.decode(body)["data"]["summary"]
+                found.append((alert["annotations"]["event_id"], body))
+            return found
+
+        yield Bench(Watched(), seen, lambda: far.faults.append(answering(503)))
+
+
+@asynccontextmanager
 async def collecting_bench() -> AsyncIterator[Bench]:
     answers: list[Outcome] = []
     channel = CollectingChannel("desk", answers=answers)
@@ -193,6 +221,7 @@ async def log_bench() -> AsyncIterator[Bench]:
 
 BENCHES: dict[str, Callable[[], AbstractAsyncContextManager[Bench]]] = {
     "webhook": webhook_bench,
+    "alertmanager": alertmanager_bench,
     "collecting": collecting_bench,
     "log": log_bench,
 }

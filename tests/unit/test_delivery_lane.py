@@ -106,7 +106,7 @@ def test_bodies_of_a_long_queue_are_not_kept_where_they_can_be_read_again() -> N
     assert kept == BODIES
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from("abc"), st.sampled_from(KINDS), st.integers(0, 60), st.integers(0, 40)), max_size=40

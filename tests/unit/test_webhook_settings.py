@@ -103,7 +103,7 @@ def test_the_registry_builds_a_channel_from_its_settings() -> None:
 @pytest.mark.parametrize(
     ("kind", "options", "said"),
     [
-        ("webhok", {}, "'desk'.*'webhok' is unknown.*webhook, log.*did you mean 'webhook'"),
+        ("webhok", {}, "'desk'.*'webhok' is unknown.*webhook, alertmanager, log.*did you mean 'webhook'"),
         ("webhook", {"url": "https://desk.example/"}, "'desk'.*secrets"),
         ("webhook", {"url": "https://desk.example/", "secrets": []}, "'desk'.*secret: missing"),
         ("webhook", {"url": "https://desk.example/", "secrets": [SECRET], "timeout": 60}, "'desk'.*timeout"),
