@@ -228,7 +228,7 @@ async def latency(seconds: float) -> dict[str, Any]:
                 for i in range(2_800)
             )
         )
-        await daemon.backfill([history])
+        await daemon.intake.backfill([history])
         await daemon.begin()
         server = Web(daemon)
         await server.start()
@@ -297,7 +297,7 @@ async def memory(count: int) -> dict[str, Any]:
                 for i, title in zip(range(500), generator, strict=False)
             ]
             await daemon.engine.admitted()
-            await daemon._commit(items, Origin(source="bench", class_="news"), None, ingest=ingest)
+            await daemon.intake.commit(items, Origin(source="bench", class_="news"), ingest=ingest)
             done += len(items)
             if done % (count // 10) < 500:
                 await daemon.engine.drained()

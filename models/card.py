@@ -58,6 +58,10 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
         """Hash of the graph, which names the model together with ``name``."""
         return self.files["model.onnx"]
 
+    def identity(self) -> str:
+        """``name@sha256[:12]``, by which records and metrics name the model."""
+        return f"{self.name}@{self.digest()[:12]}"
+
 
 def folder_of(name_or_path: str) -> Path:
     """The folder of a shipped model by its name, or of any other by its path."""

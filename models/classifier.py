@@ -69,7 +69,7 @@ class OnnxClassifier:
         self, folder: Path, card: Card, *, device: str = "auto", threads: int = 0, memory_mb: int | None = None
     ):
         self.card = card
-        self.name = f"{card.name}@{card.digest()[:12]}"
+        self.name = card.identity()
         self.sentiments = card.sentiment.labels
         self.topics = card.topic.labels
         self.languages = card.languages

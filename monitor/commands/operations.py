@@ -17,9 +17,8 @@ from typing import Any
 import msgspec
 import typer
 
-from alerts.channels import build
-from alerts.evidence import ping
-from monitor.http import USER_AGENT, GuardedClient
+from monitor import assembly
+from monitor.sender import send_test
 from monitor.settings import Settings, load
 
 # Never through a proxy of the environment: the daemon is here, and the token is for nobody else.
@@ -100,19 +99,11 @@ def test_channel(config: Path, name: str) -> None:
 
 
 async def _test(settings: Settings, name: str) -> dict[str, Any] | None:
-    network = settings.network
     entry = next((channel for channel in settings.channels if channel.name == name), None)
     if entry is None:
         return None
-    client = GuardedClient(
-        network.allow_private,
-        proxy=network.proxy,
-        ca_file=str(network.ca_file) if network.ca_file else None,
-        user_agent=network.user_agent or USER_AGENT,
-    )
+    http = assembly.client(settings.network)
     try:
-        channel = build(entry.kind, entry.name, entry.options(), client)
-        alert = ping(name, time.time())
-        return dict(msgspec.to_builtins(await channel.send(alert.id, alert.body, time.time())))
+        return await send_test(assembly.channel(entry, http), name, time.time())
     finally:
-        await client.close()
+        await http.close()

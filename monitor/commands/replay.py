@@ -19,7 +19,7 @@ from alerts.detector import Detector
 from models.classifier import Classifier, load
 from monitor import __version__
 from monitor import log as logs
-from monitor.app import Parts, assemble
+from monitor.assembly import Parts, assemble
 from monitor.commands.detect import LineError as MomentError
 from monitor.commands.detect import moment
 from monitor.settings import Settings, SettingsError

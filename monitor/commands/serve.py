@@ -109,7 +109,7 @@ def run_backfill(config: Path, inputs: list[Path]) -> None:
 async def _backfill(daemon: Daemon, inputs: list[Path]) -> int:
     await daemon.open()
     try:
-        result, errors = await daemon.backfill(inputs)
+        result, errors = await daemon.intake.backfill(inputs)
     finally:
         await daemon.stop()
     for error in errors[:100]:

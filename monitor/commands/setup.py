@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 
 from models import card as cards
-from monitor.app import assemble
+from monitor.assembly import assemble
 from monitor.settings import SettingsError, load
 
 NAME = "tapewatch.toml"

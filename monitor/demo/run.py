@@ -108,7 +108,7 @@ async def _play(folder: Path, seconds: float | None, listen: str, console: Conso
     await daemon.open()
     try:
         history = _history(folder, script)
-        learned, _ = await daemon.backfill([history])
+        learned, _ = await daemon.intake.backfill([history])
         teller.say(
             f"{acts.HISTORY_DAYS} days of history judged and learned: {learned.accepted} texts. "
             "Nothing rings from the past."

@@ -108,7 +108,7 @@ async def test_dates_without_a_time_are_all_counted(tmp_path: Path) -> None:
     daemon = Inner(load(tmp_path / "tapewatch.toml", {}), classifier=FakeClassifier())
     await daemon.open()
     try:
-        outcome, errors = await daemon.backfill([write(tmp_path / "days.jsonl", entries)])
+        outcome, errors = await daemon.intake.backfill([write(tmp_path / "days.jsonl", entries)])
     finally:
         await daemon.stop()
     assert outcome.accepted == 2_400 and errors == []

@@ -188,9 +188,9 @@ async def test_a_receiver_that_is_gone_disables_its_channel_and_the_other_one_is
         await daemon.pass_time(600, 10.0)
         assert len(hooks.at("/desk")) == asked, "a disabled channel is not tried again by itself"
         assert len(told(hooks, "ops.channel_disabled")) == 1
-        failed = await daemon.daemon.deliveries("failed")
+        failed = await daemon.daemon.operators.deliveries("failed")
         assert failed and {one["channel"] for one in failed} == {"desk"}
-        await daemon.daemon.command("retry_delivery", failed[0]["id"])
+        await daemon.daemon.operators.command("retry_delivery", failed[0]["id"])
         again = await daemon.until(lambda: hooks.at("/desk")[asked:], "retry")
         assert again[0].id == failed[0]["event"]
     assert {hook.type for hook in hooks.at("/ops")} == {"ops.channel_disabled"}

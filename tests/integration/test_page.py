@@ -50,7 +50,7 @@ async def served(tmp_path: Path) -> AsyncIterator[tuple[Daemon, Web]]:
             for i in range(280)
         )
     )
-    await daemon.backfill([history])
+    await daemon.intake.backfill([history])
     await daemon.begin()
     web = Web(daemon)
     await web.start()

@@ -1,0 +1,229 @@
+"""The JSON API of a daemon: what is read, what is streamed, what is asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from alerts.rules import Matcher
+from monitor.app import Daemon
+from monitor.openapi import document
+from monitor.problems import HEADERS, Handler, Problem, answer, limit, moment
+from monitor.settings import SettingsError
+
+HEARTBEAT = 15.0
+
+
+class Api:
+    """Handlers. ``writer`` wraps those that change something in the question who may."""
+
+    def __init__(self, daemon: Daemon, writer: Callable[[Handler], Handler]) -> None:
+        self._daemon = daemon
+        self._writer = writer
+
+    def routes(self) -> list[web.RouteDef]:
+        get, post, writer = web.get, web.post, self._writer
+        return [
+            get("/openapi.json", self._openapi),
+            get("/api/v1/status", self._status),
+            get("/api/v1/sources", self._sources),
+            get("/api/v1/alerts", self._alerts),
+            get("/api/v1/alerts/{id}", self._alert),
+            get("/api/v1/keys", self._keys),
+            get("/api/v1/series", self._series),
+            get("/api/v1/documents", self._documents),
+            get("/api/v1/stream", self._stream),
+            get("/api/v1/silences", self._silences),
+            get("/api/v1/deliveries", self._deliveries),
+            get("/api/v1/dead-letters", self._dead_letters),
+            post("/api/v1/documents", writer(self._accept)),
+            post("/api/v1/silences", writer(self._silence)),
+            web.delete("/api/v1/silences/{id}", writer(self._expire)),
+            post("/api/v1/alerts/{id}/feedback", writer(self._feedback)),
+            post("/api/v1/deliveries/{id}/retry", writer(self._retry)),
+            post("/api/v1/dead-letters/{id}/retry", writer(self._retry_letter)),
+            post("/api/v1/channels/{id}/test", writer(self._test)),
+            post("/api/v1/reload", writer(self._reload)),
+        ]
+
+    # -- reading ------------------------------------------------------------------------------------------
+
+    async def _ask(self, question: Callable[..., Any], *values: Any, **named: Any) -> Any:
+        return await asyncio.to_thread(question, *values, **named)
+
+    async def _openapi(self, request: web.Request) -> web.StreamResponse:
+        del request
+        return answer(document())
+
+    async def _status(self, request: web.Request) -> web.StreamResponse:
+        del request
+        return answer(self._daemon.status())
+
+    async def _sources(self, request: web.Request) -> web.StreamResponse:
+        del request
+        known = {source.name for source in self._daemon.settings.sources}
+        found = await self._ask(self._daemon.read_model.sources)
+        return answer({"sources": [source for source in found if source["source"] in known]})
+
+    async def _alerts(self, request: web.Request) -> web.StreamResponse:
+        status = request.query.get("status")
+        if status not in (None, "firing", "resolved"):
+            raise Problem(400, "Bad query", "status is firing or resolved")
+        found = await self._ask(
+            self._daemon.read_model.alerts,
+            status=status,
+            key=request.query.get("key"),
+            since=moment(request.query.get("since")),
+            limit=limit(request, 100, 1_000),
+        )
+        return answer({"alerts": found})
+
+    async def _alert(self, request: web.Request) -> web.StreamResponse:
+        events = await self._ask(self._daemon.read_model.alert, request.match_info["id"])
+        if not events:
+            raise Problem(404, "No such alert")
+        ids = [event["id"] for event in events]
+        attempts = [attempt for event in ids for attempt in await self._ask(self._daemon.read_model.attempts, event)]
+        return answer({"events": events, "attempts": attempts})
+
+    async def _keys(self, request: web.Request) -> web.StreamResponse:
+        del request
+        return answer({"keys": await self._ask(self._daemon.read_model.keys)})
+
+    async def _series(self, request: web.Request) -> web.StreamResponse:
+        key = request.query.get("key")
+        if not key:
+            raise Problem(400, "Bad query", "key is missing")
+        since = moment(request.query.get("since")) or 0.0
+        most = limit(request, 2_000, 10_000)
+        return answer({"key": key, "series": await self._ask(self._daemon.read_model.series, key, since, most)})
+
+    async def _documents(self, request: web.Request) -> web.StreamResponse:
+        found = await self._ask(self._daemon.read_model.documents, request.query.get("key"), limit(request, 50, 1_000))
+        return answer({"documents": found})
+
+    async def _silences(self, request: web.Request) -> web.StreamResponse:
+        del request
+        return answer({"silences": await self._daemon.operators.silences()})
+
+    async def _deliveries(self, request: web.Request) -> web.StreamResponse:
+        state = request.query.get("state")
+        if state not in (None, "pending", "standing", "delivered", "failed"):
+            raise Problem(400, "Bad query", "state is pending, standing, delivered or failed")
+        return answer({"deliveries": await self._daemon.operators.deliveries(state)})
+
+    async def _dead_letters(self, request: web.Request) -> web.StreamResponse:
+        return answer({"dead_letters": await self._daemon.operators.dead_letters(limit(request, 100, 1_000))})
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(
+            headers={"content-type": "text/event-stream", "cache-control": "no-store", **HEADERS}
+        )
+        await response.prepare(request)
+        await response.write(b"retry: 2000\n\n")
+        events = self._daemon.viewer.subscribe()
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(HEARTBEAT):
+                        kind, body = await events.get()
+                except TimeoutError:
+                    await response.write(b": still here\n\n")
+                else:
+                    await response.write(f"event: {kind}\ndata: ".encode() + msgspec.json.encode(body) + b"\n\n")
+        except (ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            self._daemon.viewer.unsubscribe(events)
+        return response
+
+    # -- writing ------------------------------------------------------------------------------------------
+
+    async def _accept(self, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        result = await self._daemon.intake.accept(body, request.content_type)
+        taken = result.accepted + result.duplicate + result.revision + result.stale + result.oversize
+        if not taken:
+            nothing = "no document holds readable text" if result.empty else "the body is empty"
+            detail = "no line could be read" if result.invalid else nothing
+            raise Problem(422, "No document", detail, invalid=result.invalid[:100])
+        return answer(result, 202)
+
+    async def _json(self, request: web.Request) -> dict[str, Any]:
+        try:
+            body = json.loads(await request.read() or b"{}")
+        except json.JSONDecodeError as error:
+            raise Problem(422, "Not JSON", str(error)) from None
+        if not isinstance(body, dict):
+            raise Problem(422, "Not an object")
+        return body
+
+    async def _silence(self, request: web.Request) -> web.StreamResponse:
+        body = await self._json(request)
+        match = {name: body[name] for name in ("keys", "watchlists", "severities") if body.get(name)}
+        if not match:
+            raise Problem(422, "Matches everything", "give keys, watchlists or severities")
+        try:
+            matcher = msgspec.convert(match, Matcher)
+        except msgspec.ValidationError as error:
+            raise Problem(422, "No matcher", str(error)) from None
+        known = [entry.name for entry in self._daemon.settings.watchlists]
+        if unknown := [name for name in matcher.watchlists if name not in known]:
+            raise Problem(422, "No such watch-list", f"{unknown[0]!r} is not among {known}")
+        expires = moment(body.get("until"))
+        if expires is None:
+            raise Problem(422, "No end", "until is a time in ISO 8601")
+        if expires <= self._daemon.now():
+            raise Problem(422, "Over already", "until is in the past")
+        author, comment = str(body.get("author", "")), str(body.get("comment", ""))
+        name = await self._daemon.operators.add_silence(match, expires, author, comment)
+        return answer({"id": name}, 201)
+
+    async def _expire(self, request: web.Request) -> web.StreamResponse:
+        name = request.match_info["id"]
+        known = {str(silence["id"]) for silence in await self._daemon.operators.silences()}
+        if name not in known:
+            raise Problem(404, "No such silence")
+        if self._daemon.operators.is_configured(name):
+            raise Problem(409, "Not yours to end", "it stands in the settings: take it out there and reload")
+        return answer({"id": await self._daemon.operators.command("expire_silence", name)}, 202)
+
+    async def _feedback(self, request: web.Request) -> web.StreamResponse:
+        body = await self._json(request)
+        if body.get("verdict") not in ("useful", "noise", "missing"):
+            raise Problem(422, "No verdict", "verdict is useful, noise or missing")
+        return answer({"id": await self._daemon.operators.command("feedback", request.match_info["id"], body)}, 202)
+
+    async def _retry(self, request: web.Request) -> web.StreamResponse:
+        name = request.match_info["id"]
+        state = await self._daemon.operators.delivery(name)
+        if state is None:
+            raise Problem(404, "No such delivery")
+        if state in ("delivered", "standing"):
+            raise Problem(409, "Delivered already", "what was delivered is not sent again")
+        return answer({"id": await self._daemon.operators.command("retry_delivery", name)}, 202)
+
+    async def _retry_letter(self, request: web.Request) -> web.StreamResponse:
+        name = request.match_info["id"]
+        if not (name.isdecimal() and len(name) < 19) or not await self._daemon.operators.retry_dead_letter(int(name)):
+            raise Problem(404, "No such dead letter")
+        return answer({"id": name}, 202)
+
+    async def _test(self, request: web.Request) -> web.StreamResponse:
+        outcome = await self._daemon.sender.test(request.match_info["id"])
+        if outcome is None:
+            raise Problem(404, "No such channel")
+        return answer(outcome)
+
+    async def _reload(self, request: web.Request) -> web.StreamResponse:
+        del request
+        try:
+            changed = await self._daemon.reload()
+        except SettingsError as error:
+            raise Problem(422, "Settings refused", str(error)) from None
+        return answer({"changed": changed})

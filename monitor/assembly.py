@@ -1,0 +1,126 @@
+"""What the settings mean: watch-lists, routes and silences as the stages take them, channels and sources built."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from alerts.channels import Channel
+from alerts.channels import build as build_channel
+from alerts.detector import VERSION as DETECTOR_VERSION
+from alerts.rules import Matcher, Route, Silence
+from monitor import __version__
+from monitor.http import USER_AGENT, GuardedClient
+from monitor.settings import (
+    ChannelSettings,
+    NetworkSettings,
+    Settings,
+    SettingsError,
+    SourceSettings,
+    WatchListSettings,
+)
+from pipelines.entities import EntityConfigError, EntityIndex, resolve
+from pipelines.notify import Context
+from pipelines.sources import registry
+from pipelines.sources.base import Source, Tools
+from pipelines.universe import Entity, load_universe
+from pipelines.watch import Watch, WatchList
+
+
+class Parts(msgspec.Struct):
+    """What the settings' lists became."""
+
+    watch: Watch
+    entities: EntityIndex
+    routes: tuple[Route, ...]
+    silences: tuple[Silence, ...]
+
+
+def assemble(settings: Settings, topics: Sequence[str]) -> Parts:
+    """Watch-lists, routes and silences from settings. Raises SettingsError with the key that can't work."""
+    universe = load_universe()
+    lists = [
+        _watchlist(f"{settings.file}: watchlists #{number} ({entry.name})", entry, universe, topics)
+        for number, entry in enumerate(settings.watchlists, 1)
+    ]
+    watch = Watch(lists, topics)
+    routes = tuple(
+        Route(
+            types=entry.types,
+            watchlists=entry.watchlists,
+            keys=entry.keys,
+            severities=entry.severities,
+            channels=entry.channels,
+        )
+        for entry in settings.routes
+    )
+    # The user's own companies come first: where names clash, theirs is meant.
+    return Parts(watch, EntityIndex([*watch.entities(), *universe]), routes, _silences(settings))
+
+
+def _watchlist(where: str, entry: WatchListSettings, universe: Sequence[Entity], topics: Sequence[str]) -> WatchList:
+    entities = []
+    for spec in entry.entities:
+        try:
+            entities.append(resolve(spec if isinstance(spec, str) else spec.model_dump(exclude_none=True), universe))
+        except EntityConfigError as error:
+            raise SettingsError(f"{where}: entities: {error}") from None
+    for label in entry.topics:
+        if label not in topics:
+            raise SettingsError(f"{where}: topics: {label!r} is none of the model's topics: {', '.join(topics)}")
+    return WatchList(
+        name=entry.name, entities=tuple(entities), topics=entry.topics, budget=entry.false_alarms_per_key_month
+    )
+
+
+def _silences(settings: Settings) -> tuple[Silence, ...]:
+    found = []
+    for number, entry in enumerate(settings.silences, 1):
+        where = f"{settings.file}: silences #{number}: until {entry.until!r}"
+        try:
+            until = datetime.fromisoformat(entry.until)
+        except ValueError:
+            raise SettingsError(f"{where} is not ISO 8601") from None
+        if until.tzinfo is None:
+            raise SettingsError(f"{where} needs an offset, as in 2026-01-31T12:00:00Z")
+        match = Matcher(keys=entry.keys, watchlists=entry.watchlists, severities=entry.severities)
+        expires = until.timestamp()
+        found.append(Silence(id=f"settings-{number}", match=match, created=0.0, expires=expires, comment=entry.comment))
+    return tuple(found)
+
+
+def alert_context(settings: Settings) -> Context:
+    """What alerts say of the daemon."""
+    return Context(
+        version=__version__,
+        detector=DETECTOR_VERSION,
+        configuration=settings.sha256()[:12],
+        budget=settings.detection.false_alarms_per_key_month,
+        external_url=settings.web.external_url,
+        grafana_url=settings.web.grafana_url,
+    )
+
+
+def client(network: NetworkSettings) -> GuardedClient:
+    """The guarded HTTP client of sources and channels."""
+    return GuardedClient(
+        network.allow_private,
+        proxy=network.proxy,
+        ca_file=str(network.ca_file) if network.ca_file else None,
+        user_agent=network.user_agent or USER_AGENT,
+    )
+
+
+def channel(entry: ChannelSettings, http: GuardedClient) -> Channel:
+    return build_channel(entry.kind, entry.name, entry.options(), http)
+
+
+def source(entry: SourceSettings, tools: Tools) -> Source:
+    fields = {name: getattr(entry, name) for name in type(entry).model_fields if name != "kind"}
+    fields = {name: str(value) if isinstance(value, Path) else value for name, value in fields.items()}
+    options: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
+    return registry.build(entry.kind, options, tools)

@@ -1,0 +1,155 @@
+"""What the daemon tells of itself: sources that die and come back, stages that stay behind."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from pipelines.clock import Clock
+from pipelines.coverage import BLIND
+from pipelines.documents import Operation, SourceRecord, encode, iso
+from pipelines.notify import OPERATION
+from pipelines.sources.base import Source, SourceStatus
+from pipelines.streams.base import CANDIDATES, INGEST, SOURCES, Engine, Output, State, Unwritable
+
+EVERY = 1.0
+"""Seconds between two looks."""
+STATUS_EVERY = 15.0
+"""Seconds after which a source's state is told again although it is the same."""
+LAG_ALARM = 60.0
+"""Seconds of lag, kept up for LAG_PATIENCE seconds, that are an operational event."""
+LAG_PATIENCE = 30.0
+
+
+class Watcher(Protocol):
+    """Looks once, and tells what is to be told."""
+
+    async def look(self) -> None: ...
+
+
+async def watch(watchers: Sequence[Watcher], clock: Clock) -> None:
+    """Lets each look every second, for good. What can't be written now is seen again at the next look."""
+    while True:
+        for watcher in watchers:
+            with contextlib.suppress(Unwritable):
+                await watcher.look()
+        await clock.sleep(EVERY)
+
+
+class SourceWatch:
+    """Tells of sources. ``started``: when the daemon was, in seconds since 1970."""
+
+    def __init__(self, engine: Engine, sources: Sequence[Source], *, clock: Clock, started: float) -> None:
+        self._engine = engine
+        self._sources = sources
+        self._clock = clock
+        self._started = started
+        self._told: dict[str, tuple[str, float]] = {}
+
+    async def restore(self) -> None:
+        """Reads what was told before the start, so that a start neither repeats nor forgets a dead feed."""
+        told = await self._engine.inspect(INGEST, lambda state: dict(state.table("told").items()))
+        # A file that was read to its end is stopped as well, and no trouble.
+        ended = {source.name for source in self._sources if source.kind == "file"}
+        self._told = {name: (one, 0.0) for name, one in told.items() if name not in ended or one != "stopped"}
+
+    def coverage(self) -> dict[str, int]:
+        """How many sources there are, and how many are well."""
+        states = [source.status.state for source in self._sources]
+        return {"expected": len(states), "healthy": states.count("up")}
+
+    async def look(self) -> None:
+        outputs: list[Output] = []
+        fresh: dict[str, tuple[str, float]] = {}
+        now = self._clock.time()
+        for source in self._sources:
+            status = source.status
+            state, at = self._told.get(source.name, ("", 0.0))
+            if status.state == state and now - at < STATUS_EVERY:
+                continue
+            bad, was_bad = status.state in BLIND and status.reason is not None, state in BLIND
+            if was_bad and not bad and (status.last_success or 0.0) < self._started:
+                continue  # just started and not read yet: what was told before the start still holds
+            fresh[source.name] = (status.state, now)
+            outputs.append(Output(SOURCES, source.name, encode(_record(status))))
+            if bad and not was_bad:
+                outputs.append(_operation(status, "ops.source_stale"))
+            elif was_bad and status.state == "up":
+                outputs.append(_operation(status, "ops.source_recovered"))
+        if outputs:
+            await self._engine.take_in(lambda state: (_note(fresh, state), outputs))
+            self._told |= fresh
+
+
+def _note(told: Mapping[str, tuple[str, float]], state: State) -> int:
+    """Remembers what was told; returns of how many sources it is news."""
+    table = state.table("told")
+    news = [(name, one) for name, (one, _) in told.items() if table.get(name) != one]
+    for name, one in news:
+        table.put(name, one)
+    return len(news)
+
+
+def _record(status: SourceStatus) -> SourceRecord:
+    def when(moment: float | None) -> str | None:
+        return None if moment is None else iso(moment)
+
+    return SourceRecord(
+        source=status.source,
+        class_=status.class_,
+        state=status.state,
+        at=iso(status.at),
+        last_success=when(status.last_success),
+        last_new=when(status.last_new),
+        interval=status.interval,
+        streak=status.streak,
+        next_poll=when(status.next_poll),
+        reason=status.reason,
+        items_total=status.items_total,
+        frozen=status.frozen,
+    )
+
+
+def _operation(status: SourceStatus, kind: Any) -> Output:
+    stale = kind == "ops.source_stale"
+    why = status.reason or "no answer"
+    operation = Operation(
+        type=kind,
+        at=iso(status.at),
+        subject=status.source,
+        severity="warning" if stale else "info",
+        summary=f"source {status.source} is {status.state}: {why}" if stale else f"source {status.source} is back",
+        details={"state": status.state, "streak": status.streak, "reason": why if stale else ""},
+    )
+    return Output(CANDIDATES, OPERATION + status.source, encode(operation))
+
+
+class LagWatch:
+    """Tells of the stage that is furthest behind, once, until it has caught up."""
+
+    def __init__(self, engine: Engine, *, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._since: float | None = None
+        self._told = False
+
+    async def look(self) -> None:
+        now, lag = self._clock.time(), self._engine.lag()
+        worst, (seconds, records) = max(lag.items(), key=lambda entry: entry[1][0])
+        if seconds < LAG_ALARM:
+            self._since = None
+            self._told = self._told and seconds > LAG_ALARM / 2
+            return
+        self._since = self._since or now
+        if self._told or now - self._since < LAG_PATIENCE:
+            return
+        operation = Operation(
+            type="ops.pipeline_lag",
+            at=iso(now),
+            subject=worst,
+            summary=f"stage {worst} is {seconds:.0f} s and {records} records behind",
+            details={"seconds": round(seconds, 1), "records": records},
+        )
+        await self._engine.append([Output(CANDIDATES, OPERATION + worst, encode(operation))])
+        self._told = True

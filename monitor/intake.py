@@ -1,0 +1,165 @@
+"""How documents come in: sources that run, POST, history; and the time up to which they are all there."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from pipelines.clock import Clock
+from pipelines.ingest import Ingest, Origin, Outcome
+from pipelines.sources.base import Batch, LineError, RawItem, Source
+from pipelines.sources.files import parse_body, read_documents
+from pipelines.streams.base import DOCUMENTS, INGEST, Engine, Output, State, Unwritable
+from pipelines.text import day_spread
+
+log = structlog.get_logger(__name__)
+
+PUSH = "api"
+"""The source of documents that come over POST."""
+
+CHUNK = 1_000
+"""Documents of history that are taken in as one unit."""
+
+
+class Accepted(msgspec.Struct):
+    """What became of the documents of a POST or of files. ``empty``: nothing readable in them."""
+
+    accepted: int = 0
+    duplicate: int = 0
+    revision: int = 0
+    stale: int = 0
+    oversize: int = 0
+    empty: int = 0
+    invalid: list[dict[str, Any]] = []
+
+    def add(self, outcome: Outcome) -> None:
+        for name in ("accepted", "duplicate", "revision", "stale", "oversize"):
+            setattr(self, name, getattr(self, name) + getattr(outcome, name))
+        self.empty += outcome.invalid
+
+
+class Intake:
+    """Takes documents in. ``max_age``: seconds after publication beyond which a live one is counted and dropped."""
+
+    def __init__(self, engine: Engine, *, clock: Clock, max_age: float) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._live = Ingest(max_age=max_age)
+
+    async def run(self, source: Source) -> None:
+        """Takes in what a source brings, for good."""
+        cursor: bytes | None = await self._engine.inspect(INGEST, lambda state: state.table("cursors").get(source.name))
+        async for batch in source.batches(cursor):
+            outcome = await self._take_in(source, batch)
+            source.report(outcome.accepted + outcome.revision)
+
+    async def _take_in(self, source: Source, batch: Batch) -> Outcome:
+        """Documents, ids and cursor as one unit; waits while the pipeline is behind or the disk full."""
+        origin = Origin(
+            source=source.name,
+            class_=source.class_,
+            publisher=source.publisher,
+            interval=source.interval,
+            last_success=batch.previous_success,
+        )
+        if not batch.items and not batch.errors and batch.cursor is None:
+            return Outcome()
+        for error in batch.errors:
+            log.warning("bad_line", action="skip", source=source.name, line=error.line, reason=error.reason)
+        while True:
+            await self._engine.admitted()
+            try:
+                return await self.commit(batch.items, origin, cursor=batch.cursor)
+            except Unwritable:
+                await self._clock.sleep(1.0)
+
+    async def commit(
+        self, items: Sequence[RawItem], origin: Origin, *, cursor: bytes | None = None, ingest: Ingest | None = None
+    ) -> Outcome:
+        """Takes items in as one unit, live unless ``ingest`` says otherwise. Raises Unwritable."""
+        rule, now = ingest or self._live, self._clock.time()
+
+        def work(state: State) -> tuple[Outcome, list[Output]]:
+            outcome = rule.accept(items, origin, state, now)
+            if cursor is not None:
+                state.table("cursors").put(origin.source, cursor)
+            return outcome, outcome.outputs
+
+        return await self._engine.take_in(work)
+
+    async def accept(self, body: bytes, content_type: str) -> Accepted:
+        """Takes in a POST's documents; durable when it returns. Raises Behind or Unwritable."""
+        self._engine.admit()
+        now = self._clock.time()
+        items, errors = parse_body(body, content_type, now)
+        result = Accepted(invalid=[{"line": error.line, "reason": error.reason} for error in errors])
+        for class_ in ("news", "filing", "social"):
+            part = [item for item in items if (item.class_ or "news") == class_]
+            if part:
+                # Pushed documents are live: there is no feed whose silence could have delayed them.
+                origin = Origin(source=PUSH, class_=class_, interval=600.0, last_success=now)
+                result.add(await self.commit(part, origin))
+        return result
+
+    async def backfill(
+        self, paths: Sequence[Path | str], *, source: str = "backfill"
+    ) -> tuple[Accepted, list[LineError]]:
+        """Fills baselines from files; nothing rings. Returns what became of them and the lines that failed."""
+        items, errors = await asyncio.to_thread(_sorted_items, paths, self._clock.time())
+        ingest = Ingest(max_age=None, backfill=True)
+        result = Accepted()
+        for start in range(0, len(items), CHUNK):
+            await self._engine.admitted()
+            part = items[start : start + CHUNK]
+            for class_, run in _runs(part):
+                result.add(await self.commit(run, Origin(source=source, class_=class_), ingest=ingest))
+        await self._engine.drained()
+        return result, errors
+
+    async def tick(self, interval: float) -> None:
+        """Says every ``interval`` seconds up to when the documents are complete, for good."""
+        while True:
+            await self._clock.sleep(interval)
+            with contextlib.suppress(Unwritable):
+                await self._engine.watermark(DOCUMENTS, self._clock.time())
+
+
+def _sorted_items(paths: Sequence[Path | str], now: float) -> tuple[list[RawItem], list[LineError]]:
+    """All items of files in the order of their time, with the lines that could not be read."""
+    items: list[RawItem] = []
+    errors: list[LineError] = []
+    for path in paths:
+        for entry in read_documents(path, fetched=now):
+            if isinstance(entry, LineError):
+                errors.append(entry)
+            else:
+                items.append(_spread(entry))
+    items.sort(key=lambda item: item.at or item.published or 0.0)
+    return items, errors
+
+
+def _spread(item: RawItem) -> RawItem:
+    """A date without a time gets one of its day before all are sorted: in chunks sorted by day, half would be late."""
+    if item.precision != "day" or item.published is None:
+        return item
+    day = item.published - item.published % 86_400.0
+    published = day + day_spread(item.guid or item.url or item.title)
+    return msgspec.structs.replace(item, published=published, precision="second")
+
+
+def _runs(items: Sequence[RawItem]) -> list[tuple[Any, list[RawItem]]]:
+    """Stretches of one class, in order."""
+    runs: deque[tuple[Any, list[RawItem]]] = deque()
+    for item in items:
+        class_ = item.class_ or "news"
+        if not runs or runs[-1][0] != class_:
+            runs.append((class_, []))
+        runs[-1][1].append(item)
+    return list(runs)

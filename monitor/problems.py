@@ -1,0 +1,107 @@
+"""Answers over HTTP: JSON, errors as RFC 9457 problem details, and the safety headers of both."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from monitor.app import NotHere
+from pipelines.streams.base import Behind, Unwritable
+
+log = structlog.get_logger(__name__)
+
+BODY_LIMIT = 8 * 2**20
+
+HEADERS = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+}
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Problem(Exception):
+    """An error as RFC 9457 has it."""
+
+    def __init__(self, status: int, title: str, detail: str = "", **extra: Any) -> None:
+        super().__init__(title)
+        self.status = status
+        self.body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **extra}
+
+    def response(self, headers: dict[str, str] | None = None) -> web.Response:
+        return web.Response(
+            status=self.status,
+            body=json.dumps(self.body).encode(),
+            content_type="application/problem+json",
+            headers=headers,
+        )
+
+
+def answer(body: Any, status: int = 200) -> web.Response:
+    return web.Response(status=status, body=msgspec.json.encode(body), content_type="application/json")
+
+
+@web.middleware
+async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turns errors into problem details and adds the safety headers."""
+    try:
+        response = await handler(request)
+    except Problem as problem:
+        response = problem.response()
+    except Behind as behind:
+        wait = str(int(behind.retry_after) + 1)
+        response = Problem(429, "The pipeline is behind", str(behind)).response({"retry-after": wait})
+    except Unwritable as closed:
+        response = Problem(503, "Nothing can be written", str(closed)).response({"retry-after": "30"})
+    except NotHere as elsewhere:
+        response = Problem(503, "Runs elsewhere", str(elsewhere)).response()
+    except web.HTTPRequestEntityTooLarge:
+        response = Problem(413, "Body too large", f"at most {BODY_LIMIT} bytes").response()
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        response = Problem(error.status, error.reason).response()
+    except (asyncio.CancelledError, ConnectionError):
+        raise
+    except Exception:  # a defect must not show its insides to the caller
+        log.exception("request_failed", action="answer_500", path=request.path)
+        response = Problem(500, "Internal error", "see the daemon's log").response()
+    if not response.prepared:
+        response.headers.update(HEADERS)
+    return response
+
+
+def moment(value: Any) -> float | None:
+    """Seconds since 1970 of a time that a caller gave as such or in ISO 8601; None where nothing was given."""
+    if not value:
+        return None
+    try:
+        if math.isfinite(seconds := float(value)):
+            return seconds
+    except (TypeError, ValueError):
+        pass
+    try:
+        moment = datetime.fromisoformat(str(value))
+    except ValueError:
+        raise Problem(400, "Bad time", f"{str(value)[:40]!r} is not ISO 8601") from None
+    if moment.tzinfo is None:
+        raise Problem(400, "Bad time", "a time needs an offset, as in 2026-01-31T12:00:00Z")
+    return moment.timestamp()
+
+
+def limit(request: web.Request, usual: int, most: int) -> int:
+    """How many entries a caller asks for."""
+    value = request.query.get("limit", str(usual))
+    if not value.isdigit() or not 0 < int(value) <= most:
+        raise Problem(400, "Bad query", f"limit is a number from 1 to {most}")
+    return int(value)

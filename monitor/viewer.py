@@ -1,0 +1,103 @@
+"""The view at work: the read model follows the log, and pages hear what is new in it."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from pipelines.streams.base import Engine
+from pipelines.view import TOPICS, ReadModel
+from pipelines.watch import Watch
+
+log = structlog.get_logger(__name__)
+
+BATCH = 1_000
+"""Records that are applied as one transaction."""
+QUEUE = 1_000
+"""Events that a page may be behind."""
+PATIENCE = 0.1
+"""Seconds between two reads: a page needs no hundred updates a second, and larger batches cost less."""
+
+
+class Viewer:
+    """Fills the read model at ``path``, in its own thread: page and API never hold up the stages."""
+
+    def __init__(self, engine: Engine, path: Path, watch: Watch) -> None:
+        self._engine = engine
+        self._loop = asyncio.get_running_loop()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="view")
+        self._reader = engine.reader()
+        self._ending = asyncio.Event()
+        self._subscribers: set[asyncio.Queue[tuple[str, Any]]] = set()
+        self.read_model = ReadModel(path, watch, listener=self._heard)
+
+    async def run(self) -> None:
+        """Follows the log until ``end``, and then to where it stands."""
+        while True:
+            try:
+                count = await self._loop.run_in_executor(self._thread, self._step)
+            except sqlite3.OperationalError as error:
+                # Most likely the disk: the read model goes on where it stands when there is room again.
+                log.warning("view_waits", action="wait", error=str(error))
+                if self._ending.is_set():
+                    return
+                await asyncio.sleep(1.0)
+                continue
+            if count < BATCH:
+                if self._ending.is_set():
+                    return
+                await self._news()
+
+    def end(self) -> None:
+        """Makes ``run`` return once nothing is left to read."""
+        self._ending.set()
+
+    def close(self) -> None:
+        self._thread.shutdown()
+        self._reader.close()
+        self.read_model.close()
+
+    def _step(self) -> int:
+        records, position = self._reader.read(TOPICS, self.read_model.position, BATCH)
+        self.read_model.apply(records, position)
+        return len(records)
+
+    async def _news(self) -> None:
+        """Until there is something to read, or the end."""
+        await asyncio.sleep(PATIENCE)
+        waits = [asyncio.create_task(self._engine.news()), asyncio.create_task(self._ending.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    # -- who listens --------------------------------------------------------------------------------------
+
+    def subscribe(self) -> asyncio.Queue[tuple[str, Any]]:
+        """Events for a page, (kind, body), until ``unsubscribe``."""
+        queue: asyncio.Queue[tuple[str, Any]] = asyncio.Queue(QUEUE)
+        self._subscribers.add(queue)
+        return queue
+
+    def unsubscribe(self, queue: asyncio.Queue[tuple[str, Any]]) -> None:
+        self._subscribers.discard(queue)
+
+    def _heard(self, kind: str, body: Any) -> None:
+        self._loop.call_soon_threadsafe(self._publish, kind, body)
+
+    def _publish(self, kind: str, body: Any) -> None:
+        for queue in list(self._subscribers):
+            try:
+                queue.put_nowait((kind, body))
+            except asyncio.QueueFull:
+                # Too slow to follow: it is told to start anew rather than shown a tape with holes.
+                self._subscribers.discard(queue)
+                while not queue.empty():
+                    queue.get_nowait()
+                queue.put_nowait(("reset", {}))
