@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections import Counter as Counts
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 import structlog
 from prometheus_client import Counter, Histogram
 
@@ -87,6 +89,7 @@ class Score:
         readable = [document for document in documents.values() if document.language in self._languages]
         predictions = self._predict(readable, batch, documents, outputs)
         scored_at = iso(self._clock.time())
+        judged: list[ScoredDocument] = []
         for offset, record in enumerate(batch):
             if record.key == WATERMARK:
                 outputs.append(Output(EVIDENCE, WATERMARK, record.value, record.partition))
@@ -98,7 +101,8 @@ class Score:
                 UNSUPPORTED.inc()
                 outputs.append(self._unsupported(document, scored_at))
             elif (prediction := predictions.get(id(document))) is not None:
-                self._judge(document, prediction, scored_at, outputs)
+                judged.append(self._judge(document, prediction, scored_at, outputs))
+        _count(judged)
         return outputs
 
     # -- reading and judging ------------------------------------------------------------------------------
@@ -166,12 +170,12 @@ class Score:
         )
         return Output(SCORES, document.id, encode(scored))
 
-    def _judge(self, document: Document, prediction: Prediction, scored_at: str, outputs: list[Output]) -> None:
+    def _judge(
+        self, document: Document, prediction: Prediction, scored_at: str, outputs: list[Output]
+    ) -> ScoredDocument:
         sentiment = self._sentiment(prediction)
         best = max(range(len(prediction.topic)), key=prediction.topic.__getitem__)
         topic = Topic(self._classifier.topics[best], round(prediction.topic[best], 6))
-        SENTIMENT.labels(sentiment.label).inc()
-        TOPIC.labels(topic.label).inc()
         hits = self._entities.find(document.title, document.text)
         mark = signature(document.title, document.text)
         scored = ScoredDocument(
@@ -189,6 +193,7 @@ class Score:
         )
         outputs.append(Output(SCORES, document.id, encode(scored)))
         self._testify(scored, hits, outputs)
+        return scored
 
     def _testify(self, scored: ScoredDocument, hits: Sequence[EntityHit], outputs: list[Output]) -> None:
         sentiment, topic = scored.sentiment, scored.topic
@@ -197,30 +202,31 @@ class Score:
         social = scored.class_ == "social"
         publisher = None if social else publisher_key(scored.publisher, scored.source, scored.url)
         matches = self.watch.match([(hit.id, hit.relevance) for hit in hits], topic.label, topic.probability)
+        evidence = Evidence(
+            id=scored.id,
+            revision=scored.revision,
+            key="",
+            class_=scored.class_,
+            at=scored.at,
+            b=sentiment.negative,
+            relevance=0.0,
+            signature=scored.signature,
+            source=scored.source,
+            publisher=publisher,
+            by=scored.author if social else scored.publisher,
+            title=scored.title[:EVIDENCE_TITLE],
+            url=scored.url,
+            published=scored.published,
+            fetched=scored.fetched,
+            scored=scored.scored,
+            negative=sentiment.negative,
+            neutral=sentiment.neutral,
+            positive=sentiment.positive,
+            backfill=scored.backfill,
+        )
         for match in matches:
-            evidence = Evidence(
-                id=scored.id,
-                revision=scored.revision,
-                key=match.key,
-                class_=scored.class_,
-                at=scored.at,
-                b=sentiment.negative,
-                relevance=round(match.relevance, 4),
-                signature=scored.signature,
-                source=scored.source,
-                publisher=publisher,
-                by=scored.author if social else scored.publisher,
-                title=scored.title[:EVIDENCE_TITLE],
-                url=scored.url,
-                published=scored.published,
-                fetched=scored.fetched,
-                scored=scored.scored,
-                negative=sentiment.negative,
-                neutral=sentiment.neutral,
-                positive=sentiment.positive,
-                backfill=scored.backfill,
-            )
-            outputs.append(Output(EVIDENCE, match.key, encode(evidence)))
+            one = msgspec.structs.replace(evidence, key=match.key, relevance=round(match.relevance, 4))
+            outputs.append(Output(EVIDENCE, match.key, encode(one)))
 
     def _sentiment(self, prediction: Prediction) -> Sentiment:
         values = prediction.sentiment
@@ -231,6 +237,13 @@ class Score:
             neutral=round(values[self._neutral], 6),
             positive=round(values[self._positive], 6),
         )
+
+
+def _count(judged: Sequence[ScoredDocument]) -> None:
+    for label, number in Counts(one.sentiment.label for one in judged if one.sentiment is not None).items():
+        SENTIMENT.labels(label).inc(number)
+    for label, number in Counts(one.topic.label for one in judged if one.topic is not None).items():
+        TOPIC.labels(label).inc(number)
 
 
 def _fields(document: Document) -> dict[str, Any]:

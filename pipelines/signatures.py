@@ -25,10 +25,8 @@ INTERCEPT, PER_JACCARD, PER_DAY = -3.58, 11.74, -0.71
 
 _WORD = re.compile(r"\d+(?:\.\d+)?(?:bn|m|%)?|[^\W_]+(?:['’][^\W_]+)?", re.UNICODE)
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}\b)")
-_SCALES = (
-    (re.compile(r"(?<=\d)\s?(?:billion|bln|bn|b)\b"), "bn"),
-    (re.compile(r"(?<=\d)\s?(?:million|mln|mn|m)\b"), "m"),
-    (re.compile(r"(?<=\d)\s?(?:percent|per cent|pct|%)"), "%"),
+_SCALE = re.compile(
+    r"(?<=\d)\s?(?:(?P<bn>(?:billion|bln|bn|b)\b)|(?P<m>(?:million|mln|mn|m)\b)|(?P<percent>percent|per cent|pct|%))"
 )
 _DIGIT = re.compile(r"\d")
 _STOP = frozenset(
@@ -131,12 +129,14 @@ def words(text: str) -> list[str]:
     """Content-word stems of ``text`` in their order, numbers in one spelling; Chinese as pairs of characters."""
     text = text.lower()
     if _DIGIT.search(text):
-        text = _THOUSANDS.sub("", text)
-        for scale, short in _SCALES:
-            text = scale.sub(short, text)
+        text = _SCALE.sub(_short, _THOUSANDS.sub("", text) if "," in text else text)
     if not text.isascii() and _HAN.search(text):
         return [stem for word in _WORD.findall(text) for stem in _stems(word)]
     return [stem for word in _WORD.findall(text) if (stem := _stem(word))]
+
+
+def _short(scale: re.Match[str]) -> str:
+    return "%" if scale.lastgroup == "percent" else scale.lastgroup or ""
 
 
 def _stems(word: str) -> list[str]:

@@ -69,6 +69,7 @@ class Watch:
         self.lists = tuple(lists)
         self.keys: dict[str, WatchedKey] = {}
         self._lists_of: dict[str, list[str]] = {}
+        """Entity to the keys of its lists."""
         self._pairs: set[tuple[str, str]] = set()
         self._topics = {label: topic_key(label) for label in topics}
         for label, key in self._topics.items():
@@ -95,10 +96,10 @@ class Watch:
             found.append(Match(entity_key(entity), relevance, entity))
             if topic is not None and (entity, topic) in self._pairs:
                 found.append(Match(pair_key(entity, topic), relevance * probability, entity))
-            for name in lists:
-                if relevance > best.get(name, (0.0, ""))[0]:
-                    best[name] = (relevance, entity)
-        found.extend(Match(list_key(name), relevance, entity) for name, (relevance, entity) in best.items())
+            for listed in lists:
+                if relevance > best.get(listed, (0.0, ""))[0]:
+                    best[listed] = (relevance, entity)
+        found.extend(Match(listed, relevance, entity) for listed, (relevance, entity) in best.items())
         return found
 
     def _add_list(self, watched: WatchList) -> None:
@@ -111,7 +112,7 @@ class Watch:
             self._add(WatchedKey(key=topic_key(label), topic=label, watchlists=names, budget=budget))
             self._topics[label] = topic_key(label)
         for entity in watched.entities:
-            self._lists_of.setdefault(entity.id, []).append(watched.name)
+            self._lists_of.setdefault(entity.id, []).append(list_key(watched.name))
             one = (entity,)
             self._add(WatchedKey(key=entity_key(entity.id), entities=one, watchlists=names, budget=budget))
             for label in watched.topics:
