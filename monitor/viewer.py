@@ -18,8 +18,8 @@ log = structlog.get_logger(__name__)
 
 BATCH = 1_000
 """Records that are applied as one transaction."""
-QUEUE = 1_000
-"""Events that a page may be behind."""
+QUEUE = 2 * BATCH
+"""Events that a page may be behind: those of one transaction while it sends another's."""
 PATIENCE = 0.1
 """Seconds between two reads: a page needs no hundred updates a second, and larger batches cost less."""
 
@@ -88,13 +88,15 @@ class Viewer:
     def unsubscribe(self, queue: asyncio.Queue[tuple[str, Any]]) -> None:
         self._subscribers.discard(queue)
 
-    def _heard(self, kind: str, body: Any) -> None:
-        self._loop.call_soon_threadsafe(self._publish, kind, body)
+    def _heard(self, news: list[tuple[str, Any]]) -> None:
+        if self._subscribers:
+            self._loop.call_soon_threadsafe(self._publish, news)
 
-    def _publish(self, kind: str, body: Any) -> None:
+    def _publish(self, news: list[tuple[str, Any]]) -> None:
         for queue in list(self._subscribers):
             try:
-                queue.put_nowait((kind, body))
+                for kind, body in news:
+                    queue.put_nowait((kind, body))
             except asyncio.QueueFull:
                 # Too slow to follow: it is told to start anew rather than shown a tape with holes.
                 self._subscribers.discard(queue)

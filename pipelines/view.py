@@ -65,6 +65,8 @@ KEEP_ATTEMPTS = 20_000
 KEEP_SETTLED = 20_000
 KEEP_LETTERS = 10_000
 """Of more dead letters only the latest can be listed and retried here; the log keeps them all."""
+KEEP_MOODS = 20_000
+"""Sentiment indices kept in memory, some 4 MB; the others are read when they are needed."""
 HALF_LIFE = 86_400.0
 
 _V1 = """
@@ -106,7 +108,8 @@ CREATE VIEW waiting_letters AS SELECT number, record FROM letters WHERE number N
 MIGRATIONS = (_V1, _V2)
 """MIGRATIONS[n] brings a file from version n to n + 1."""
 
-Listener = Callable[[str, Any], None]
+Listener = Callable[[list[tuple[str, Any]]], None]
+"""Told what is new after each commit: (kind, body) in the order of the log."""
 
 
 class ReadModel(Answers):
@@ -119,6 +122,9 @@ class ReadModel(Answers):
         self.position: str = self._db.execute("SELECT position FROM place").fetchone()[0]
         """Up to where the log was read, as its reader says it."""
         self._since_trim = 0
+        self._moods: dict[str, tuple[float, float, float]] = {}
+        """Key to (time, weight, total) of its sentiment index, as far as they were needed."""
+        self._moved: set[str] = set()
         self._fillers: dict[str, Callable[[Record, list[tuple[str, Any]]], None]] = {
             SCORES: self._document,
             SERIES: self._point,
@@ -170,6 +176,7 @@ class ReadModel(Answers):
         try:
             for record in records:
                 self._one(record, news)
+            self._write_moods()
             self._db.execute("UPDATE place SET position = ?", (position,))
             self._since_trim += len(records)
             if self._since_trim > 5_000:
@@ -178,11 +185,12 @@ class ReadModel(Answers):
         except BaseException:
             if self._db.in_transaction:  # a full disk may have rolled it back already
                 self._db.execute("ROLLBACK")
+            self._moods.clear()
+            self._moved.clear()
             raise
         self.position = position
-        if self._listener is not None:
-            for kind, body in news:
-                self._listener(kind, body)
+        if self._listener is not None and news:
+            self._listener(news)
 
     def _one(self, record: Record, news: list[tuple[str, Any]]) -> None:
         if record.key == WATERMARK:
@@ -214,14 +222,15 @@ class ReadModel(Answers):
             "backfill": document.backfill,
         }
         at = epoch(document.at)
-        old = self._db.execute("SELECT number FROM documents WHERE id = ?", (document.id,)).fetchone()
-        if old is not None:
+        row = (document.id, at, encode(shown).decode())
+        added = self._db.execute("INSERT OR IGNORE INTO documents(id, at, record) VALUES (?, ?, ?)", row)
+        first = added.rowcount == 1
+        if not first:
+            old = self._db.execute("SELECT number FROM documents WHERE id = ?", (document.id,)).fetchone()
             self._db.execute("DELETE FROM document_keys WHERE number = ?", old)
             self._db.execute("DELETE FROM documents WHERE number = ?", old)
-        number = self._db.execute(
-            "INSERT INTO documents(id, at, record) VALUES (?, ?, ?)",
-            (document.id, at, json.dumps(shown, ensure_ascii=False)),
-        ).lastrowid
+            added = self._db.execute("INSERT INTO documents(id, at, record) VALUES (?, ?, ?)", row)
+        number = added.lastrowid
         if document.topic is not None:
             matches = self._watch.match(
                 [(one.id, one.relevance) for one in document.entities],
@@ -231,7 +240,7 @@ class ReadModel(Answers):
             self._db.executemany(
                 "INSERT OR IGNORE INTO document_keys VALUES (?, ?)", [(m.key, number) for m in matches]
             )
-            if old is None and document.sentiment is not None:
+            if first and document.sentiment is not None:
                 mood = document.sentiment.positive - document.sentiment.negative
                 for match in matches:
                     self._mood(match.key, at, match.relevance, mood)
@@ -239,13 +248,24 @@ class ReadModel(Answers):
             news.append(("document", shown))
 
     def _mood(self, key: str, at: float, weight: float, mood: float) -> None:
-        row = self._db.execute("SELECT at, weight, total FROM moods WHERE key = ?", (key,)).fetchone()
-        before, heft, total = row if row is not None else (at, 0.0, 0.0)
+        known = self._moods.get(key)
+        if known is None:
+            row = self._db.execute("SELECT at, weight, total FROM moods WHERE key = ?", (key,)).fetchone()
+            known = row if row is not None else (at, 0.0, 0.0)
+        before, heft, total = known
         keep = 0.5 ** (max(0.0, at - before) / HALF_LIFE)
-        heft, total = heft * keep + weight, total * keep + weight * mood
-        self._db.execute("INSERT OR REPLACE INTO moods VALUES (?, ?, ?, ?)", (key, max(at, before), heft, total))
-        if heft > 0:
-            SENTIMENT.labels(key).set(total / heft)
+        self._moods[key] = (max(at, before), heft * keep + weight, total * keep + weight * mood)
+        self._moved.add(key)
+
+    def _write_moods(self) -> None:
+        rows = [(key, *self._moods[key]) for key in self._moved]
+        self._db.executemany("INSERT OR REPLACE INTO moods VALUES (?, ?, ?, ?)", rows)
+        for key, _, heft, total in rows:
+            if heft > 0:
+                SENTIMENT.labels(key).set(total / heft)
+        self._moved.clear()
+        if len(self._moods) > KEEP_MOODS:
+            self._moods.clear()
 
     def _point(self, record: Record, news: list[tuple[str, Any]]) -> None:
         point = decode(SeriesPoint, record.value)
