@@ -161,6 +161,8 @@ class Aggregate:
         self._clock = clock
         self._model = model
         self._start = start
+        self._counted = self._reprinted = 0
+        """In the batch under way."""
         self._provisional = provisional
         self._sources = sources
         self._by_state: WeakKeyDictionary[State, Derived] = WeakKeyDictionary()
@@ -193,6 +195,9 @@ class Aggregate:
                 self._one(record, state, outputs)
             except RecordError as error:
                 outputs.append(self._dead(record, error))
+        COUNTED.inc(self._counted)
+        REPRINTS.inc(self._reprinted)
+        self._counted = self._reprinted = 0
         return outputs
 
     def _one(self, record: Record, state: State, outputs: list[Output]) -> None:
@@ -239,27 +244,19 @@ class Aggregate:
         if novelty.duplicate:
             return
         self._remember(evidence, number, memory, novelty, at, state)
-        if not novelty.new_story:
-            REPRINTS.inc()
-        COUNTED.inc()
+        self._counted += 1
+        self._reprinted += not novelty.new_story
         seeing = self._seeing(state)
         shape = self._shape(at)
         social = evidence.class_ == "social"
+        weight = novelty.weight * evidence.relevance
         blind = self._look(evidence, held, seeing, at, novelty.weight, state)
         learning = evidence.backfill or (self._start is not None and at < self._start)
         watched = self._watch.keys.get(key)
         step = self._detector.observe(
             key,
             held.state,
-            Item(
-                at,
-                evidence.b,
-                novelty.weight * evidence.relevance,
-                social,
-                evidence.id,
-                evidence.publisher,
-                novelty.new_story,
-            ),
+            Item(at, evidence.b, weight, social, evidence.id, evidence.publisher, novelty.new_story),
             shape,
             blind=blind,
             learning=learning,
@@ -269,7 +266,8 @@ class Aggregate:
             LATE.inc()
         shown = self._exhibit(evidence, novelty, step, held.state, state)
         self._here.touched[key] = evidence.backfill
-        outputs.extend(_point(key, block, closed=True, backfill=evidence.backfill) for block in step.blocks)
+        for block in step.blocks:
+            outputs.append(_point(key, block, closed=True, backfill=evidence.backfill))
         for event in step.events:
             outputs.append(self._candidate(event, shown, held.sights, evidence, state))
 

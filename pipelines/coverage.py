@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -49,6 +50,7 @@ NOTABLE = 0.01
 """Share of a key's items below which a source is not counted among its own."""
 
 
+@lru_cache(1_024)
 def mark_of(source: str) -> int:
     """32 bits of a source's name."""
     return zlib.crc32(source.encode())

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -49,6 +49,7 @@ def iso(seconds: float) -> str:
     return datetime.fromtimestamp(round(seconds, 3), UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
+@lru_cache(1_024)  # one document's times are asked for by every key that it is about
 def epoch(time: str) -> float:
     """ISO 8601 with an offset as seconds since 1970."""
     return datetime.fromisoformat(time).timestamp()

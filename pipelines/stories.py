@@ -12,6 +12,7 @@ import math
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple
 
@@ -75,6 +76,7 @@ class Novelty(NamedTuple):
     similarity: float
 
 
+@lru_cache(1_024)  # every key that a document is about asks for it
 def id64(name: str) -> int:
     """63 bits of a document's id: of its hash, since other producers' ids may differ in their last digits alone."""
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big") >> 1
