@@ -206,7 +206,9 @@ class Index:
         ranks[jaccards >= 1.0] = _CERTAIN
         whole = most is None or len(likely) <= most
         if most is not None and not whole:
-            top = (ranks >= np.partition(ranks, -most)[-most]).nonzero()[0]
+            ordered = ranks.copy()
+            ordered.partition(-most)
+            top = (ranks >= ordered[-most]).nonzero()[0]
             likely, gaps, jaccards, ranks = likely[top], gaps[top], jaccards[top], ranks[top]
         slots, found = self._slots, list[Likeness]()
         for rank, slot, jaccard, gap in zip(
@@ -305,8 +307,12 @@ class Memory:
                 return bucket
             part += 1
             self._filled[start] = part
-        full = [self.buckets[start + width * one / PARTS] for one in range(PARTS)]
-        return min(full, key=lambda bucket: (bucket.entries[0].at, bucket.start))
+        oldest = self.buckets[start]
+        for part in range(1, PARTS):
+            bucket = self.buckets[start + width * part / PARTS]
+            if bucket.entries[0].at < oldest.entries[0].at:
+                oldest = bucket
+        return oldest
 
     def expire(self, before: float) -> list[float]:
         """Lets go of the buckets that ended before ``before``; returns their starts."""
