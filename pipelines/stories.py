@@ -183,9 +183,10 @@ class Index:
 
     def _rank_few(self, mine: frozenset[int], places: list[array[int]], at: float) -> list[Likeness]:
         least, count, found = len(mine) * FAINT, len(mine), list[Likeness]()
-        for slot, shared in Counter(chain.from_iterable(places)).items():
+        shares = Counter(chain.from_iterable(places))
+        for slot, shared in [pair for pair in shares.items() if pair[1] >= least]:
             gap = abs(at - self._times[slot])
-            if shared >= least and gap <= WINDOW:
+            if gap <= WINDOW:
                 jaccard = shared / (count + self._sizes[slot] - shared)
                 rank = _CERTAIN if jaccard >= 1.0 else PER_JACCARD * jaccard + gap * (PER_DAY / 86_400.0)
                 known = self._slots[slot]
