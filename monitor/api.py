@@ -124,10 +124,11 @@ class Api:
         response = web.StreamResponse(
             headers={"content-type": "text/event-stream", "cache-control": "no-store", **HEADERS}
         )
-        await response.prepare(request)
-        await response.write(b"retry: 2000\n\n")
-        events = self._daemon.viewer.subscribe()
+        viewer = self._daemon.viewer
+        events = viewer.subscribe()
         try:
+            await response.prepare(request)
+            await response.write(b"retry: 2000\n\n")
             while True:
                 try:
                     async with asyncio.timeout(HEARTBEAT):
@@ -139,7 +140,7 @@ class Api:
         except (ConnectionError, asyncio.CancelledError):
             pass
         finally:
-            self._daemon.viewer.unsubscribe(events)
+            viewer.unsubscribe(events)
         return response
 
     # -- writing ------------------------------------------------------------------------------------------

@@ -15,14 +15,8 @@ from alerts.detector import VERSION as DETECTOR_VERSION
 from alerts.rules import Matcher, Route, Silence
 from monitor import __version__
 from monitor.http import USER_AGENT, GuardedClient
-from monitor.settings import (
-    ChannelSettings,
-    NetworkSettings,
-    Settings,
-    SettingsError,
-    SourceSettings,
-    WatchListSettings,
-)
+from monitor.sections import ChannelSettings, NetworkSettings, SourceSettings, WatchListSettings
+from monitor.settings import Settings, SettingsError
 from pipelines.entities import EntityConfigError, EntityIndex, resolve
 from pipelines.notify import Context
 from pipelines.sources import registry

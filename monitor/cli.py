@@ -80,9 +80,14 @@ def check_config(config: Config = CONFIG) -> None:
 @app.command()
 def run(
     config: Config = CONFIG,
-    only: Annotated[str | None, typer.Option(help="Stages to run; needs the Kafka engine.")] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            help="Parts to run, of ingest,score,aggregate,notify,view; all by default. Needs the Kafka engine."
+        ),
+    ] = None,
 ) -> None:
-    """Run the daemon."""
+    """Run the daemon, or some of its parts where others run in other processes."""
     from monitor.commands.serve import run_daemon
 
     run_daemon(config, only)

@@ -17,6 +17,7 @@ from pydantic_core import PydanticUndefined
 
 from alerts import schema as bodies
 from monitor import openapi
+from monitor.sections import EntitySettings
 from monitor.settings import Settings
 from pipelines import documents
 
@@ -66,30 +67,46 @@ def configuration() -> str:
         "`POST /api/v1/reload` takes over watch-lists, routes and silences without a restart.",
         "",
     ]
-    for name, field in Settings.model_fields.items():
-        model = _model(field.annotation)
-        many = "tuple" in str(field.annotation)
+    for name, model, many in sections(Settings):
         lines += [f"## {'[[' if many else '['}{name}{']]' if many else ']'}", "", (model.__doc__ or "").strip(), ""]
         lines += list(_fields(model, "" if many else name))
         if name == "watchlists":
-            entity = importlib.import_module("monitor.settings").EntitySettings
-            lines += ["### A company of one's own", "", "As a table in `entities`:", "", *_fields(entity, "")]
+            lines += ["### A company of one's own", "", "As a table in `entities`:", "", *_fields(EntitySettings, "")]
     return "\n".join(lines)
+
+
+def sections(model: type[BaseModel], above: str = "") -> Iterator[tuple[str, type[BaseModel], bool]]:
+    """Every section: its name, its model, and whether there may be several."""
+    for name, field in model.model_fields.items():
+        if above and not _is_section(field.annotation):
+            continue
+        inner, many = _model(field.annotation), "tuple" in str(field.annotation)
+        yield above + name, inner, many
+        if not many:
+            yield from sections(inner, f"{above}{name}.")
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 def _fields(model: type[BaseModel], section: str) -> Iterator[str]:
     yield "| key | type | default | what |"
     yield "|---|---|---|---|"
     for name, field in model.model_fields.items():
+        if _is_section(field.annotation):
+            continue
         key = field.alias or name
-        environment = f"<br>`TAPEWATCH_{section.upper()}__{key.upper()}`" if section else ""
+        steps = "__".join([*section.split("."), key]).upper()
+        environment = f"<br>`TAPEWATCH_{steps}`" if section else ""
         yield f"| `{key}`{environment} | {_type(field.annotation)} | {_default(field.default)} | {field.description} |"
     yield ""
 
 
 def _model(annotation: Any) -> type[BaseModel]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
+    if _is_section(annotation):
+        found: type[BaseModel] = annotation
+        return found
     for argument in getattr(annotation, "__args__", ()):
         if argument is not Ellipsis:
             return _model(argument)

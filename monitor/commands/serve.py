@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 
@@ -15,8 +16,8 @@ import structlog
 import typer
 
 from monitor import log as logs
-from monitor.app import Daemon
-from monitor.settings import SettingsError, load
+from monitor.app import PARTS, Daemon
+from monitor.settings import Settings, SettingsError, load
 from monitor.web import Web
 from pipelines.streams.base import EngineError
 
@@ -25,14 +26,30 @@ log = structlog.get_logger(__name__)
 
 def run_daemon(config: Path, only: str | None) -> None:
     """Runs until SIGTERM or SIGINT; SIGHUP reads the settings again."""
-    if only is not None:
-        raise SettingsError("--only splits stages over processes, which the embedded engine has just one of")
     settings = load(config)
+    parts = chosen(only, settings)
     logs.configure(settings.log.format, settings.log.level)
-    daemon = Daemon(settings, reread=partial(load, config))
+    daemon = Daemon(settings, reread=partial(load, config), only=parts)
     code = asyncio.run(serve(daemon))
     if code:
         raise typer.Exit(code)
+
+
+def chosen(only: str | None, settings: Settings) -> tuple[str, ...]:
+    """The parts that ``--only`` names, all without it. Raises SettingsError where that can't work."""
+    named = PARTS if only is None else tuple(part.strip() for part in only.split(","))
+    unknown = [part for part in named if part not in PARTS]
+    if unknown:
+        near = get_close_matches(unknown[0], PARTS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise SettingsError(f"--only {only}: {unknown[0]!r} is no part{hint} Allowed: {', '.join(PARTS)}")
+    missing = [part for part in PARTS if part not in named]
+    if missing and settings.engine.kind == "embedded":
+        raise SettingsError(
+            f"--only {only}: the embedded engine is one process, so it runs {', '.join(missing)} as well; leave --only "
+            'out, or split the parts over processes with [engine] kind = "kafka"'
+        )
+    return named
 
 
 async def serve(daemon: Daemon) -> int:
@@ -101,7 +118,9 @@ def run_backfill(config: Path, inputs: list[Path]) -> None:
     """Fills baselines from files."""
     settings = load(config)
     logs.configure(settings.log.format, "warning")
-    code = asyncio.run(_backfill(Daemon(settings), inputs))
+    # On Kafka the stages are others' work: history is only published.
+    parts = PARTS if settings.engine.kind == "embedded" else ("ingest",)
+    code = asyncio.run(_backfill(Daemon(settings, only=parts), inputs))
     if code:
         raise typer.Exit(code)
 

@@ -11,6 +11,7 @@ import typer
 
 from models import card as cards
 from monitor.assembly import assemble
+from monitor.engines import check_engine
 from monitor.settings import SettingsError, load
 
 NAME = "tapewatch.toml"
@@ -29,6 +30,7 @@ def write_settings(folder: Path, *, force: bool) -> None:
 def check(config: Path) -> None:
     """Validates settings down to entities, topics and the model's files, and prints them."""
     settings = load(config)
+    check_engine(settings)
     try:
         card = cards.verify(cards.folder_of(settings.model.name))
     except cards.ModelError as error:

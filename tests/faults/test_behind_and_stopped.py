@@ -19,7 +19,8 @@ import pytest
 
 from models.classifier import FakeClassifier, Prediction
 from pipelines.streams.embedded import BACKLOG
-from tests.daemon_bench import ACME, BAD_NEWS, Daemon, Receiver, inside, request, wait_for
+from tests.daemon_bench import ACME, BAD_NEWS, Daemon, Receiver, request, wait_for
+from tests.inside_bench import inside
 
 
 class Gated(FakeClassifier):

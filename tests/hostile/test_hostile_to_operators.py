@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon_bench import ACME, Daemon, Feed, Receiver, free_port, inside, request, wait_for
+from tests.daemon_bench import ACME, Daemon, Feed, Receiver, free_port, request, wait_for
+from tests.inside_bench import inside
 
 KEY = base64.b64encode(b"canary of the signing secret 32b").decode()
 CANARIES = {

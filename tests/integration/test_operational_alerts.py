@@ -13,7 +13,8 @@ from prometheus_client import REGISTRY
 
 from models.classifier import FakeClassifier, Prediction
 from pipelines.clock import ManualClock
-from tests.daemon_bench import ACME, Feed, Hook, Inside, Receiver, inside, request
+from tests.daemon_bench import ACME, Feed, Hook, Receiver, request
+from tests.inside_bench import Inside, inside
 
 ROUTES = (
     '[[routes]]\ntypes = ["ops.*"]\nchannels = ["ops"]\n[[routes]]\ntypes = ["alert.*"]\nchannels = ["desk"]\n'

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from models.classifier import FakeClassifier
-from tests.daemon_bench import ACME, Daemon, Receiver, free_port, inside, request, wait_for
+from tests.daemon_bench import ACME, Daemon, Receiver, free_port, request, wait_for
+from tests.inside_bench import inside
 
 TOKEN = "a-token-of-these-tests"
 NAMES = ("Acme", "Borealis", "Cormorant", "Dunlin")

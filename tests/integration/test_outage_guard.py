@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.streams.base import Output
-from tests.daemon_bench import ACME, BAD_NEWS, Feed, Hook, Receiver, inside
+from tests.daemon_bench import ACME, BAD_NEWS, Feed, Hook, Receiver
+from tests.inside_bench import inside
 from tests.stream_bench import DAY, HOUR, STEP, T0, Played, Tape, Told, report, watermark
 
 SOURCES = ("main", "side", "other")

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from pipelines.clock import ManualClock
-from tests.daemon_bench import ACME, Receiver, inside
+from tests.daemon_bench import ACME, Receiver
+from tests.inside_bench import inside
 
 KEY = "entity:acme-corp"
 DETECTION = '[detection]\nmin_open = "1s"\n[engine]\ndrain = "2s"\n'

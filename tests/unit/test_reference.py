@@ -1,5 +1,6 @@
 """The generated pages are those of this code, and nothing that users hold on to is missing in them."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -20,11 +21,12 @@ def test_page_is_what_the_code_says(name: str) -> None:
 def test_every_setting_has_a_description() -> None:
     undocumented = [
         f"{section}.{name}"
-        for section, field in Settings.model_fields.items()
-        for name, inner in reference._model(field.annotation).model_fields.items()
+        for section, model, _ in reference.sections(Settings)
+        for name, inner in model.model_fields.items()
         if not inner.description
     ]
     assert not undocumented
+    assert "engine.kafka" in {section for section, _, _ in reference.sections(Settings)}
 
 
 def test_every_command_says_what_it_does() -> None:
@@ -49,6 +51,13 @@ def test_named_metrics_are_there() -> None:
         "config_info",
     ):  # fmt: skip
         assert f"`tapewatch_{name}`" in page, name
+
+
+def test_architecture_names_files_that_are_there() -> None:
+    page = (reference.DOCS / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:monitor|pipelines|alerts|models)/[\w./-]+)`", page))
+    assert len(named) > 60
+    assert [name for name in sorted(named) if not (reference.DOCS.parent / name).exists()] == []
 
 
 def test_docs_name_no_path_of_a_machine() -> None:

@@ -1,0 +1,264 @@
+"""The sections of the settings, but for the engine's: every field described, what can't work refused with a reason."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import available_timezones
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+
+from alerts.channels import check
+from alerts.channels.alertmanager import RESEND
+from alerts.channels.base import ChannelConfigError
+
+UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+_DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|min|s|m|h|d|w)\s*$")
+
+
+def duration(value: Any) -> float:
+    """ "90s", "15m", "7d" as seconds."""
+    if isinstance(value, bool):
+        raise ValueError('a duration is a text with a unit, as in "90s", "15m", "7d"')  # noqa: TRY004
+    if isinstance(value, int | float):
+        raise ValueError(f'{value} has no unit; write for example "{value}s"')  # noqa: TRY004
+    found = _DURATION.match(str(value))
+    if found is None:
+        raise ValueError('a duration is a number and a unit (ms, s, m, h, d, w), as in "90s", "15m", "7d"')
+    return float(found[1]) * UNITS[found[2]]
+
+
+def network(value: Any) -> str:
+    """An address range in CIDR form."""
+    return str(ipaddress.ip_network(str(value), strict=False))
+
+
+def is_loopback(address: str) -> bool:
+    """Whether "host:port" can be reached from this machine only."""
+    host = address.rsplit(":", 1)[0].strip("[]")
+    return host == "localhost" or host.startswith("127.") or host == "::1"
+
+
+Duration = Annotated[float, BeforeValidator(duration)]
+Network = Annotated[str, BeforeValidator(network)]
+Name = Annotated[str, Field(pattern=r"^[\w][\w .\-]{0,63}$")]
+Class = Literal["news", "filing", "social"]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=False)
+
+
+class Model(Section):
+    """The classifier."""
+
+    name: str = Field("default", description="A shipped model's name, or a model's folder.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where it runs. cuda that can't start is an error, never a silent cpu."
+    )
+    threads: int = Field(0, ge=0, le=256, description="Passes computed at once; 0 is as many as there are cores.")
+    memory_mb: int | None = Field(None, ge=256, description="Ceiling of GPU memory in MB.")
+
+
+class Detection(Section):
+    """When it rings."""
+
+    false_alarms_per_key_month: float = Field(0.05, gt=0, le=30, description="Expected false alarms per key and month.")
+    max_age: Duration = Field(86_400.0, description="Items published longer ago are counted and dropped.")
+    lateness: Duration = Field(600.0, description="How far an item may lag behind its key's clock and still count.")
+    min_open: Duration = Field(600.0, description="Shortest time that an alert stays open.")
+
+
+_SOURCE_KEYS: dict[str, tuple[str | None, tuple[str, ...]]] = {
+    "feed": ("url", ("path", "follow")),
+    "file": ("path", ("url",)),
+    "stdin": (None, ("url", "path", "follow", "interval")),
+}
+"""By kind: the key that a source needs, and those it has not."""
+
+
+class SourceSettings(Section):
+    """One source."""
+
+    kind: Literal["feed", "file", "stdin"] = Field(
+        description="feed: RSS, RDF, Atom or JSON Feed; file: a file or folder; stdin: what is piped into the daemon."
+    )
+    name: Name = Field(description="Its name, in metrics, records and logs.")
+    url: str | None = Field(None, description="Address of a feed.")
+    path: Path | None = Field(None, description="File or folder of a file source.")
+    follow: bool | None = Field(None, description="file: go on reading what is added (default true).")
+    interval: Duration | None = Field(None, description="Time between polls; wins over what the feed asks for.")
+    publisher: str | None = Field(None, description="Whose texts these are, where items don't say.")
+    class_: Class = Field("news", alias="class", description="news, filing or social.")
+    timezone: str | None = Field(None, description="Time zone of dates that name none, as in Asia/Shanghai.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> SourceSettings:
+        needed, unknown = _SOURCE_KEYS[self.kind]
+        if needed is not None and getattr(self, needed) is None:
+            raise ValueError(f"a {self.kind} source needs {needed}")
+        for name in unknown:
+            if getattr(self, name) is not None:
+                raise ValueError(f"a {self.kind} source has no {name}")
+        if self.timezone is not None and self.timezone not in available_timezones():
+            raise ValueError(f"timezone {self.timezone!r} is unknown; one is Asia/Shanghai")
+        if self.url is not None and not self.url.startswith(("http://", "https://")):
+            raise ValueError("url must start with https:// or http://")
+        if self.interval is not None and self.interval < 1:
+            raise ValueError('interval must be at least "1s"')
+        return self
+
+
+class EntitySettings(Section):
+    """A company of one's own in a watch-list."""
+
+    name: str = Field(min_length=2, description="Its name as texts write it.")
+    tickers: tuple[str, ...] = Field((), description="Its tickers.")
+    aliases: tuple[str, ...] = Field((), description="Other names that texts use.")
+    associates: tuple[str, ...] = Field((), description="People and brands that stand for it.")
+    context: tuple[str, ...] = Field((), description="Words near which a name that is an everyday word means it.")
+    id: str | None = Field(None, description="Its id in keys; default: the slug of its name.")
+
+
+class WatchListSettings(Section):
+    """What is watched."""
+
+    name: Name = Field(description="Its name; the list's own key is list:NAME.")
+    entities: tuple[str | EntitySettings, ...] = Field((), description="Companies: tickers, names, or tables.")
+    topics: tuple[str, ...] = Field((), description="Topics, spelled as in the model's card.")
+    false_alarms_per_key_month: float | None = Field(
+        None, gt=0, le=30, description="Expected false alarms per key and month on this list."
+    )
+
+
+_CHANNEL_KEYS: dict[str, tuple[str, ...]] = {
+    "webhook": ("username", "labels", "resend"),
+    "alertmanager": ("secrets",),
+}
+"""By kind: the keys that a channel has not."""
+
+
+class ChannelSettings(Section):
+    """Where alerts go."""
+
+    kind: Literal["webhook", "alertmanager"] = Field(
+        description="webhook: Standard Webhooks 1.0.0; alertmanager: a Prometheus Alertmanager, API v2."
+    )
+    name: Name = Field(description="Its name, in routes and metrics.")
+    url: SecretStr = Field(description="Address of the receiver; https unless allow_private covers it.")
+    secret: SecretStr | None = Field(
+        None, description="webhook: signing secret, whsec_ and base64; alertmanager: password, or a bearer token."
+    )
+    secret_file: Path | None = Field(None, description="File that holds the secret.")
+    secrets: tuple[SecretStr, ...] = Field(
+        (), description="webhook: several secrets, the newest first, while one is rotated."
+    )
+    username: str | None = Field(None, description="alertmanager: who signs in; without it secret is a bearer token.")
+    labels: dict[str, str] | None = Field(None, description="alertmanager: labels added to every alert.")
+    resend: Duration | None = Field(
+        None, description='alertmanager: time between two tellings of an alert that lasts (default "1m").'
+    )
+    timeout: Duration = Field(20.0, description="Time for an answer.")
+
+    @model_validator(mode="after")
+    def _usable(self) -> ChannelSettings:
+        for name in _CHANNEL_KEYS[self.kind]:
+            if getattr(self, name) not in (None, ()):
+                raise ValueError(f"a channel of kind {self.kind} has no {name}")
+        given = sum([self.secret is not None, self.secret_file is not None, bool(self.secrets)])
+        if given > 1 or (self.kind == "webhook" and not given):
+            raise ValueError("give exactly one of secret, secret_file and secrets")
+        try:
+            check(self.kind, self.options())
+        except ChannelConfigError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def keys(self) -> list[str]:
+        """The secrets, the newest first."""
+        if self.secret_file is not None:
+            try:
+                return [line.strip() for line in self.secret_file.read_text().splitlines() if line.strip()]
+            except OSError as error:
+                raise ValueError(f"secret_file {self.secret_file}: {error.strerror}") from None
+        chosen = self.secrets or ((self.secret,) if self.secret is not None else ())
+        return [secret.get_secret_value() for secret in chosen]
+
+    def options(self) -> dict[str, object]:
+        """What ``alerts.channels.build`` is given."""
+        options: dict[str, object] = {"url": self.url.get_secret_value(), "timeout": self.timeout}
+        if self.kind == "webhook":
+            return options | {"secrets": self.keys()}
+        given = {"username": self.username, "labels": self.labels, "resend": self.resend}
+        options |= {name: value for name, value in given.items() if value is not None}
+        return options | {"secret": next(iter(self.keys()), "")}
+
+    @property
+    def resends(self) -> float | None:
+        """Seconds between two tellings of an alert that lasts, where the receiver holds alerts."""
+        return (self.resend or RESEND) if self.kind == "alertmanager" else None
+
+
+class RouteSettings(Section):
+    """Who is told of what; the first that matches decides."""
+
+    types: tuple[str, ...] = Field(("alert.*",), description="Event types as shell patterns.")
+    watchlists: tuple[str, ...] = Field((), description="Names of watch-lists.")
+    keys: tuple[str, ...] = Field((), description="Keys as shell patterns.")
+    severities: tuple[Literal["info", "warning", "error", "critical"], ...] = Field((), description="Severities.")
+    channels: tuple[str, ...] = Field(description="Names of channels; none tells nobody.")
+
+
+class SilenceSettings(Section):
+    """Keeps alerts from being sent for a time."""
+
+    keys: tuple[str, ...] = Field((), description="Keys as shell patterns.")
+    watchlists: tuple[str, ...] = Field((), description="Names of watch-lists.")
+    severities: tuple[Literal["info", "warning", "error", "critical"], ...] = Field((), description="Severities.")
+    until: str = Field(description="When it ends, ISO 8601 with an offset.")
+    comment: str = Field("", description="Why.")
+
+
+class Web(Section):
+    """Page, API and metrics."""
+
+    listen: str = Field("127.0.0.1:8686", pattern=r"^.+:\d{1,5}$", description="Address of page and API.")
+    metrics_listen: str | None = Field(
+        None, pattern=r"^.+:\d{1,5}$", description="Own address for /metrics and probes."
+    )
+    external_url: str = Field("", description="How people reach the page; links in alerts start with it.")
+    grafana_url: str = Field("", description="A Grafana dashboard; alerts link to it.")
+    token: SecretStr | None = Field(None, description="Token that writes need.")
+    token_file: Path | None = Field(None, description="File that holds the token.")
+
+    def key(self) -> str | None:
+        """The token, if writes need one."""
+        if self.token_file is not None:
+            return self.token_file.read_text().strip()
+        return self.token.get_secret_value() if self.token is not None else None
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Web:
+        if self.token_file is not None and not self.token_file.is_file():
+            raise ValueError(f"token_file {self.token_file}: not found")
+        if not is_loopback(self.listen) and self.token is None and self.token_file is None:
+            raise ValueError(f"listen {self.listen} is open to others: set token_file (writes then need the token)")
+        return self
+
+
+class NetworkSettings(Section):
+    """What may be dialled."""
+
+    allow_private: tuple[Network, ...] = Field((), description="Private ranges that may be dialled, as in 127.0.0.0/8.")
+    proxy: str | None = Field(None, description="HTTP proxy; the guard then checks names and literals only.")
+    ca_file: Path | None = Field(None, description="Certificates to trust instead of the system's.")
+    user_agent: str | None = Field(None, description="User-Agent with a contact, which some feeds demand.")
+
+
+class Log(Section):
+    """Logs on standard error."""
+
+    format: Literal["console", "json"] = Field("console", description="console for people, json for machines.")
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is written.")

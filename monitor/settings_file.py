@@ -1,0 +1,150 @@
+"""From a TOML file and the environment to a tree of values, and from what is wrong with it to words for its author."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+ENVIRONMENT = "TAPEWATCH_"
+
+
+class SettingsError(Exception):
+    """Settings that can't work; the message has a line a problem."""
+
+
+def read(path: Path | None, environ: Mapping[str, str], root: type[BaseModel]) -> dict[str, Any]:
+    """The tree of a file (None: empty) with the environment's overrides, its paths made absolute."""
+    tree = _read(path) if path is not None else {}
+    _override(tree, environ, root)
+    if path is not None:
+        _default_paths(tree, root())
+        _anchor(tree, path.resolve().parent)
+    return tree
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: not found; `tapewatch init` writes one to start from") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise SettingsError(f"{path}: {error}") from None
+
+
+def _override(tree: dict[str, Any], environ: Mapping[str, str], root: type[BaseModel]) -> None:
+    for name, value in sorted(environ.items()):
+        if not name.startswith(ENVIRONMENT) or "__" not in name:
+            continue
+        section, *steps, key = name.removeprefix(ENVIRONMENT).lower().split("__")
+        if section not in root.model_fields:
+            raise SettingsError(f"environment {name}: no section {section!r}")
+        holder: Any = tree
+        for step in (section, *steps):
+            holder = holder.setdefault(step, {}) if isinstance(holder, dict) else None
+        if isinstance(holder, dict):
+            holder[key] = _parsed(value)
+
+
+def _parsed(value: str) -> Any:
+    """A variable's value: JSON for lists and numbers, else the text itself."""
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError:
+        return value
+
+
+def _default_paths(tree: dict[str, Any], defaults: BaseModel) -> None:
+    """Writes out the paths that were left to their default: these, too, start at the file's folder."""
+    for name in type(defaults).model_fields:
+        default = getattr(defaults, name)
+        if isinstance(default, BaseModel):
+            held = tree.setdefault(name, {})
+            if isinstance(held, dict):
+                _default_paths(held, default)
+        elif isinstance(default, Path):
+            tree.setdefault(name, str(default))
+
+
+def _anchor(tree: Any, folder: Path) -> None:
+    """Relative paths start at the file's folder."""
+    if isinstance(tree, list):
+        for entry in tree:
+            _anchor(entry, folder)
+    elif isinstance(tree, dict):
+        for key, value in tree.items():
+            if key == "labels":  # whatever they are called, they hold no paths
+                continue
+            if isinstance(value, str) and (key == "path" or key.endswith(("_file", "_dir"))):
+                tree[key] = str(folder / Path(value).expanduser())
+            else:
+                _anchor(value, folder)
+        name = tree.get("name")
+        if isinstance(name, str) and ("/" in name) and "device" in tree:
+            tree["name"] = str(folder / name)
+
+
+def explain(path: Path | None, tree: Any, error: ValidationError, root: type[BaseModel]) -> Iterator[str]:
+    """A line a problem: file, key, value and what is allowed."""
+    where = str(path) if path is not None else "settings"
+    for entry in error.errors(include_url=False):
+        steps = [step for step in entry["loc"] if not str(step).startswith(("str", "EntitySettings"))]
+        key, value = _locate(tree, steps)
+        message = entry["msg"].removeprefix("Value error, ")
+        if entry["type"] == "extra_forbidden":
+            message = f"unknown key{_suggest(steps, root)}"
+            yield f"{where}: {key}: {message}"
+        elif entry["type"] == "missing":
+            yield f"{where}: {key}: is missing"
+        elif isinstance(value, dict | list) or value is None or _secret(key):
+            yield f"{where}: {key}: {message}" if key else f"{where}: {message}"
+        else:
+            yield f"{where}: {key} = {json.dumps(value, ensure_ascii=False, default=str)}: {message}"
+
+
+def _locate(tree: Any, steps: list[Any]) -> tuple[str, Any]:
+    """(the key as a person writes it, its value)."""
+    parts: list[str] = []
+    for step in steps:
+        if isinstance(step, int):
+            tree = tree[step] if isinstance(tree, list) and step < len(tree) else None
+            name = tree.get("name") if isinstance(tree, dict) else None
+            parts[-1] += f" #{step + 1}" + (f" ({name})" if isinstance(name, str) else "")
+        else:
+            parts.append("class" if step == "class_" else str(step))
+            tree = tree.get(parts[-1]) if isinstance(tree, dict) else None
+    return ".".join(parts), tree
+
+
+def _secret(key: str) -> bool:
+    last = key.rsplit(".", 1)[-1]
+    return last.split(" ")[0] in ("secret", "secrets", "token", "url", "proxy", "password")
+
+
+def _suggest(steps: list[Any], root: type[BaseModel]) -> str:
+    model: Any = root
+    for step in steps[:-1]:
+        if isinstance(step, str) and isinstance(model, type) and issubclass(model, BaseModel):
+            model = _model_of(model.model_fields[step].annotation) if step in model.model_fields else None
+        if model is None:
+            return ""
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        return ""
+    allowed = [field.alias or name for name, field in model.model_fields.items()]
+    near = get_close_matches(str(steps[-1]), allowed, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; allowed: {', '.join(allowed)}"
+
+
+def _model_of(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _model_of(argument)
+        if found is not None:
+            return found
+    return None

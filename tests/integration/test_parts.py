@@ -1,0 +1,98 @@
+"""Some of the parts in a process: it does what they do, says what it does not, and the rest goes on elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.daemon_bench import ACME, Daemon, Receiver, request
+from tests.inside_bench import Inside, inside
+
+
+@pytest.fixture
+def hooks() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+async def asked(daemon: Inside, path: str, body: Any = None) -> tuple[int, Any]:
+    status, headers, answer = await asyncio.to_thread(request, daemon.web.address + path, body)
+    return status, json.loads(answer) if "json" in headers["content-type"] else answer.decode()
+
+
+async def test_each_part_does_its_own_and_points_to_the_others(tmp_path: Path, hooks: Receiver) -> None:
+    """One after the other on one store: what one process leaves in the log is the next one's work."""
+    text = ACME + hooks.channel("desk", "/desk") + '[detection]\nmin_open = "1s"\n'
+    async with inside(tmp_path, text, only=["ingest"]) as daemon:
+        await daemon.ring()
+        status = (await asked(daemon, "/api/v1/status"))[1]
+        assert (status["parts"], status["lag"], status["ready"]) == (["ingest"], {}, True)
+        assert (await asked(daemon, "/readyz"))[0] == (await asked(daemon, "/metrics"))[0] == 200
+        for path in ("/", "/api/v1/alerts", "/api/v1/deliveries", "/api/v1/silences", "/api/v1/stream"):
+            code, problem = await asked(daemon, path)
+            assert (code, problem["title"]) == (503, "Runs elsewhere"), path
+            assert "this process runs ingest; ask the one that runs view" in problem["detail"]
+        await daemon.pass_time(5)
+        assert hooks.hooks == []
+    clock = daemon.clock
+    async with inside(tmp_path, text, clock=clock, only=["score", "aggregate"]) as daemon:
+        status = (await asked(daemon, "/api/v1/status"))[1]
+        assert set(status["lag"]) == {"score", "aggregate"}
+        code, problem = await asked(daemon, "/api/v1/documents", b'{"title": "Acme opens a depot"}')
+        assert (code, problem["title"]) == (503, "Runs elsewhere") and "ask the one that runs ingest" in problem[
+            "detail"
+        ]
+        await daemon.until(lambda: not any(n for _, n in daemon.daemon.engine.lag().values()), "catching up")
+        assert hooks.hooks == []
+    async with inside(tmp_path, text, clock=clock, only=["notify"]) as daemon:
+        await daemon.until(lambda: hooks.at("/desk", "alert.firing"), "alert")
+        assert (await asked(daemon, "/api/v1/channels/desk/test", {}))[1]["ok"]
+    async with inside(tmp_path, text, clock=clock, only=["view"]) as daemon:
+        fired = {hook.body["data"]["subject"]["key"] for hook in hooks.at("/desk", "alert.firing")}
+        await daemon.until(daemon.daemon.read_model.alerts, "alerts in the view")
+        shown = (await asked(daemon, "/api/v1/alerts?status=firing"))[1]["alerts"]
+        assert {one["key"] for one in shown} == fired
+        delivered = (await asked(daemon, "/api/v1/deliveries?state=delivered"))[1]["deliveries"]
+        assert {one["event"] for one in delivered} == {hook.id for hook in hooks.at("/desk", "alert")}
+        assert (await asked(daemon, "/"))[0] == 200
+        name = (await asked(daemon, "/api/v1/silences", {"keys": ["market"], "until": "2099-01-01T00:00:00Z"}))[1]["id"]
+        await daemon.until(daemon.daemon.read_model.silences, "silence")
+        assert [one["id"] for one in (await asked(daemon, "/api/v1/silences"))[1]["silences"]] == [name]
+
+
+async def test_coverage_is_told_where_no_source_runs(tmp_path: Path, hooks: Receiver) -> None:
+    feed = f'[[sources]]\nkind = "feed"\nname = "wire"\nurl = "http://127.0.0.1:{hooks.port}/none"\ninterval = "60s"\n'
+    async with inside(tmp_path, ACME + feed, only=["ingest"]) as daemon:
+        await daemon.until(lambda: daemon.daemon.sources[0].status.streak, "failed poll")
+        await daemon.pass_time(30)
+    async with inside(tmp_path, ACME + feed, clock=daemon.clock, only=["view"]) as daemon:
+        await daemon.until(daemon.daemon.read_model.sources, "what is told of it")
+        assert daemon.daemon.status()["coverage"] == {"expected": 1, "healthy": 0}
+
+
+@pytest.mark.parametrize(
+    ("only", "says"),
+    [
+        ("score", ["embedded engine is one process", "ingest, aggregate, notify, view", 'kind = "kafka"']),
+        ("scor,ingest", ["'scor' is no part", "did you mean 'score'", "ingest, score, aggregate, notify, view"]),
+        ("", ["'' is no part"]),
+    ],
+)
+def test_parts_that_can_not_be_chosen_are_refused(tmp_path: Path, only: str, says: list[str]) -> None:
+    done = Daemon(tmp_path, ACME).cli("run", "--only", only)
+    assert done.returncode == 2, done.stderr
+    for part in says:
+        assert part in done.stderr, done.stderr
+    assert not (tmp_path / "tapewatch.db").exists()
+
+
+def test_an_engine_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path, ACME + '[engine]\nkind = "kafka"\n[engine.kafka]\nbrokers = ["127.0.0.1:9"]\n')
+    for command in ("run", "check-config"):
+        done = daemon.cli(command)
+        assert done.returncode == 2 and 'engine.kind = "kafka"' in done.stderr, done.stderr
