@@ -57,7 +57,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create_v1,)
 class Lock:
     """One daemon a store: an advisory lock that the kernel drops with the process."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, setting: str = "[engine] path") -> None:
         path = path.resolve()  # by whatever name it is reached, it is one store
         self._path = path.with_name(path.name + ".lock")
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -68,7 +68,7 @@ class Lock:
             os.close(self._fd)
             raise StoreLocked(
                 f"{path}: another tapewatch (process {holder}) has this store open; stop it first, or give this "
-                "one a store of its own with [engine] path"
+                f"one a store of its own with {setting}"
             ) from error
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)

@@ -1,0 +1,333 @@
+"""The Kafka engine: what the daemon asks of any engine, asked of brokers, Faust workers and ingest's own store."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import structlog
+from kafka.errors import KafkaError
+
+from pipelines.clock import Clock
+from pipelines.documents import Watermark, encode, iso
+from pipelines.streams.backlog import Backlog
+from pipelines.streams.base import (
+    DOCUMENTS,
+    INGEST,
+    WATERMARK,
+    Behind,
+    EngineError,
+    Output,
+    Stage,
+    State,
+    Unwritable,
+)
+from pipelines.streams.kafka.apps import Site
+from pipelines.streams.kafka.connection import Connection
+from pipelines.streams.kafka.intake import Intake
+from pipelines.streams.kafka.probe import Place, Probe
+from pipelines.streams.kafka.publisher import WATCHDOG, Publisher
+from pipelines.streams.kafka.quiet import calm
+from pipelines.streams.kafka.reader import KafkaReader
+from pipelines.streams.kafka.topics import Layout, differences
+from pipelines.streams.kafka.worker import Worker
+from pipelines.streams.kafka.writer import Writer
+from pipelines.streams.store import Lock
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+BACKLOG = 20_000
+"""Documents that may wait for the score stage before ingest is held back."""
+
+MEASURE = 0.5
+"""Seconds between two looks at where the log ends."""
+
+SILENT = 5.0
+"""Seconds without an answer or an acknowledgement from which brokers count as unreachable."""
+
+STALL = 60.0
+"""Seconds in which records wait, none is under way and none is handled, after which the process ends: Faust now and
+then never fetches a partition after a rebalance, and only a restart helps (faust-streaming issues 602 and 629)."""
+
+
+class KafkaEngine:
+    """``data``: a folder for this process alone; what is in it can be lost and is then restored from the brokers."""
+
+    name = "kafka"
+
+    def __init__(
+        self,
+        connection: Connection,
+        layout: Layout,
+        data: Path,
+        *,
+        clock: Clock,
+        backlog: int = BACKLOG,
+    ) -> None:
+        self._connection = connection
+        self._layout = layout
+        self._clock = clock
+        data.mkdir(parents=True, exist_ok=True)
+        self._lock = Lock(data / "worker", "[engine.kafka] data")
+        self._intake = Intake(data / "ingest.db", clock)
+        self._backlog = Backlog(backlog)
+        self._probe = Probe(connection)
+        self._probing = ThreadPoolExecutor(1, thread_name_prefix="probe")
+        self._publisher = Publisher(connection, layout)
+        self._writer = Writer(connection, layout, clock.time)
+        self._site = Site(connection, layout, self._writer, data, clock, self._announce, self._failed, self._starts)
+        self._workers: dict[str, Worker] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._listeners: list[Callable[[Sequence[Output]], None]] = []
+        self._answered: float | None = None
+        """When a broker last answered, in monotonic seconds."""
+        self._fatal: BaseException | None = None
+        self._stopped = False
+        self._moved: dict[str, tuple[dict[Place, int], float]] = {}
+        """Stage to its positions and since when they have not moved."""
+
+    # -- what others ask ----------------------------------------------------------------------------------
+
+    @property
+    def fatal(self) -> BaseException | None:
+        """Why a part ended that should not have, if one did."""
+        return self._fatal
+
+    def waiting_for(self) -> str | None:
+        """Why nothing can be written now: no broker answers, or acknowledges."""
+        silent = self._answered is None or time.monotonic() - self._answered > SILENT
+        if not silent and self._publisher.oldest() < SILENT:
+            return None
+        return f"no broker of {', '.join(self._connection.brokers)} answers: nothing is accepted, work resumes with it"
+
+    def lag(self) -> dict[str, tuple[float, int]]:
+        """Stage to (seconds, records) that it is behind, in the partitions that are this process's."""
+        return self._backlog.lag(self._clock.time())
+
+    def on_commit(self, listener: Callable[[Sequence[Output]], None]) -> None:
+        """``listener`` is called on the event loop with what each unit wrote, once that is acknowledged."""
+        self._listeners.append(listener)
+
+    async def append(self, outputs: Iterable[Output]) -> None:
+        """Writes records from outside the stages; acknowledged by all replicas in sync when it returns."""
+        rows = list(outputs)
+        await self._publisher.publish(rows)
+        self._announce(rows)
+
+    async def watermark(self, topic: str, at: float) -> None:
+        """Says to every partition that ``topic`` is complete up to ``at``."""
+        await self._publisher.publish([Output(topic, WATERMARK, encode(Watermark(at=iso(at))))])
+
+    def admit(self) -> None:
+        """Raises Behind while the score stage has more waiting than the backlog allows, Unwritable without brokers."""
+        if (why := self.waiting_for()) is not None:
+            raise Unwritable(why)
+        self._backlog.admit()
+
+    async def admitted(self) -> None:
+        """Waits until there is room for more documents."""
+        while True:
+            try:
+                self.admit()
+            except (Behind, Unwritable):
+                await self._clock.sleep(0.2)
+            else:
+                return
+
+    async def take_in(self, work: Callable[[State], tuple[T, Iterable[Output]]]) -> T:
+        """What ``work`` says is written and acknowledged first; then ingest's tables take effect, on this disk."""
+        result, outputs = await self._intake.take_in(work, self._publisher.publish)
+        self._announce(outputs)
+        return result
+
+    async def inspect(self, owner: str, question: Callable[[State], T]) -> T:
+        """What ``question`` reads in the tables of ``owner``, between two units; waits for a partition of its."""
+        if owner == INGEST:
+            return await self._intake.inspect(question)
+        worker = self._workers.get(owner)
+        if worker is None:
+            raise EngineError(f"stage {owner} does not run here")
+        return await worker.inspect(question)
+
+    async def between_batches(self, change: Callable[[], None]) -> None:
+        """Runs ``change`` with no unit under way."""
+        async with contextlib.AsyncExitStack() as held:
+            for worker in self._workers.values():
+                await held.enter_async_context(worker.between)
+            change()
+
+    def reader(self) -> KafkaReader:
+        """A reader of its own."""
+        return KafkaReader(self._connection, self._layout)
+
+    async def news(self) -> None:
+        """Returns at once: the reader itself waits for records."""
+
+    # -- life ---------------------------------------------------------------------------------------------
+
+    async def start(self, stages: Sequence[Stage]) -> None:
+        """Waits for brokers, makes sure that the topics are as they must be, and sets the stages to work."""
+        calm()
+        try:
+            await self._start(stages)
+        except BaseException:
+            await self.stop(5.0)
+            raise
+
+    async def _start(self, stages: Sequence[Stage]) -> None:
+        await self._meet(stages)
+        self._backlog.watch(stages)
+        await self._writer.start()
+        await self._publisher.start()
+        self._workers = {stage.name: Worker(stage, self._site) for stage in stages}
+        await asyncio.gather(*(worker.start() for worker in self._workers.values()))
+        self._spawn(self._measure(), "measure")
+
+    async def _meet(self, stages: Sequence[Stage]) -> None:
+        told = False
+        while True:
+            try:
+                wrong = await self._ask(lambda: differences(self._probe.admin, self._layout, stages))
+                break
+            except KafkaError as error:
+                if not told:
+                    brokers = ", ".join(self._connection.brokers)
+                    log.warning("kafka_unreachable", action="wait", brokers=brokers, error=repr(error))
+                told = True
+                await asyncio.sleep(1.0)
+        if wrong:
+            raise EngineError("; ".join(wrong))
+
+    async def drained(self) -> None:
+        """Returns when the stages that run here have handled what was written before, one after the other."""
+        for name, worker in self._workers.items():
+            ends = await self._ask(partial(self._probe.ends, self._places(worker)))
+            while any(self._position(name, place) < end for place, end in ends.items() if self._is_here(worker, place)):
+                self._raise_fatal()
+                await asyncio.sleep(0.02)
+        self._raise_fatal()
+
+    async def stop(self, budget: float = 20.0) -> None:
+        """Leaves the groups within ``budget`` seconds. With the brokers down Faust would hang: it is then left."""
+        if self._stopped:
+            return
+        self._stopped = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        parts = [worker.stop() for worker in self._workers.values()]
+        await self._bounded(asyncio.gather(*parts), budget * 0.6)
+        await self._bounded(asyncio.gather(self._writer.stop(), self._publisher.stop(budget * 0.2)), budget * 0.3)
+        self._probing.submit(self._probe.close)
+        self._probing.shutdown(wait=False)
+        await self._intake.close()
+        self._lock.release()
+
+    async def _bounded(self, work: Awaitable[Any], seconds: float) -> None:
+        try:
+            await asyncio.wait_for(work, seconds)
+        except TimeoutError:
+            log.warning("stop_cut_short", action="leave", seconds=round(seconds, 1))
+        except Exception as error:
+            log.warning("stop_failed", action="leave", error=repr(error))
+
+    # -- measuring ----------------------------------------------------------------------------------------
+
+    async def _measure(self) -> None:
+        """Lag, the brokers' answers, and the watchdogs."""
+        while True:
+            try:
+                await self._look()
+                self._answered = time.monotonic()
+            except KafkaError as error:
+                log.debug("no_answer", action="wait", error=repr(error))
+                await self._ask(self._probe.close)
+            self._backlog.show(self._clock.time())
+            self._watch()
+            await asyncio.sleep(MEASURE)
+
+    async def _look(self) -> None:
+        committed: dict[Place, int] = {}
+        documents = [(self._layout.topic(DOCUMENTS), number) for number in range(self._layout.count(DOCUMENTS))]
+        places = {place for worker in self._workers.values() for place in self._places(worker)} | set(documents)
+        ends = await self._ask(partial(self._probe.ends, places))
+        if "score" not in self._workers:
+            committed = dict(await self._ask(partial(self._probe.committed, self._layout.group("score"))))
+            waiting = sum(max(0, ends[place] - committed.get(place, 0)) for place in documents if place in ends)
+            self._backlog.measured("score", waiting, None)
+        for name, worker in self._workers.items():
+            self._note(name, worker, {place: end for place, end in ends.items() if self._is_here(worker, place)})
+
+    def _note(self, name: str, worker: Worker, ends: dict[Place, int]) -> None:
+        positions = {place: self._position(name, place) for place in ends}
+        waiting = sum(max(0, end - positions[place]) for place, end in ends.items())
+        self._backlog.measured(name, waiting, worker.oldest() or None)
+        now = time.monotonic()
+        before, since = self._moved.get(name, ({}, now))
+        idle = worker.busy or not waiting or positions != before
+        self._moved[name] = (positions, now if idle else since)
+        if not idle and now - since > STALL:
+            self._failed(EngineError(f"stage {name}: {waiting} records wait and none is fetched for {STALL:.0f} s"))
+
+    def _watch(self) -> None:
+        for worker in self._workers.values():
+            if (reason := worker.crashed()) is not None:
+                self._failed(reason)
+        if self._publisher.oldest() > WATCHDOG:
+            self._failed(EngineError(f"no record was acknowledged for {WATCHDOG:.0f} s"))
+
+    def _places(self, worker: Worker) -> list[Place]:
+        """Where the inputs of a stage come from, in the partitions that are this process's."""
+        return [(self._layout.topic(topic), number) for topic in worker.stage.inputs for number in worker.partitions]
+
+    def _is_here(self, worker: Worker, place: Place) -> bool:
+        return self._layout.plain(place[0]) in worker.stage.inputs and place[1] in worker.partitions
+
+    def _position(self, stage: str, place: Place) -> int:
+        return self._workers[stage].position(self._layout.plain(place[0]), place[1])
+
+    async def _starts(self, group: str, places: Sequence[Place]) -> dict[Place, int]:
+        """Where a group goes on: what it has committed, else the first record that there is."""
+        try:
+            found = await self._ask(partial(self._probe.beginnings, places))
+            committed = await self._ask(partial(self._probe.committed, group))
+        except KafkaError:
+            return {}  # known with the first record that is handled
+        return {place: max(found.get(place, 0), committed.get(place, 0)) for place in places}
+
+    # -- the rest -----------------------------------------------------------------------------------------
+
+    async def _ask(self, question: Callable[[], T]) -> T:
+        result: T = await asyncio.get_running_loop().run_in_executor(self._probing, question)
+        return result
+
+    def _announce(self, outputs: Sequence[Output]) -> None:
+        if outputs:
+            for listener in self._listeners:
+                listener(outputs)
+
+    def _failed(self, error: BaseException) -> None:
+        if self._fatal is None:
+            log.error("engine_failed", action="stop", error=str(error))
+            self._fatal = error
+
+    def _raise_fatal(self) -> None:
+        if self._fatal is not None:
+            raise EngineError(f"a stage ended: {self._fatal}") from self._fatal
+
+    def _spawn(self, work: Awaitable[None], name: str) -> None:
+        async def guarded() -> None:
+            try:
+                await work
+            except Exception as error:
+                self._failed(error)
+
+        self._tasks.append(asyncio.create_task(guarded(), name=name))

@@ -1,0 +1,61 @@
+"""What only the broker knows: where the log ends, what groups have committed, and whether it answers at all."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from kafka import KafkaAdminClient
+from kafka.admin import OffsetSpec
+from kafka.structs import TopicPartition
+
+from pipelines.streams.kafka.connection import Connection
+
+Place = tuple[str, int]
+"""A broker's topic and a partition."""
+
+ANSWER = 5_000
+"""Milliseconds that an answer may take."""
+
+
+class Probe:
+    """Asks on one thread. Every question may raise kafka.errors.KafkaError, and connects where it must."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._client: KafkaAdminClient | None = None
+
+    @property
+    def admin(self) -> KafkaAdminClient:
+        if self._client is None:
+            self._client = KafkaAdminClient(
+                **self._connection.client(), request_timeout_ms=ANSWER, bootstrap_timeout_ms=ANSWER
+            )
+        return self._client
+
+    def ends(self, places: Iterable[Place]) -> dict[Place, int]:
+        """The offset after the last record of each place."""
+        return self._offsets(places, OffsetSpec.LATEST)
+
+    def beginnings(self, places: Iterable[Place]) -> dict[Place, int]:
+        """The offset of the first record of each place."""
+        return self._offsets(places, OffsetSpec.EARLIEST)
+
+    def _offsets(self, places: Iterable[Place], spec: Any) -> dict[Place, int]:
+        asked = {TopicPartition(*place): spec for place in places}
+        if not asked:
+            return {}
+        found = self.admin.list_partition_offsets(asked, timeout_ms=ANSWER)
+        return {(tp.topic, tp.partition): answer.offset for tp, answer in found.items()}
+
+    def committed(self, group: str) -> Mapping[Place, int]:
+        """What a group has committed: the offset of the next record of each place."""
+        found = self.admin.list_group_offsets({group: None}).get(group, {})
+        return {(tp.topic, tp.partition): answer.offset for tp, answer in found.items() if answer.offset >= 0}
+
+    def close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            with contextlib.suppress(Exception):  # it may be the reason for closing it
+                client.close()

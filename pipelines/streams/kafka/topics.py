@@ -1,0 +1,166 @@
+"""The topics: their names, partitions and settings; made by ``tapewatch kafka init``, compared by ``check``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
+
+from pipelines.streams.base import (
+    ALERTS,
+    COMMANDS,
+    DEAD_LETTERS,
+    DELIVERIES,
+    OUTBOX,
+    PROFILES,
+    SERIES,
+    SOURCES,
+    TOPICS,
+    Stage,
+)
+from pipelines.streams.layout import partitions
+
+LARGE = 8 << 20
+"""Bytes of the largest record batch of a changelog, which holds a whole unit of work, and of a dead letter."""
+
+LONG = 120 * 86_400.0
+"""Seconds that what page and API show is kept: a lost read model is filled from it again."""
+
+_SHOWN = frozenset({SERIES, ALERTS, OUTBOX, DELIVERIES, COMMANDS, DEAD_LETTERS})
+_COMPACTED = frozenset({PROFILES, SOURCES})
+
+
+class Topic(msgspec.Struct, frozen=True):
+    """One topic as it should be."""
+
+    name: str
+    partitions: int
+    settings: dict[str, str]
+
+
+class Layout(msgspec.Struct, frozen=True, kw_only=True):
+    """How the engine's topics and groups are named, cut and kept. ``retention`` in seconds."""
+
+    topic_prefix: str = "tapewatch."
+    group_prefix: str = "tapewatch."
+    partitions: int = 8
+    replication: int = 3
+    retention: float = 7 * 86_400.0
+
+    @property
+    def in_sync(self) -> int:
+        """Replicas that must have a record before it counts as written: one may be missing."""
+        return max(1, self.replication - 1)
+
+    def topic(self, topic: str) -> str:
+        return f"{self.topic_prefix}{topic}"
+
+    def plain(self, name: str) -> str:
+        """The topic that a broker's name stands for."""
+        return name.removeprefix(self.topic_prefix)
+
+    def group(self, stage: str) -> str:
+        return f"{self.group_prefix}{stage}"
+
+    def changelog(self, stage: str) -> str:
+        """The topic of a stage's tables."""
+        return f"{self.topic_prefix}{stage}-state"
+
+    def count(self, topic: str) -> int:
+        """Partitions of ``topic``. What every partition of a stage reads has a copy in each: so a stage's topics and
+        its changelog have equally many, and Faust assigns them together."""
+        return partitions(topic, self.partitions)
+
+    def topics(self, stages: Iterable[Stage]) -> list[Topic]:
+        """All topics, with the changelogs of ``stages``."""
+        found = [Topic(self.topic(topic), self.count(topic), self._settings(topic)) for topic in TOPICS]
+        for stage in stages:
+            if stage.tables:
+                found.append(Topic(self.changelog(stage.name), self.count(stage.inputs[0]), self._compact(large=True)))
+        return found
+
+    def _settings(self, topic: str) -> dict[str, str]:
+        if topic in _COMPACTED:
+            return self._compact()
+        kept = max(LONG, self.retention) if topic in _SHOWN else self.retention
+        settings = {
+            "cleanup.policy": "delete",
+            "retention.ms": str(int(kept * 1000)),
+            "min.insync.replicas": str(self.in_sync),
+        }
+        if topic == DEAD_LETTERS:
+            settings["max.message.bytes"] = str(LARGE)
+        return settings
+
+    def _compact(self, *, large: bool = False) -> dict[str, str]:
+        settings = {"cleanup.policy": "compact", "min.insync.replicas": str(self.in_sync)}
+        return settings | ({"max.message.bytes": str(LARGE)} if large else {})
+
+
+def create(admin: KafkaAdminClient, layout: Layout, stages: Sequence[Stage]) -> list[str]:
+    """Makes the topics that are missing and returns their names; what is there stays as it is."""
+    there = set(admin.list_topics())
+    missing = [topic for topic in layout.topics(stages) if topic.name not in there]
+    if missing:
+        admin.create_topics(
+            [
+                NewTopic(
+                    topic.name,
+                    num_partitions=topic.partitions,
+                    replication_factor=layout.replication,
+                    topic_configs=topic.settings,
+                )
+                for topic in missing
+            ]
+        )
+    return [topic.name for topic in missing]
+
+
+def differences(admin: KafkaAdminClient, layout: Layout, stages: Sequence[Stage]) -> list[str]:
+    """What of the topics is not as it should be, a sentence each with what to do; nothing when all is well."""
+    wanted = layout.topics(stages)
+    there = {
+        entry["name"]: entry["partitions"]
+        for entry in admin.describe_topics([topic.name for topic in wanted])
+        if not entry["error_code"]
+    }
+    found = [
+        f"topic {topic.name} is missing: run `tapewatch kafka init`" for topic in wanted if topic.name not in there
+    ]
+    present = [topic for topic in wanted if topic.name in there]
+    settings = _settings_of(admin, [topic.name for topic in present])
+    for topic in present:
+        found.extend(_compare(topic, layout, there[topic.name], settings.get(topic.name, {})))
+    return found
+
+
+def _settings_of(admin: KafkaAdminClient, names: Sequence[str]) -> dict[str, Mapping[str, str]]:
+    found: dict[str, Mapping[str, str]] = {}
+    if names:
+        resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+        for resources_of_kind in admin.describe_configs(resources, config_filter="all").values():
+            for name, entries in resources_of_kind.items():
+                found[name] = {key: entry["value"] for key, entry in entries.items()}
+    return found
+
+
+def _compare(
+    topic: Topic, layout: Layout, partitions_there: Sequence[Mapping[str, object]], settings: Mapping[str, str]
+) -> Iterable[str]:
+    if len(partitions_there) != topic.partitions:
+        yield (
+            f"topic {topic.name} has {len(partitions_there)} partitions, not {topic.partitions}: a stage's topics and "
+            "its state need equally many; set [engine.kafka] partitions to what is there, or delete the topics and "
+            "begin anew"
+        )
+    replicas = min((len(one["replica_nodes"]) for one in partitions_there), default=0)  # type: ignore[arg-type]
+    if replicas < layout.replication:
+        yield f"topic {topic.name} has {replicas} replicas, not {layout.replication}: reassign its partitions"
+    for name, value in topic.settings.items():
+        if name in settings and settings[name] != value:
+            yield (
+                f"topic {topic.name} has {name} = {settings[name]}, not {value}: "
+                f"kafka-configs.sh --alter --topic {topic.name} --add-config {name}={value}"
+            )

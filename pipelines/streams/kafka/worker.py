@@ -1,0 +1,374 @@
+"""One stage of this process as a Faust worker in our own event loop.
+
+Rules that the measured ways of Faust 0.15.3 dictate, and that hold here:
+
+- An exception in an agent is a commit: plain iteration loses the message, ``take`` the batch. So the agent's body
+  never raises: what can't be written ends the process, and nothing of it is acknowledged.
+- Batches come through ``noack_take`` and are acknowledged one by one when all they stand for is written.
+- Before a rebalance hands a partition on, the unit under way ends: the listener waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar, cast
+
+import faust
+import structlog
+from faust.types import TP
+
+from pipelines.streams.alignment import Alignment
+from pipelines.streams.base import EngineError, Output, Record, Stage, State
+from pipelines.streams.kafka.apps import SESSION, Site, embed
+from pipelines.streams.kafka.spread import origin_of
+from pipelines.streams.kafka.state import Lost, PartitionState
+from pipelines.streams.kafka.topics import LARGE
+from pipelines.streams.kafka.writer import Row, size_of
+from pipelines.streams.layout import origins
+from pipelines.streams.tables import StageState
+from pipelines.streams.units import attempt, raised
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+BATCH = 512
+"""Records a stage is handed at once: the classifier's length-sorted batches gain little beyond."""
+
+WITHIN = 0.05
+"""Seconds that a batch waits for more records: the price of batches in latency, paid once a stage."""
+
+IN_FLIGHT = 2
+"""Batches of a stage without state that may wait for their acknowledgement while the next is computed."""
+
+HANDOVER = 8.0
+"""Seconds that a rebalance waits for the unit under way, before the session ends."""
+
+DOUBT = SESSION / 2
+"""Seconds of a unit beyond which the worker makes sure that it is still in its group: it may have been frozen."""
+
+
+class Worker:
+    """Runs ``stage`` for the partitions that its group gives this process."""
+
+    def __init__(self, stage: Stage, site: Site) -> None:
+        self.stage = stage
+        self._site = site
+        self._layout = site.layout
+        self._app: faust.App | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=stage.name)
+        self._lock = asyncio.Lock()
+        """Held while a unit is under way: who holds it sees no half of one."""
+        self._under_way: set[asyncio.Task[None]] = set()
+        self.partitions: dict[int, PartitionState | None] = {}
+        """Those assigned here; None where the stage keeps no state."""
+        self._alignments: dict[int, Alignment] = {}
+        self.positions: dict[tuple[str, int], int] = {}
+        """By topic and partition, the offset of the next record to handle."""
+        self._begun = 0.0
+        """When the unit under way began, in monotonic seconds."""
+        self._handled_at = 0.0
+        self._taken_at: float | None = None
+        self._assigned = asyncio.Event()
+        self._ended = asyncio.Event()
+
+    # -- life ---------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Starts the app; partitions come later, by the group's decision."""
+        (self._site.data / self.stage.name).mkdir(parents=True, exist_ok=True)
+        self._app, self._table = embed(self.stage, self._site, self._body)
+        self.app.on_partitions_revoked.connect(self._revoked, weak=False)
+        self.app.on_rebalance_complete.connect(self._rebalanced, weak=False)
+        self.app.finalize()
+        await self.app.start()
+
+    async def stop(self) -> None:
+        """Ends the unit under way and leaves the group. With the broker down this hangs: bound it."""
+        async with self._lock:
+            self._ended.set()
+        if self._under_way:
+            await asyncio.wait(self._under_way)
+        if self._app is not None:
+            await self._app.stop()
+        self._thread.shutdown(wait=False)
+
+    @property
+    def app(self) -> faust.App:
+        if self._app is None:
+            raise EngineError(f"stage {self.stage.name} was not started")
+        return self._app
+
+    def crashed(self) -> BaseException | None:
+        """Why Faust gave up, if it did: it says so in its services, and else nowhere."""
+        services = (self.app, self.app.consumer, getattr(self.app.consumer, "_thread", None), self.app._fetcher)
+        for service in services:
+            if service is not None and service.crashed:
+                reason: BaseException | None = service.crash_reason
+                return reason or EngineError(f"stage {self.stage.name}: Faust ended without a reason")
+        return None
+
+    # -- assignment ---------------------------------------------------------------------------------------
+
+    async def _revoked(self, *_: Any, **__: Any) -> None:
+        """Waits for what is under way: its partition may go to another worker as soon as this returns."""
+        try:
+            async with asyncio.timeout(HANDOVER):
+                async with self._lock:
+                    if self._under_way:
+                        await asyncio.wait(self._under_way)
+        except TimeoutError:
+            log.warning("slow_handover", action="go_on", stage=self.stage.name, seconds=HANDOVER)
+
+    async def _rebalanced(self, *_: Any, **__: Any) -> None:
+        """Takes up the partitions that were assigned, whose tables Faust has restored by now."""
+        try:
+            async with self._lock:
+                await self._take_up()
+        except Exception as error:
+            self._fail(error)
+
+    async def _take_up(self) -> None:
+        main = self._layout.topic(self.stage.inputs[0])
+        assigned = {tp.partition for tp in self.app.consumer.assignment() if tp.topic == main}
+        for gone in self.partitions.keys() - assigned:
+            self._drop(gone)
+        for number in sorted(assigned):
+            state = self.partitions.get(number)
+            if number in self.partitions and (state is None or await self._on_thread(state.is_current)):
+                continue
+            self._drop(number)
+            await self._welcome(number)
+        if assigned:
+            self._assigned.set()
+        else:
+            self._assigned.clear()
+        log.info("partitions", action="assign", stage=self.stage.name, partitions=sorted(assigned))
+
+    def _drop(self, number: int) -> None:
+        self.partitions.pop(number, None)
+        self._alignments.pop(number, None)
+        for place in [place for place in self.positions if place[1] == number]:
+            del self.positions[place]
+
+    async def _welcome(self, number: int) -> None:
+        topic = self.stage.inputs[0]
+        self._alignments[number] = Alignment(topic, origins(topic, self._layout.partitions))
+        state = None
+        if self._table is not None:
+            state = await self._on_thread(partial(PartitionState, self.stage, self._table, number))
+        await self._place(number, state.applied if state is not None else {})
+        self.partitions[number] = state
+        if state is not None:
+            await self._say_again(number, state)
+
+    async def _place(self, number: int, applied: Mapping[str, int]) -> None:
+        inputs = {(self._layout.topic(topic), number): topic for topic in self.stage.inputs}
+        starts = await self._site.starts(self._layout.group(self.stage.name), list(inputs))
+        for place, topic in inputs.items():
+            self.positions[topic, number] = max(starts.get(place, 0), applied.get(topic, 0))
+
+    async def _say_again(self, number: int, state: PartitionState) -> None:
+        outputs = await self._on_thread(partial(self.stage.recovered, state))
+        await self._site.writer.write(outputs, self.stage.name)
+        if rows := await self._on_thread(partial(state.changes, ())):
+            await self._persist(number, state, (), rows)
+        self._site.announce(outputs)
+
+    # -- batches ------------------------------------------------------------------------------------------
+
+    async def _body(self, stream: Any) -> None:
+        batches: AsyncIterator[Sequence[Any]] = stream.noack_take(BATCH, within=WITHIN)
+        async for events in batches:
+            try:
+                self._begun = time.monotonic()
+                self._taken_at = events[0].message.timestamp
+                if self.stage.tables:
+                    await self._take_with_state(stream, events)
+                else:
+                    await self._take_without_state(stream, events)
+                self._handled_at = events[-1].message.timestamp
+                self._taken_at = None
+            except Exception as error:
+                self._fail(error)
+            if self._ended.is_set():
+                # Neither raise nor return nor ask for more: each would acknowledge what was not done.
+                await asyncio.Event().wait()
+
+    def _fail(self, error: BaseException) -> None:
+        self._ended.set()
+        log.error("stage_ended", action="stop", stage=self.stage.name, exc_info=error)
+        self._site.failed(error)
+
+    def _current(self, events: Sequence[Any]) -> list[Any]:
+        """Events of partitions that are still this worker's. Those of an older assignment are read again."""
+        generation = self.app.consumer_generation_id
+        return [
+            event
+            for event in events
+            if event.message.generation_id == generation and event.message.partition in self.partitions
+        ]
+
+    def _record(self, event: Any) -> Record:
+        message = event.message
+        return Record(
+            topic=self._layout.plain(message.topic),
+            key=(message.key or b"").decode(errors="replace"),
+            value=message.value or b"",
+            offset=message.offset,
+            partition=message.partition,
+        )
+
+    async def _take_without_state(self, stream: Any, events: Sequence[Any]) -> None:
+        async with self._lock:
+            if self._ended.is_set():
+                return
+            current = self._current(events)
+            records = self._aligned(current)
+            outputs = await self._on_thread(
+                partial(attempt, self.stage, records, StageState({}), self._site.clock.time)
+            )
+            acknowledged = await self._site.writer.begin(outputs, self.stage.name)
+        task = asyncio.create_task(self._settle(stream, current, outputs, acknowledged))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        while len(self._under_way) >= IN_FLIGHT:
+            await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _settle(self, stream: Any, events: Sequence[Any], outputs: Sequence[Output], acknowledged: Any) -> None:
+        try:
+            await acknowledged
+            self._site.announce(outputs)
+            await self._acknowledge(stream, events)
+        except Exception as error:
+            self._fail(error)
+
+    async def _take_with_state(self, stream: Any, events: Sequence[Any]) -> None:
+        by_partition: dict[int, list[Any]] = {}
+        for event in events:
+            by_partition.setdefault(event.message.partition, []).append(event)
+        for number, run in by_partition.items():
+            async with self._lock:
+                if self._ended.is_set():
+                    return
+                current = self._current(run)
+                state = self.partitions.get(number)
+                if not current or state is None:
+                    continue
+                try:
+                    await self._unit(number, state, self._fresh(self._aligned(current), state))
+                except Lost as lost:
+                    log.warning("partition_lost", action="drop", stage=self.stage.name, partition=number, why=str(lost))
+                    self._drop(number)
+                    continue
+                await self._acknowledge(stream, current)
+
+    def _aligned(self, events: Iterable[Any]) -> list[Record]:
+        found = []
+        for event in events:
+            alignment = self._alignments[event.message.partition]
+            record = alignment.take(self._record(event), origin_of(event.message.headers))
+            if record is not None:
+                found.append(record)
+        return found
+
+    def _fresh(self, records: Iterable[Record], state: PartitionState) -> list[Record]:
+        """Records that the state has not yet: after a crash some are delivered that it has."""
+        return [record for record in records if record.offset >= state.applied.get(record.topic, 0)]
+
+    async def _acknowledge(self, stream: Any, events: Sequence[Any]) -> None:
+        for event in events:
+            await stream.ack(event)
+            message = event.message
+            self.positions[self._layout.plain(message.topic), message.partition] = message.offset + 1
+
+    # -- a unit -------------------------------------------------------------------------------------------
+
+    async def _unit(self, number: int, state: PartitionState, records: Sequence[Record]) -> None:
+        """Handles records and makes state and outputs durable; in parts where one would be too large."""
+        if not records:
+            return
+        try:
+            outputs, rows = await self._on_thread(partial(self._handle, state, records))
+        except Exception as error:
+            state.forget()
+            if len(records) > 1:
+                for record in records:
+                    await self._unit(number, state, [record])
+                return
+            outputs = [raised(self.stage, records[0], error, self._site.clock.time())]
+            rows = state.changes(records)
+        if size_of(rows) > LARGE // 2 and len(records) > 1:
+            state.forget()
+            half = len(records) // 2
+            await self._unit(number, state, records[:half])
+            await self._unit(number, state, records[half:])
+            return
+        # Outputs first, then the state: what is cut off in between is said again, never left unsaid.
+        await self._site.writer.write(outputs, self.stage.name)
+        await self._persist(number, state, records, rows)
+        self._site.announce(outputs)
+
+    def _handle(self, state: PartitionState, records: Sequence[Record]) -> tuple[list[Output], list[Row]]:
+        outputs = self.stage.handle(records, state)
+        return outputs, state.changes(records)
+
+    async def _persist(
+        self, number: int, state: PartitionState, records: Sequence[Record], rows: Sequence[Row]
+    ) -> None:
+        await self._make_sure(number, records)
+        offset = await self._site.writer.append(self.stage.name, number, rows)
+        await self._on_thread(partial(state.settle, rows, records, offset))
+
+    async def _make_sure(self, number: int, records: Sequence[Record]) -> None:
+        """Raises Lost where the partition is no longer this worker's.
+
+        A process that was frozen learns late that others have its partitions; the broker refuses its commit at once.
+        Without this it could write old state over the new owner's.
+        """
+        if number not in self.partitions:
+            raise Lost("it was assigned to another worker")
+        if not records or time.monotonic() - self._begun < DOUBT:
+            return
+        first = records[0]
+        tp = TP(self._layout.topic(first.topic), number)
+        if not await cast("Any", self.app.consumer)._commit({tp: first.offset}):
+            raise Lost("its group has gone on without this worker")
+        self._begun = time.monotonic()
+
+    # -- what others ask ----------------------------------------------------------------------------------
+
+    async def _on_thread(self, work: Callable[[], T]) -> T:
+        result: T = await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        return result
+
+    async def inspect(self, question: Callable[[State], T]) -> T:
+        """What ``question`` reads in the tables of the lowest partition here, between two units."""
+        while True:
+            await self._assigned.wait()
+            async with self._lock:
+                state = next((one for _, one in sorted(self.partitions.items()) if one is not None), None)
+                if state is not None:
+                    return await self._on_thread(partial(question, state))
+
+    @property
+    def between(self) -> asyncio.Lock:
+        """Whoever holds it has no unit under way."""
+        return self._lock
+
+    @property
+    def busy(self) -> bool:
+        """Whether a batch is under way."""
+        return self._taken_at is not None or bool(self._under_way)
+
+    def position(self, topic: str, partition: int) -> int:
+        """The offset of the next record to handle."""
+        return self.positions.get((topic, partition), 0)
+
+    def oldest(self) -> float:
+        """When the oldest record that waits was written, at the earliest; seconds since 1970."""
+        return self._taken_at if self._taken_at is not None else self._handled_at

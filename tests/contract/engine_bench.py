@@ -1,0 +1,258 @@
+"""Engines on the bench: one way to drive the one in memory, the embedded one and Kafka, and a child to be killed."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import shutil
+import sys
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+from kafka import KafkaAdminClient
+
+from monitor import log as logs
+from pipelines.clock import SystemClock
+from pipelines.streams.base import DOCUMENTS, SERIES, WATERMARK, Engine, Output, Record, Stage, State
+from pipelines.streams.embedded import EmbeddedEngine
+from pipelines.streams.kafka import Connection, KafkaEngine, Layout
+from pipelines.streams.kafka.topics import create
+from pipelines.streams.memory import MemoryEngine
+
+PARTITIONS = 3
+PATIENCE = 60.0
+
+
+class Seen(msgspec.Struct, array_like=True):
+    """A key's numbers, and the offset up to which they have been taken."""
+
+    applied: int = -1
+    again: int = 0
+    """Records that were handed over although the state had them."""
+    numbers: list[int] = []
+
+
+class Counting:
+    """Appends each record's number to its key's list and says the list aloud. Raises on poison."""
+
+    name = "counting"
+    inputs: tuple[str, ...] = (DOCUMENTS,)
+    tables: Mapping[str, type[Any]] = {"seen": Seen}
+
+    def recovered(self, state: State) -> list[Output]:
+        return []
+
+    def handle(self, batch: Sequence[Record], state: State) -> list[Output]:
+        outputs = []
+        for record in batch:
+            if record.key == WATERMARK:
+                continue
+            if record.value == b"poison":
+                raise ValueError("poison")
+            seen: Seen = state.table("seen").get(record.key) or Seen()
+            if record.offset <= seen.applied:
+                seen.again += 1
+            else:
+                seen.applied = record.offset
+                seen.numbers.append(int(record.value))
+            state.table("seen").put(record.key, seen)
+            outputs.append(Output(SERIES, record.key, json.dumps([seen.again, seen.numbers]).encode()))
+        return outputs
+
+
+class Bench(Protocol):
+    """An engine under test, with everything that was written to its log."""
+
+    doubles: bool
+    """Whether outputs may be written twice."""
+    exact: bool
+    """Whether a record that is in the state is never handed over again."""
+
+    async def start(self, make: Callable[[], Sequence[Stage]]) -> None: ...
+    async def append(self, outputs: Iterable[Output]) -> None: ...
+    async def drained(self) -> None: ...
+    async def restart(self) -> None:
+        """Ends and begins again with fresh stages on what was durable."""
+        ...
+
+    async def records(self, topic: str) -> list[Record]:
+        """Without watermarks, each partition's in its order."""
+        ...
+
+    def prove(self) -> None:
+        """Fails where the hostility that is promised did not happen."""
+        ...
+
+    async def stop(self) -> None: ...
+
+
+class MemoryBench:
+    """The hostile engine in memory."""
+
+    doubles = True
+    exact = False
+
+    def __init__(self, seed: int = 3) -> None:
+        self._seed = seed
+
+    async def start(self, make: Callable[[], Sequence[Stage]]) -> None:
+        self._make = make
+        self.engine = MemoryEngine(make(), hostile=True, seed=self._seed, partitions=PARTITIONS)
+
+    async def append(self, outputs: Iterable[Output]) -> None:
+        for number, output in enumerate(outputs):
+            self.engine.append([output])
+            if number % 5 == 0:
+                self.engine.run()
+
+    async def drained(self) -> None:
+        self.engine.run()
+
+    async def restart(self) -> None:
+        self.engine.restart(self._make())
+
+    async def records(self, topic: str) -> list[Record]:
+        return self.engine.records(topic)
+
+    def prove(self) -> None:
+        assert self.engine.redelivered > 5, "no batch was handled twice: the bench proved nothing"
+
+    async def stop(self) -> None: ...
+
+
+class _EngineBench:
+    doubles = False
+    exact = True
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.engine: Any = None
+
+    def build(self) -> Any:
+        raise NotImplementedError
+
+    async def start(self, make: Callable[[], Sequence[Stage]]) -> None:
+        self._make = make
+        self.engine = self.build()
+        await self.engine.start(make())
+
+    async def append(self, outputs: Iterable[Output]) -> None:
+        await self.engine.append(outputs)
+
+    async def drained(self) -> None:
+        await asyncio.wait_for(self.engine.drained(), PATIENCE)
+
+    async def restart(self) -> None:
+        await self.stop()
+        await self.start(self._make)
+
+    async def records(self, topic: str) -> list[Record]:
+        reader = self.engine.reader()
+        try:
+            return await asyncio.to_thread(_everything, reader, topic)
+        finally:
+            reader.close()
+
+    def prove(self) -> None: ...
+
+    async def stop(self) -> None:
+        engine, self.engine = self.engine, None
+        if engine is not None:
+            await engine.stop(20.0)
+
+
+class EmbeddedBench(_EngineBench):
+    """The engine on SQLite, with small batches."""
+
+    def build(self) -> EmbeddedEngine:
+        return EmbeddedEngine(self.folder / "store.db", clock=SystemClock(), batch=16)
+
+
+class KafkaBench(_EngineBench):
+    """The engine on a real broker at ``address``, with topics of its own."""
+
+    doubles = True
+
+    def __init__(self, folder: Path, address: str, stages: Sequence[Stage], prefix: str | None = None) -> None:
+        super().__init__(folder)
+        self.address = address
+        self.prefix = prefix or f"t{uuid.uuid4().hex[:10]}."
+        if prefix is None:
+            make_topics(address, self.layout, stages)
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(topic_prefix=self.prefix, group_prefix=self.prefix, partitions=PARTITIONS, replication=1)
+
+    def build(self) -> KafkaEngine:
+        connection = Connection(brokers=tuple(self.address.split(",")))
+        return KafkaEngine(connection, self.layout, self.folder / "kafka", clock=SystemClock())
+
+    def lose_disk(self) -> None:
+        """What was kept beside the brokers is gone."""
+        shutil.rmtree(self.folder / "kafka")
+
+
+def make_topics(address: str, layout: Layout, stages: Sequence[Stage]) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=address)
+    try:
+        admin.wait_for_topics(create(admin, layout, stages))
+    finally:
+        admin.close()
+
+
+def _everything(reader: Any, topic: str) -> list[Record]:
+    found: list[Record] = []
+    position, empty = "", 0
+    while empty < 2:
+        records, position = reader.read([topic], position, 5_000)
+        empty = 0 if records else empty + 1
+        found.extend(record for record in records if record.key != WATERMARK)
+    return found
+
+
+# -- a child, to be killed --------------------------------------------------------------------------------
+
+
+async def child(engine: Engine) -> None:
+    """Appends what comes on standard input, a JSON list of (key, number) a line, and says on standard output when that
+    is durable. Its end is a kill, or the end of the input, after which it drains."""
+    await engine.start([Counting()])
+    print("ready", flush=True)
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        pairs = json.loads(line)
+        await engine.append([Output(DOCUMENTS, key, str(number).encode()) for key, number in pairs])
+        print(json.dumps(pairs), flush=True)
+    await asyncio.wait_for(engine.drained(), PATIENCE)
+    await engine.stop(20.0)
+
+
+def command(kind: str, folder: Path, address: str = "", prefix: str = "") -> list[str]:
+    """The command line of a child."""
+    return [sys.executable, "-m", "tests.contract.engine_bench", kind, str(folder), address, prefix]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    for name in ("kind", "folder", "address", "prefix"):
+        parser.add_argument(name)
+    options = parser.parse_args()
+    logs.configure("json")  # standard output is for what is acknowledged
+    folder = Path(options.folder)
+    if options.kind == "embedded":
+        bench: _EngineBench = EmbeddedBench(folder)
+    else:
+        bench = KafkaBench(folder, options.address, [Counting()], prefix=options.prefix)
+    asyncio.run(_run(bench))
+
+
+async def _run(bench: _EngineBench) -> None:
+    await child(bench.build())
+
+
+if __name__ == "__main__":
+    main()
