@@ -145,7 +145,7 @@ class Daemon:
             await self._sender.start()
         if self._intake is not None:
             watchers.append(await self._begin_intake(self._intake, self._http))
-        if self.engine.lag():
+        if self.stages.all():
             watchers.append(LagWatch(self.engine, clock=self._clock))
         self._spawn(watch(watchers, self._clock), "health")
         self._ready = True

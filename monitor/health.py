@@ -136,6 +136,8 @@ class LagWatch:
 
     async def look(self) -> None:
         now, lag = self._clock.time(), self._engine.lag()
+        if not lag:
+            return
         worst, (seconds, records) = max(lag.items(), key=lambda entry: entry[1][0])
         if seconds < LAG_ALARM:
             self._since = None

@@ -146,7 +146,7 @@ class LogReader(Protocol):
     """
 
     def read(self, topics: Sequence[str], position: str, limit: int) -> tuple[list[Record], str]:
-        """Up to ``limit`` records beyond ``position``, and the position after them.
+        """Up to ``limit`` records beyond ``position``, and the position after them; none while the log can't be read.
 
         Called on one thread, which it may hold up to half a second while it waits for the first record. Asking beyond
         a position says that what lies before it is kept elsewhere: the engine may let go of it.
