@@ -102,6 +102,28 @@ def backfill(inputs: Inputs, config: Config = CONFIG) -> None:
 
 
 @app.command()
+def backup(
+    out: Annotated[Path, typer.Option(help="Folder to make; its parent must be a disk with room for a copy.")],
+    config: Config = CONFIG,
+) -> None:
+    """Copy store and read model, consistent, while the daemon runs or not."""
+    from monitor.commands.backup import run_backup
+
+    run_backup(config, out)
+
+
+@app.command()
+def restore(
+    folder: Annotated[Path, typer.Argument(help="A folder that backup wrote.")],
+    config: Config = CONFIG,
+) -> None:
+    """Put a backup in the place of the store of a stopped daemon; what was there is set aside."""
+    from monitor.commands.backup import run_restore
+
+    run_restore(config, folder)
+
+
+@app.command()
 def replay(
     inputs: Inputs,
     out: Annotated[Path, typer.Option(help="Folder for alerts.jsonl and summary.json.")],

@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from pipelines.streams.base import Engine
+from pipelines.streams.base import Engine, PositionLost
 from pipelines.view import TOPICS, ReadModel
 from pipelines.watch import Watch
 
@@ -63,7 +63,12 @@ class Viewer:
         self.read_model.close()
 
     def _step(self) -> int:
-        records, position = self._reader.read(TOPICS, self.read_model.position, BATCH)
+        try:
+            records, position = self._reader.read(TOPICS, self.read_model.position, BATCH)
+        except PositionLost as error:
+            log.warning("log_began_anew", action="read_again", why=str(error))
+            self.read_model.begin_anew()
+            return BATCH
         self.read_model.apply(records, position)
         return len(records)
 

@@ -43,6 +43,7 @@ from pipelines.streams.base import (
     WATERMARK,
     Record,
 )
+from pipelines.view_schema import BEGIN_ANEW, MIGRATIONS
 from pipelines.watch import Watch
 
 log = structlog.get_logger(__name__)
@@ -68,45 +69,6 @@ KEEP_LETTERS = 10_000
 KEEP_MOODS = 20_000
 """Sentiment indices kept in memory, some 4 MB; the others are read when they are needed."""
 HALF_LIFE = 86_400.0
-
-_V1 = """
-CREATE TABLE place(one INTEGER PRIMARY KEY CHECK (one = 1), offset INTEGER NOT NULL);
-INSERT INTO place VALUES (1, 0);
-CREATE TABLE documents(
-    number INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, at REAL NOT NULL, record TEXT NOT NULL);
-CREATE TABLE document_keys(key TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (key, number)) WITHOUT ROWID;
-CREATE INDEX document_keys_number ON document_keys(number);
-CREATE TABLE series(
-    key TEXT NOT NULL, class TEXT NOT NULL, start REAL NOT NULL, record TEXT NOT NULL,
-    PRIMARY KEY (key, class, start)) WITHOUT ROWID;
-CREATE TABLE alerts(
-    id TEXT PRIMARY KEY, alert TEXT NOT NULL, type TEXT NOT NULL, key TEXT NOT NULL, at REAL NOT NULL,
-    sequence INTEGER NOT NULL, severity TEXT NOT NULL, record TEXT NOT NULL);
-CREATE INDEX alerts_alert ON alerts(alert, sequence);
-CREATE INDEX alerts_at ON alerts(at);
-CREATE TABLE attempts(
-    event TEXT NOT NULL, channel TEXT NOT NULL, number INTEGER NOT NULL, at REAL NOT NULL, record TEXT NOT NULL,
-    PRIMARY KEY (event, channel, number));
-CREATE TABLE sources(source TEXT PRIMARY KEY, record TEXT NOT NULL);
-CREATE TABLE moods(key TEXT PRIMARY KEY, at REAL NOT NULL, weight REAL NOT NULL, total REAL NOT NULL);
-"""
-
-_V2 = """
-DROP TABLE place;
-CREATE TABLE place(one INTEGER PRIMARY KEY CHECK (one = 1), position TEXT NOT NULL);
-INSERT INTO place VALUES (1, '');
-CREATE TABLE deliveries(
-    name TEXT PRIMARY KEY, state TEXT NOT NULL, created REAL NOT NULL, record TEXT NOT NULL) WITHOUT ROWID;
-CREATE INDEX deliveries_created ON deliveries(created);
-CREATE TABLE silences(id TEXT PRIMARY KEY, record TEXT NOT NULL);
-CREATE TABLE letters(number INTEGER PRIMARY KEY, record TEXT NOT NULL);
-CREATE TABLE retried(number INTEGER PRIMARY KEY);
-CREATE VIEW waiting_letters AS SELECT number, record FROM letters WHERE number NOT IN (SELECT number FROM retried);
-"""
-"""The log is read again from its beginning, for the new tables; what is there already is only written anew."""
-
-MIGRATIONS = (_V1, _V2)
-"""MIGRATIONS[n] brings a file from version n to n + 1."""
 
 Listener = Callable[[list[tuple[str, Any]]], None]
 """Told what is new after each commit: (kind, body) in the order of the log."""
@@ -192,6 +154,16 @@ class ReadModel(Answers):
         self.position = position
         if self._listener is not None and news:
             self._listener(news)
+
+    def begin_anew(self) -> None:
+        """For a log that is another one than was read: what only that one could settle or still held goes, what it
+        told (documents, series, alerts that are over) stays."""
+        try:
+            self._db.executescript(BEGIN_ANEW)
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+        self.position = ""
 
     def _one(self, record: Record, news: list[tuple[str, Any]]) -> None:
         if record.key == WATERMARK:

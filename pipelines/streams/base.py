@@ -5,6 +5,7 @@ EngineError
 +-- Unwritable     nothing can be written now
 |   +-- StoreFull  the disk has no room
 +-- StoreLocked    another daemon holds the store
++-- PositionLost   the log was never where its reader is
 
 A stage is a pure handler over batches of records and keyed state (the classifier apart). The engine owns
 batching, offsets, durability, back-pressure and shutdown, and runs every batch as one unit: state, outputs and
@@ -73,6 +74,10 @@ class StoreFull(Unwritable):
 
 class StoreLocked(EngineError):
     """Another daemon holds the store."""
+
+
+class PositionLost(EngineError):
+    """A reader's place is none of this log's: the log began anew, or is an older copy. The reader begins anew, too."""
 
 
 class Record(NamedTuple):
@@ -149,7 +154,7 @@ class LogReader(Protocol):
         """Up to ``limit`` records beyond ``position``, and the position after them; none while the log can't be read.
 
         Called on one thread, which it may hold up to half a second while it waits for the first record. Asking beyond
-        a position says that what lies before it is kept elsewhere: the engine may let go of it.
+        a position says that what lies before it is kept elsewhere: the engine may let go of it. Raises PositionLost.
         """
         ...
 

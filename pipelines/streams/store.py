@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from pipelines.streams.base import TOPICS, EngineError, Output, Record, StoreFull, StoreLocked
+from pipelines.streams.base import TOPICS, EngineError, Output, PositionLost, Record, StoreFull, StoreLocked
 from pipelines.streams.tables import CachedTable, SqlRows, StageState
 
 log = structlog.get_logger(__name__)
@@ -77,6 +77,17 @@ class Lock:
         os.close(self._fd)
 
 
+def aside(path: Path, why: str, now: float) -> Path | None:
+    """Renames a database and what SQLite keeps beside it, so that it can still be opened; None where there is none."""
+    name = f"{path.name}.{why}-{int(now)}"
+    moved = None
+    for suffix in ("", "-wal", "-shm"):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            moved = part.rename(path.with_name(name + suffix))
+    return moved and path.with_name(name)
+
+
 class Store:
     """The file, used from one thread at a time."""
 
@@ -131,13 +142,8 @@ class Store:
 
     def _quarantine(self, why: str) -> None:
         """Sets a torn file aside. What it held and no feed sends again is lost to this store, and said."""
-        aside = self.path.with_name(f"{self.path.name}.quarantined-{int(self._now())}")
-        log.error("store_quarantined", action="quarantine", path=str(self.path), aside=str(aside), why=why)
-        self.path.rename(aside)
-        for suffix in ("-wal", "-shm"):
-            side = self.path.with_name(self.path.name + suffix)
-            if side.exists():
-                side.rename(aside.with_name(aside.name + suffix))
+        moved = aside(self.path, "quarantined", self._now())
+        log.error("store_quarantined", action="quarantine", path=str(self.path), aside=str(moved), why=why)
 
     def _migrate(self, db: sqlite3.Connection) -> None:
         version = db.execute("PRAGMA user_version").fetchone()[0]
@@ -291,10 +297,17 @@ class LogTail:
         self.past = 0
         """The offset up to which the reader needs nothing any more."""
         self.closed = False
+        self._known = False
+        """Whether the reader's place was seen to be one of this log's."""
 
     def read(self, topics: Sequence[str], position: str, limit: int) -> tuple[list[Record], str]:
         """Up to ``limit`` records of ``topics`` beyond ``position``, in the order of the log, and where they end."""
         self.past = int(position or 0)
+        if not self._known:
+            head = self._db.execute("SELECT offset FROM head").fetchone()[0]
+            if self.past > head:
+                raise PositionLost(f"the log ends at {head}, before {self.past}: it is another one than was read")
+            self._known = True
         records = _read(self._db, topics, self.past, limit)
         return records, str(records[-1].offset) if records else position
 

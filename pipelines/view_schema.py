@@ -1,0 +1,55 @@
+"""The read model's tables, and how a file of an older version gets them."""
+
+from __future__ import annotations
+
+_V1 = """
+CREATE TABLE place(one INTEGER PRIMARY KEY CHECK (one = 1), offset INTEGER NOT NULL);
+INSERT INTO place VALUES (1, 0);
+CREATE TABLE documents(
+    number INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, at REAL NOT NULL, record TEXT NOT NULL);
+CREATE TABLE document_keys(key TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (key, number)) WITHOUT ROWID;
+CREATE INDEX document_keys_number ON document_keys(number);
+CREATE TABLE series(
+    key TEXT NOT NULL, class TEXT NOT NULL, start REAL NOT NULL, record TEXT NOT NULL,
+    PRIMARY KEY (key, class, start)) WITHOUT ROWID;
+CREATE TABLE alerts(
+    id TEXT PRIMARY KEY, alert TEXT NOT NULL, type TEXT NOT NULL, key TEXT NOT NULL, at REAL NOT NULL,
+    sequence INTEGER NOT NULL, severity TEXT NOT NULL, record TEXT NOT NULL);
+CREATE INDEX alerts_alert ON alerts(alert, sequence);
+CREATE INDEX alerts_at ON alerts(at);
+CREATE TABLE attempts(
+    event TEXT NOT NULL, channel TEXT NOT NULL, number INTEGER NOT NULL, at REAL NOT NULL, record TEXT NOT NULL,
+    PRIMARY KEY (event, channel, number));
+CREATE TABLE sources(source TEXT PRIMARY KEY, record TEXT NOT NULL);
+CREATE TABLE moods(key TEXT PRIMARY KEY, at REAL NOT NULL, weight REAL NOT NULL, total REAL NOT NULL);
+"""
+
+_V2 = """
+DROP TABLE place;
+CREATE TABLE place(one INTEGER PRIMARY KEY CHECK (one = 1), position TEXT NOT NULL);
+INSERT INTO place VALUES (1, '');
+CREATE TABLE deliveries(
+    name TEXT PRIMARY KEY, state TEXT NOT NULL, created REAL NOT NULL, record TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX deliveries_created ON deliveries(created);
+CREATE TABLE silences(id TEXT PRIMARY KEY, record TEXT NOT NULL);
+CREATE TABLE letters(number INTEGER PRIMARY KEY, record TEXT NOT NULL);
+CREATE TABLE retried(number INTEGER PRIMARY KEY);
+CREATE VIEW waiting_letters AS SELECT number, record FROM letters WHERE number NOT IN (SELECT number FROM retried);
+"""
+"""The log is read again from its beginning, for the new tables; what is there already is only written anew."""
+
+MIGRATIONS = (_V1, _V2)
+"""MIGRATIONS[n] brings a file from version n to n + 1."""
+
+BEGIN_ANEW = """
+BEGIN;
+DELETE FROM alerts WHERE type LIKE 'alert.%' AND alert NOT IN (SELECT alert FROM alerts WHERE type = 'alert.resolved');
+DELETE FROM attempts;
+DELETE FROM deliveries;
+DELETE FROM silences;
+DELETE FROM letters;
+DELETE FROM retried;
+UPDATE place SET position = '';
+COMMIT;
+"""
+"""For a log that is another one than was read: what only that one could settle, or still held, goes."""
