@@ -18,7 +18,7 @@ from prometheus_client import Gauge
 from models.classifier import Classifier, load
 from monitor import __version__, assembly
 from monitor.assembly import assemble
-from monitor.engines import build_engine, view_path
+from monitor.engines import WATERMARKS, build_engine, view_path
 from monitor.health import LagWatch, SourceWatch, Watcher, watch
 from monitor.http import GuardedClient
 from monitor.intake import Intake
@@ -67,7 +67,7 @@ class Daemon:
         clock: Clock | None = None,
         classifier: Classifier | None = None,
         rng: random.Random | None = None,
-        watermark_interval: float = 1.0,
+        watermark_interval: float | None = None,
         reread: Callable[[], Settings] | None = None,
         only: Collection[str] = PARTS,
     ) -> None:
@@ -78,7 +78,9 @@ class Daemon:
         self._rng = rng or random.Random()  # noqa: S311 (jitter, no secrets)
         self._own_classifier = classifier is None
         self._classifier = classifier
-        self._watermark_interval = watermark_interval
+        self._watermark_interval = watermark_interval or WATERMARKS[settings.engine.kind]
+        self._engine: Engine | None = None
+        self._view: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._intake: Intake | None = None
         self._viewer: Viewer | None = None
@@ -101,7 +103,7 @@ class Daemon:
         BUILD.labels(__version__).set(1)
         CONFIG.labels(settings.sha256()).set(1)
         MODEL.labels(self.model.name).set(1)
-        self.engine: Engine = build_engine(settings, clock=self._clock, watermark_interval=self._watermark_interval)
+        self._engine = build_engine(settings, clock=self._clock)
         if "ingest" in self.only:
             self._intake = Intake(self.engine, clock=self._clock, max_age=settings.detection.max_age)
         if "view" in self.only:
@@ -164,7 +166,8 @@ class Daemon:
         return self._source_watch
 
     async def stop(self) -> None:
-        """Stops within the drain budget: sources first, then what is in the stages, then deliveries."""
+        """Stops within the drain budget: sources first, then what is in the stages, then deliveries. A daemon whose
+        start failed, or was given up, is cleared away."""
         budget = self.settings.engine.drain
         self._ready = False
         started = time.monotonic()
@@ -172,16 +175,18 @@ class Daemon:
             task.cancel()
         if self._sender is not None:
             await self._sender.stop(max(1.0, budget / 2))
-        with contextlib.suppress(TimeoutError, EngineError):
-            async with asyncio.timeout(max(0.5, budget / 2 - (time.monotonic() - started))):
-                await self.engine.drained()
-        if self._viewer is not None:
+        if self.opened:
+            with contextlib.suppress(TimeoutError, EngineError):
+                async with asyncio.timeout(max(0.5, budget / 2 - (time.monotonic() - started))):
+                    await self.engine.drained()
+        if self._viewer is not None and self._view is not None:
             self._viewer.end()
             await asyncio.wait([self._view], timeout=2.0)
             self._view.cancel()
             await asyncio.gather(self._view, return_exceptions=True)
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.engine.stop(max(1.0, budget - (time.monotonic() - started)))
+        if self._engine is not None:
+            await self._engine.stop(max(1.0, budget - (time.monotonic() - started)))
         if self._viewer is not None:
             self._viewer.close()
         if self._http is not None:
@@ -197,7 +202,7 @@ class Daemon:
         while True:
             if self.engine.fatal is not None:
                 return self.engine.fatal
-            for task in [*self._tasks, *([self._view] if self._viewer is not None else [])]:
+            for task in [*self._tasks, *([self._view] if self._view is not None else [])]:
                 if task.done() and not task.cancelled() and task.exception() is not None:
                     return task.exception() or EngineError(task.get_name())
             await asyncio.sleep(0.5)
@@ -228,6 +233,18 @@ class Daemon:
         CONFIG.labels(fresh.sha256()).set(1)
         log.info("reloaded", action="reload", changed=changed)
         return changed
+
+    @property
+    def engine(self) -> Engine:
+        """Raises EngineError before there is one."""
+        if self._engine is None:
+            raise EngineError("the daemon is not open")
+        return self._engine
+
+    @property
+    def opened(self) -> bool:
+        """Whether its parts are there to be asked."""
+        return self._started > 0.0
 
     # -- its parts ----------------------------------------------------------------------------------------
 
@@ -270,10 +287,10 @@ class Daemon:
         reasons = []
         if not self._ready:
             reasons.append("starting or stopping")
-        if (why := self.engine.waiting_for()) is not None:
+        if self._engine is not None and (why := self._engine.waiting_for()) is not None:
             reasons.append(why)
-        if self.engine.fatal is not None:
-            reasons.append(f"a stage ended: {self.engine.fatal}")
+        if self._engine is not None and self._engine.fatal is not None:
+            reasons.append(f"a stage ended: {self._engine.fatal}")
         return reasons
 
     def status(self) -> dict[str, Any]:

@@ -311,21 +311,20 @@ def channels_test(name: str, config: Config = CONFIG) -> None:
     test_channel(config, name)
 
 
-def _no_kafka() -> None:
-    typer.echo("the Kafka engine is not part of this version; [engine] kind is embedded", err=True)
-    raise typer.Exit(2)
-
-
 @kafka.command(name="init")
-def kafka_init() -> None:
-    """Create topics (not in this version)."""
-    _no_kafka()
+def kafka_init(config: Config = CONFIG) -> None:
+    """Create the topics that are missing, and say what of the others is not as the settings have it."""
+    from monitor.commands.kafka import make_topics
+
+    make_topics(config)
 
 
 @kafka.command(name="check")
-def kafka_check() -> None:
-    """Check brokers, rights and topics (not in this version)."""
-    _no_kafka()
+def kafka_check(config: Config = CONFIG) -> None:
+    """Say whether brokers, topics, rights and clocks are fit."""
+    from monitor.commands.kafka import check_brokers
+
+    check_brokers(config)
 
 
 def main() -> None:

@@ -2,29 +2,88 @@
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from monitor.settings import Settings, SettingsError
 from pipelines.clock import Clock
 from pipelines.streams.base import Engine
 from pipelines.streams.embedded import EmbeddedEngine
 
+if TYPE_CHECKING:
+    from pipelines.streams.kafka import Connection, Layout
+
+WATERMARKS = {"embedded": 1.0, "kafka": 0.25}
+"""Seconds between two watermarks, by engine: on Kafka a reader believes the least of several, so they come closer."""
+
+
+KAFKA_PACKAGES = ("faust-streaming", "kafka-python", "rocksdict", "crc32c", "lz4", "cramjam")
+"""All of them: without the last, for one, compressed records stop a worker without a word."""
+
 
 def check_engine(settings: Settings) -> None:
     """Raises SettingsError where this installation has no such engine."""
-    if settings.engine.kind == "kafka":
-        raise SettingsError(f'{settings.file}: engine.kind = "kafka": not in this version; allowed: "embedded"')
+    if settings.engine.kind != "kafka":
+        return
+    for name in KAFKA_PACKAGES:
+        try:
+            distribution(name)
+        except PackageNotFoundError:
+            raise SettingsError(
+                f"{settings.file}: engine.kind = \"kafka\" needs the package {name}: pip install 'tapewatch[kafka]'"
+            ) from None
 
 
-def build_engine(settings: Settings, *, clock: Clock, watermark_interval: float) -> Engine:
+def build_engine(settings: Settings, *, clock: Clock) -> Engine:
     """The engine that the settings name; it holds its resources and does nothing yet. Raises SettingsError."""
     check_engine(settings)
+    if settings.engine.kind == "kafka":
+        from pipelines.streams.kafka import KafkaEngine
+
+        return KafkaEngine(
+            kafka_connection(settings), kafka_layout(settings), settings.engine.kafka.data_dir, clock=clock
+        )
     return EmbeddedEngine(
         settings.engine.path,
         clock=clock,
         retention=settings.engine.retention,
-        watermark_interval=watermark_interval,
     )
+
+
+def kafka_connection(settings: Settings) -> Connection:
+    """How the brokers are reached."""
+    from pipelines.streams.kafka import Connection
+
+    kafka = settings.engine.kafka
+    return Connection(
+        brokers=kafka.brokers,
+        tls=kafka.encrypted,
+        ca_file=_text(kafka.ca_file),
+        cert_file=_text(kafka.cert_file),
+        key_file=_text(kafka.key_file),
+        mechanism=kafka.sasl,
+        username=kafka.username,
+        secret=kafka.credential,
+    )
+
+
+def kafka_layout(settings: Settings) -> Layout:
+    """How topics and groups are named and cut."""
+    from pipelines.streams.kafka import Layout
+
+    kafka = settings.engine.kafka
+    return Layout(
+        topic_prefix=kafka.topic_prefix,
+        group_prefix=kafka.group_prefix,
+        partitions=kafka.partitions,
+        replication=kafka.replication,
+        retention=settings.engine.retention,
+    )
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
 
 
 def view_path(settings: Settings) -> Path:

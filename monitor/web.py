@@ -21,6 +21,7 @@ from monitor.problems import BODY_LIMIT, Handler, Problem, guarded
 
 log = structlog.get_logger(__name__)
 
+PROBES = ("/metrics", "/healthz", "/readyz")
 PAGE = {"page.css": "text/css", "page.js": "text/javascript"}
 
 
@@ -58,7 +59,7 @@ class Web:
         return f"http://{host}:{bound[1]}"
 
     def _application(self) -> web.Application:
-        application = web.Application(middlewares=[guarded], client_max_size=BODY_LIMIT)
+        application = web.Application(middlewares=[guarded, self._opened], client_max_size=BODY_LIMIT)
         application.add_routes(
             [
                 web.get("/", self._page),
@@ -76,6 +77,14 @@ class Web:
             web.get("/healthz", self._healthz),
             web.get("/readyz", self._readyz),
         ]
+
+    @web.middleware
+    async def _opened(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Until the daemon's parts are there only the probes have answers."""
+        if not self._daemon.opened and request.path not in PROBES:
+            reasons = "; ".join(self._daemon.readiness())
+            raise Problem(503, "Starting", reasons)
+        return await handler(request)
 
     # -- who may write ------------------------------------------------------------------------------------
 

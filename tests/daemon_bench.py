@@ -218,6 +218,8 @@ class Daemon:
     environment: dict[str, str] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     """Sent with every write."""
+    only: str = ""
+    """The parts that run, all if empty."""
 
     def __post_init__(self) -> None:
         self.folder.mkdir(exist_ok=True)
@@ -239,6 +241,8 @@ class Daemon:
 
     def start(self, *, ready: bool = True) -> None:
         command = [sys.executable, "-m", "monitor", "run", "-c", str(self.config)]
+        if self.only:
+            command += ["--only", self.only]
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(command, stderr=log, stdout=log, env={**os.environ, **self.environment})
         if ready:

@@ -66,28 +66,35 @@ async def serve(daemon: Daemon) -> int:
         loop.add_signal_handler(name, stop, name)
     hangup = asyncio.Event()
     loop.add_signal_handler(signal.SIGHUP, hangup.set)  # its default would end a daemon that is still starting
-    await daemon.start()
     web = Web(daemon)
     try:
-        await web.start()
+        await web.start()  # first: its probes tell what the start waits for
     except OSError as error:
-        await daemon.stop()
         listen = daemon.settings.web.listen
         raise SettingsError(f"web.listen = {listen!r}: {error.strerror or error}; choose another address") from None
-    reloads = asyncio.create_task(_reloads(daemon, hangup))
-    failure = asyncio.create_task(daemon.failed())
+    running = asyncio.create_task(_run(daemon, hangup))
     waiting = asyncio.create_task(ended.wait())
-    await asyncio.wait([failure, waiting], return_when=asyncio.FIRST_COMPLETED)
-    code = 130 if interrupted else 0
-    if failure.done():
-        log.error("daemon_failed", action="stop", error=str(failure.result()))
-        code = 1
+    await asyncio.wait([running, waiting], return_when=asyncio.FIRST_COMPLETED)
+    code = 130 if interrupted else int(running.done())
     _bound(daemon.settings.engine.drain, code)
-    for task in (failure, waiting, reloads):
+    for task in (running, waiting):
         task.cancel()
+    await asyncio.wait([running, waiting])
     await web.stop()
     await daemon.stop()
+    if not running.cancelled():
+        running.result()  # raises why it did not start
     return code
+
+
+async def _run(daemon: Daemon, hangup: asyncio.Event) -> None:
+    """Returns when a part of the daemon failed that should not have."""
+    await daemon.start()
+    reloads = asyncio.create_task(_reloads(daemon, hangup))
+    try:
+        log.error("daemon_failed", action="stop", error=str(await daemon.failed()))
+    finally:
+        reloads.cancel()
 
 
 def _bound(budget: float, code: int) -> None:

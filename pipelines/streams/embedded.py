@@ -77,13 +77,11 @@ class EmbeddedEngine:
         retention: float = 7 * 86400.0,
         backlog: int = BACKLOG,
         batch: int = BATCH,
-        watermark_interval: float = 1.0,
     ) -> None:
         self._clock = clock
         self._retention = retention
         self._backlog = Backlog(backlog)
         self._batch = batch
-        self._watermark_interval = watermark_interval
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._workers = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="stage")
         self.store = Store(path, now=clock.time)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.daemon_bench import ACME, Daemon, Receiver, request
+from tests.daemon_bench import ACME, Daemon, Receiver, request, wait_for
 from tests.inside_bench import Inside, inside
 
 
@@ -91,8 +91,17 @@ def test_parts_that_can_not_be_chosen_are_refused(tmp_path: Path, only: str, say
     assert not (tmp_path / "tapewatch.db").exists()
 
 
-def test_an_engine_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_brokers_that_do_not_answer_are_waited_for(tmp_path: Path) -> None:
+    """No crash loop: the process says what it waits for, and can be stopped."""
     daemon = Daemon(tmp_path, ACME + '[engine]\nkind = "kafka"\n[engine.kafka]\nbrokers = ["127.0.0.1:9"]\n')
-    for command in ("run", "check-config"):
-        done = daemon.cli(command)
-        assert done.returncode == 2 and 'engine.kind = "kafka"' in done.stderr, done.stderr
+    daemon.start(ready=False)
+    try:
+        wait_for(lambda: daemon.logged("kafka_unreachable"), "line about brokers")
+        status, _, body = request(f"{daemon.url}/readyz")
+        assert status == 503 and b"no broker of 127.0.0.1:9 answers" in body
+        code, problem = daemon.post("documents", b'{"title": "Acme opens a depot"}')
+        assert (code, problem["title"]) == (503, "Starting"), problem
+        assert request(f"{daemon.url}/healthz")[0] == 200
+        assert daemon.stop() == 0, daemon.log()
+    finally:
+        daemon.__exit__()

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any, Literal
 
+import aiokafka.abc
 import faust
+import kafka.net.sasl.oauth
 import msgspec
 from yarl import URL
 
-Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+from pipelines.streams.base import EngineError
+
+Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI"]
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,43 +30,87 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     key_file: str | None = None
     mechanism: Mechanism | None = None
     username: str | None = None
-    password: str | None = None
+    secret: Callable[[], str] | None = None
+    """The password, or for OAUTHBEARER the token, which is asked for at each sign-in."""
+
+    def __post_init__(self) -> None:
+        if self.mechanism == "GSSAPI" and find_spec("gssapi") is None:
+            raise EngineError('sasl = "GSSAPI" needs the package gssapi, and with it the system\'s Kerberos libraries')
 
     def context(self) -> ssl.SSLContext | None:
-        """TLS with the host's name checked; None where the connection is plain. Raises OSError for unusable files."""
+        """TLS with the host's name checked; None where the connection is plain. Raises EngineError."""
         if not self.tls:
             return None
-        context = ssl.create_default_context(cafile=self.ca_file)
-        if self.cert_file is not None:
-            context.load_cert_chain(self.cert_file, self.key_file)
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file)
+            if self.cert_file is not None:
+                context.load_cert_chain(self.cert_file, self.key_file)
+        except (OSError, ssl.SSLError) as error:
+            named = [name for name in (self.ca_file, self.cert_file, self.key_file) if name is not None]
+            raise EngineError(f"{', '.join(named)}: no usable certificates in PEM form: {error}") from error
         return context
 
-    def _protocol(self) -> str:
-        return ("SASL_" if self.mechanism else "") + ("SSL" if self.tls else "PLAINTEXT")
-
     def client(self) -> dict[str, Any]:
-        """Arguments of kafka-python's and aiokafka's clients."""
+        """Arguments of kafka-python's clients."""
+        arguments = self._common()
+        if self.mechanism == "OAUTHBEARER":
+            arguments["sasl_oauth_token_provider"] = _Token(self._secret)
+        return arguments
+
+    def async_client(self) -> dict[str, Any]:
+        """Arguments of aiokafka's clients."""
+        arguments = self._common()
+        if self.mechanism == "OAUTHBEARER":
+            arguments["sasl_oauth_token_provider"] = _AsyncToken(self._secret)
+        return arguments
+
+    def _common(self) -> dict[str, Any]:
+        protocol = ("SASL_" if self.mechanism else "") + ("SSL" if self.tls else "PLAINTEXT")
         arguments: dict[str, Any] = {
             "bootstrap_servers": list(self.brokers),
-            "security_protocol": self._protocol(),
+            "security_protocol": protocol,
             "ssl_context": self.context(),
         }
-        if self.mechanism:
+        if self.mechanism is not None:
             arguments["sasl_mechanism"] = self.mechanism
+        if self.username is not None:
             arguments["sasl_plain_username"] = self.username
-            arguments["sasl_plain_password"] = self.password
+            arguments["sasl_plain_password"] = self._secret()
         return arguments
 
     def worker(self) -> dict[str, Any]:
         """Settings of a Faust app."""
         settings: dict[str, Any] = {"broker": [URL(f"kafka://{broker}") for broker in self.brokers]}
-        if self.mechanism:
+        context = self.context()
+        if self.mechanism == "OAUTHBEARER":
+            token = _AsyncToken(self._secret)
+            settings["broker_credentials"] = faust.auth.OAuthCredentials(oauth_cb=token, ssl_context=context)
+        elif self.mechanism == "GSSAPI":
+            settings["broker_credentials"] = faust.GSSAPICredentials(ssl_context=context)
+        elif self.mechanism is not None:
             settings["broker_credentials"] = faust.SASLCredentials(
-                mechanism=self.mechanism,
-                username=self.username,
-                password=self.password,
-                ssl_context=self.context(),
+                mechanism=self.mechanism, username=self.username, password=self._secret(), ssl_context=context
             )
-        elif self.tls:
-            settings["broker_credentials"] = faust.SSLCredentials(self.context())
+        elif context is not None:
+            settings["broker_credentials"] = faust.SSLCredentials(context)
         return settings
+
+    def _secret(self) -> str:
+        return self.secret() if self.secret is not None else ""
+
+
+class _Token(kafka.net.sasl.oauth.AbstractTokenProvider):  # type: ignore[misc]  # it has no types
+    def __init__(self, secret: Callable[[], str]) -> None:
+        super().__init__()
+        self._read = secret
+
+    def token(self) -> str:
+        return self._read()
+
+
+class _AsyncToken(aiokafka.abc.AbstractTokenProvider):  # type: ignore[misc]  # it has no types
+    def __init__(self, secret: Callable[[], str]) -> None:
+        self._read = secret
+
+    async def token(self) -> str:
+        return self._read()

@@ -34,6 +34,12 @@ class Measure(logging.Filter):
         return True
 
 
+def hush() -> None:
+    """Silences the clients: for a command that says itself what came of it."""
+    for name in LOUD:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
 def calm() -> None:
     """Puts every logger of the clients in measure. A filter holds for its own logger alone, so each gets it."""
     measure = Measure()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 
 from pipelines.streams.base import (
@@ -20,6 +21,7 @@ from pipelines.streams.base import (
     TOPICS,
     Stage,
 )
+from pipelines.streams.kafka.connection import Connection
 from pipelines.streams.layout import partitions
 
 LARGE = 8 << 20
@@ -27,6 +29,9 @@ LARGE = 8 << 20
 
 LONG = 120 * 86_400.0
 """Seconds that what page and API show is kept: a lost read model is filled from it again."""
+
+RIGHTS = ("READ", "WRITE", "DESCRIBE")
+"""What a process that runs all parts needs on every topic."""
 
 _SHOWN = frozenset({SERIES, ALERTS, OUTBOX, DELIVERIES, COMMANDS, DEAD_LETTERS})
 _COMPACTED = frozenset({PROFILES, SOURCES})
@@ -134,6 +139,37 @@ def differences(admin: KafkaAdminClient, layout: Layout, stages: Sequence[Stage]
     for topic in present:
         found.extend(_compare(topic, layout, there[topic.name], settings.get(topic.name, {})))
     return found
+
+
+def rights(admin: KafkaAdminClient, layout: Layout, stages: Sequence[Stage]) -> list[str]:
+    """Which rights are missing on the topics that are there, a sentence each; nothing when all is well."""
+    found = []
+    for entry in admin.describe_topics([topic.name for topic in layout.topics(stages)]):
+        missing = [right for right in RIGHTS if right not in entry["authorized_operations"]]
+        if not entry["error_code"] and missing:
+            found.append(
+                f"topic {entry['name']}: no right to {', '.join(missing).lower()}; grant it with kafka-acls.sh"
+            )
+    return found
+
+
+def clock_skew(admin: KafkaAdminClient, connection: Connection, layout: Layout, now: Callable[[], float]) -> float:
+    """Seconds by which the broker's clock is ahead of this machine's, by a record in a topic made for it."""
+    name = f"{layout.topic_prefix}clock-{uuid.uuid4().hex[:8]}"
+    stamped = {"message.timestamp.type": "LogAppendTime"}
+    admin.create_topics([NewTopic(name, num_partitions=1, replication_factor=1, topic_configs=stamped)])
+    try:
+        admin.wait_for_topics([name])
+        producer = KafkaProducer(**connection.client())
+        try:
+            producer.partitions_for(name)
+            before = now()
+            written = producer.send(name, b"?").get(timeout=10)
+            return float(written.timestamp / 1000 - (before + now()) / 2)
+        finally:
+            producer.close()
+    finally:
+        admin.delete_topics([name])
 
 
 def _settings_of(admin: KafkaAdminClient, names: Sequence[str]) -> dict[str, Mapping[str, str]]:

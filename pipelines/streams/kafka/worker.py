@@ -28,7 +28,7 @@ from pipelines.streams.kafka.spread import origin_of
 from pipelines.streams.kafka.state import Lost, PartitionState
 from pipelines.streams.kafka.topics import LARGE
 from pipelines.streams.kafka.writer import Row, size_of
-from pipelines.streams.layout import origins
+from pipelines.streams.layout import ONE_PARTITION, origins
 from pipelines.streams.tables import StageState
 from pipelines.streams.units import attempt, raised
 
@@ -74,6 +74,7 @@ class Worker:
         self._handled_at = 0.0
         self._taken_at: float | None = None
         self._assigned = asyncio.Event()
+        self._relied_on = False
         self._ended = asyncio.Event()
 
     # -- life ---------------------------------------------------------------------------------------------
@@ -135,8 +136,11 @@ class Worker:
     async def _take_up(self) -> None:
         main = self._layout.topic(self.stage.inputs[0])
         assigned = {tp.partition for tp in self.app.consumer.assignment() if tp.topic == main}
-        for gone in self.partitions.keys() - assigned:
-            self._drop(gone)
+        gone = self.partitions.keys() - assigned
+        if gone and self._relied_on:
+            raise EngineError(f"stage {self.stage.name} goes on in another process; what this one does beside it ends")
+        for number in gone:
+            self._drop(number)
         for number in sorted(assigned):
             state = self.partitions.get(number)
             if number in self.partitions and (state is None or await self._on_thread(state.is_current)):
@@ -347,7 +351,11 @@ class Worker:
         return result
 
     async def inspect(self, question: Callable[[State], T]) -> T:
-        """What ``question`` reads in the tables of the lowest partition here, between two units."""
+        """What ``question`` reads in the tables of the lowest partition here, between two units.
+
+        Who asks relies on having all of a stage that has one partition: should another process take it, this one ends.
+        """
+        self._relied_on = self.stage.inputs[0] in ONE_PARTITION
         while True:
             await self._assigned.wait()
             async with self._lock:

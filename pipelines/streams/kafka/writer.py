@@ -54,10 +54,14 @@ class Writer:
     async def start(self) -> None:
         # A batch of outputs must fit what a topic takes (1 MiB), one of table changes may be as large as a unit.
         self._outputs = AIOKafkaProducer(
-            **self._connection.client(), **_SETTINGS, linger_ms=5, max_batch_size=256 << 10, max_request_size=LARGE
+            **self._connection.async_client(),
+            **_SETTINGS,
+            linger_ms=5,
+            max_batch_size=256 << 10,
+            max_request_size=LARGE,
         )
         self._changes = AIOKafkaProducer(
-            **self._connection.client(), **_SETTINGS, max_batch_size=LARGE, max_request_size=LARGE
+            **self._connection.async_client(), **_SETTINGS, max_batch_size=LARGE, max_request_size=LARGE
         )
         for producer in (self._outputs, self._changes):
             self._started.append(producer)

@@ -1,0 +1,97 @@
+"""The main job with every stage as its own process on a real Kafka; other producers; operators' commands."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+from kafka import KafkaProducer
+
+from tests.daemon_bench import ACME, Receiver, wait_for
+from tests.kafka_fleet import PATIENCE, Fleet
+
+
+def test_from_a_post_to_a_webhook_over_five_processes(tmp_path: Path, kafka: str) -> None:
+    with Receiver() as hooks:
+        settings = ACME + hooks.channel("desk", "/desk") + '[detection]\nmin_open = "1s"\n'
+        with Fleet(tmp_path, kafka, settings) as fleet:
+            ingest, view = fleet["ingest"], fleet["view"]
+            ingest.ring()
+            firing = wait_for(lambda: hooks.at("/desk", "alert.firing"), "alert", PATIENCE)
+            assert {hook.body["type"] for hook in firing} == {"alert.firing"}
+
+            keys = {hook.body["data"]["subject"]["key"] for hook in firing}
+            wait_for(
+                lambda: keys <= {one["key"] for one in view.get("alerts")["alerts"]}, "alerts on the page", PATIENCE
+            )
+            assert len(view.get("documents?limit=100")["documents"]) == 14
+            wait_for(
+                lambda: (
+                    {hook.id for hook in hooks.at("/desk")}
+                    <= {one["event"] for one in view.get("deliveries?state=delivered")["deliveries"]}
+                ),
+                "deliveries that are settled",
+                PATIENCE,
+            )
+            assert ingest.get("status")["parts"] == ["ingest"] and ingest.get("status")["engine"] == "kafka"
+
+            _strangers(fleet)
+            _operators(fleet)
+            print(f"14 documents posted, {len(firing)} alerts fired over {len(fleet.daemons)} processes")
+            for part, daemon in fleet.daemons.items():
+                assert daemon.stop(signal.SIGTERM) == 0, (part, daemon.log()[-2000:])
+
+
+def _strangers(fleet: Fleet) -> None:
+    """Other producers write documents too: what fits is scored, what does not is a dead letter with its bytes."""
+    document = {
+        "id": "stranger-1",
+        "source": "desk",
+        "class": "news",
+        "title": "Acme opens a small museum",
+        "language": "en",
+        "published": "2026-01-01T00:00:00.000Z",
+        "fetched": "2026-01-01T00:00:00.000Z",
+        "at": "2026-01-01T00:00:00.000Z",
+        "unknown": "is ignored",
+    }
+    producer = KafkaProducer(bootstrap_servers=fleet.address)
+    topic = fleet.prefix + "documents"
+    producer.send(topic, key=b"stranger-1", value=json.dumps(document).encode())
+    producer.send(topic, key=b"stranger-2", value=b"no JSON")
+    producer.send(topic, key=b"stranger-3", value=json.dumps(document | {"schema": 99}).encode())
+    producer.flush()
+    producer.close()
+    view = fleet["view"]
+    wait_for(lambda: view.seen("Acme opens a small museum"), "the stranger's document", PATIENCE)
+    letters = wait_for(
+        lambda: len(found := view.get("dead-letters")["dead_letters"]) == 2 and found, "dead letters", PATIENCE
+    )
+    assert {(one["id"], one["reason"]) for one in letters} == {
+        ("stranger-2", "undecodable"),
+        ("stranger-3", "unknown_schema"),
+    }
+
+
+def _operators(fleet: Fleet) -> None:
+    """The commands of operators, through the process that serves the page."""
+    view = fleet["view"]
+    number = view.lines("dead-letters", "list")[0]["number"]
+    assert json.loads(view.cli("dead-letters", "show", str(number)).stdout.splitlines()[0])["number"] == number
+    assert view.cli("dead-letters", "retry", str(number)).returncode == 0
+    # Its bytes are no better than before: it comes back under another number.
+    wait_for(
+        lambda: (
+            number not in {one["number"] for one in view.lines("dead-letters", "list")}
+            and len(view.lines("dead-letters", "list")) == 2
+        ),
+        "the letter that was retried",
+        PATIENCE,
+    )
+    assert view.cli("silences", "add", "--until", "2099-01-01T00:00:00Z", "--key", "market").returncode == 0
+    wait_for(lambda: view.lines("silences", "list"), "silence", PATIENCE)
+    checked = view.cli("kafka", "check")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    refused = fleet["ingest"].cli("deliveries", "list")
+    assert refused.returncode == 1 and "ask the one that runs view" in refused.stderr
