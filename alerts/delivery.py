@@ -150,6 +150,7 @@ class _Worker:
         self._task: asyncio.Task[None] | None = None
         for outcome in OUTCOMES:  # a rate needs the zero before the first
             DELIVERIES.labels(name, outcome)
+            SECONDS.labels(name, outcome)
         self._changed()
 
     def start(self) -> None:

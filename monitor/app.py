@@ -39,6 +39,7 @@ log = structlog.get_logger(__name__)
 BUILD = Gauge("tapewatch_build_info", "1, with the version.", ["version"])
 CONFIG = Gauge("tapewatch_config_info", "1, with the settings' hash.", ["sha256"])
 MODEL = Gauge("tapewatch_model_info", "1, with the model.", ["model"])
+READY = Gauge("tapewatch_ready", "1 while the daemon can do its work, as /readyz says.")
 
 PARTS = ("ingest", "score", "aggregate", "notify", "view")
 """What ``--only`` may name."""
@@ -151,6 +152,7 @@ class Daemon:
             watchers.append(LagWatch(self.engine, clock=self._clock))
         self._spawn(watch(watchers, self._clock), "health")
         self._ready = True
+        READY.set_function(lambda: not self.readiness())
         count = len(self.sources)
         log.info("started", action="start", version=__version__, model=self.model.name, parts=self.only, sources=count)
 

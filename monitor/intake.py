@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from pipelines.clock import Clock
-from pipelines.ingest import Ingest, Origin, Outcome
+from pipelines.ingest import Ingest, Origin, Outcome, expect
 from pipelines.sources.base import Batch, LineError, RawItem, Source
 from pipelines.sources.files import parse_body, read_documents
 from pipelines.streams.base import DOCUMENTS, INGEST, Engine, Output, State, Unwritable
@@ -52,9 +52,11 @@ class Intake:
         self._engine = engine
         self._clock = clock
         self._live = Ingest(max_age=max_age)
+        expect(PUSH)
 
     async def run(self, source: Source) -> None:
         """Takes in what a source brings, for good."""
+        expect(source.name)
         cursor: bytes | None = await self._engine.inspect(INGEST, lambda state: state.table("cursors").get(source.name))
         async for batch in source.batches(cursor):
             outcome = await self._take_in(source, batch)

@@ -18,6 +18,7 @@ READS = {
     "/api/v1/silences": ("All silences.", ()),
     "/api/v1/deliveries": ("What is owed and what was delivered.", ("state",)),
     "/api/v1/dead-letters": ("Records that could not be handled.", ("limit",)),
+    "/alerts/latest": ("Leads to the page of a key's latest alert.", ("key",)),
     "/metrics": ("Prometheus metrics.", ()),
     "/healthz": ("Whether the process lives.", ()),
     "/readyz": ("Whether it can do its work; 503 with reasons where not.", ()),

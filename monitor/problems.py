@@ -12,11 +12,14 @@ from typing import Any
 import msgspec
 import structlog
 from aiohttp import web
+from prometheus_client import Counter
 
 from monitor.app import NotHere
 from pipelines.streams.base import Behind, Unwritable
 
 log = structlog.get_logger(__name__)
+
+REQUESTS = Counter("tapewatch_http_requests_total", "Requests answered.", ["route", "status"])
 
 BODY_LIMIT = 8 * 2**20
 
@@ -53,7 +56,7 @@ def answer(body: Any, status: int = 200) -> web.Response:
 
 @web.middleware
 async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turns errors into problem details and adds the safety headers."""
+    """Turns errors into problem details, adds the safety headers and counts."""
     try:
         response = await handler(request)
     except Problem as problem:
@@ -78,6 +81,8 @@ async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = Problem(500, "Internal error", "see the daemon's log").response()
     if not response.prepared:
         response.headers.update(HEADERS)
+    resource = request.match_info.route.resource
+    REQUESTS.labels(resource.canonical if resource is not None else "unknown", response.status).inc()
     return response
 
 

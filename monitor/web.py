@@ -6,6 +6,7 @@ Origin of this machine (which a page of somebody else's in a browser here can't 
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
 from importlib.resources import files
@@ -63,6 +64,7 @@ class Web:
         application.add_routes(
             [
                 web.get("/", self._page),
+                web.get("/alerts/latest", self._latest),
                 web.get("/alerts/{id}", self._page),
                 web.get("/page/{name}", self._asset),
                 *Api(self._daemon, self._writer).routes(),
@@ -116,6 +118,14 @@ class Web:
         if "view" not in self._daemon.only:
             raise NotHere("view", self._daemon.only)
         return web.Response(body=_read("page.html"), content_type="text/html", charset="utf-8")
+
+    async def _latest(self, request: web.Request) -> web.StreamResponse:
+        """The page of a key's latest alert: dashboards know keys, not the ids of alerts."""
+        key = request.query.get("key", "")
+        found = await asyncio.to_thread(self._daemon.read_model.alerts, key=key, limit=1)
+        if not found:
+            raise Problem(404, "No alert", f"none is known of key {key[:200]!r}")
+        return web.Response(status=302, headers={"location": f"/alerts/{found[0]['alert']}"})
 
     async def _asset(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from pipelines.documents import SeriesPoint, decode
 from pipelines.watch import Watch
 
 
@@ -105,6 +106,11 @@ class Answers:
             "SELECT record FROM attempts WHERE ?1 IS NULL OR event = ?1 ORDER BY at DESC LIMIT ?2", event, limit
         )
         return [json.loads(row[0]) for row in rows]
+
+    def latest(self, key: str) -> list[SeriesPoint]:
+        """A key's latest block of each class, history apart."""
+        rows = self._rows("SELECT record, max(start) FROM series WHERE key = ? GROUP BY class", key)
+        return [point for row in rows if not (point := decode(SeriesPoint, row[0].encode())).backfill]
 
     def mood(self, key: str) -> float | None:
         """The sentiment index of a key, -1 to 1."""

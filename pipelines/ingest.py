@@ -71,6 +71,15 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     """Of the poll before this one; None at the first."""
 
 
+OUTCOMES = ("accepted", "duplicate", "revision", "stale", "oversize", "invalid")
+
+
+def expect(source: str) -> None:
+    """Counts nothing yet of a source: a rate needs the zero before the first."""
+    for outcome in OUTCOMES:
+        DOCUMENTS_TOTAL.labels(source, outcome)
+
+
 class Outcome(msgspec.Struct):
     """What became of a batch's items."""
 

@@ -12,6 +12,15 @@ log = structlog.get_logger(__name__)
 
 DEAD = Counter("tapewatch_dead_letters_total", "Records that could not be handled.", ["stage", "reason"])
 
+REASONS = {
+    "score": ("undecodable", "unknown_schema", "classifier_failed", "stage_raised"),
+    "aggregate": ("undecodable", "unknown_schema", "stage_raised"),
+    "notify": ("undecodable", "unknown_schema", "stage_raised"),
+}
+for _stage, _reasons in REASONS.items():  # a rate needs the zero before the first
+    for _reason in _reasons:
+        DEAD.labels(_stage, _reason)
+
 DETAIL = 500
 """Characters of the explanation: an error may quote a whole text."""
 

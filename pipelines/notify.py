@@ -15,6 +15,7 @@ from prometheus_client import Counter, Gauge
 
 from alerts.baseline import Profile
 from alerts.body import SubjectEntity
+from alerts.episode import SEVERITIES
 from alerts.evidence import Alert, CoverageFacts, Provenance, Subject, build_alert, build_operation
 from alerts.outbox import KEEP, DeliveryAttempt, Endpoint, Obligation
 from alerts.rules import Facts, Route, Silence, route, silenced
@@ -46,13 +47,16 @@ from pipelines.streams.base import (
     State,
     Table,
 )
-from pipelines.watch import MARKET, Watch, WatchedKey
+from pipelines.watch import Watch, WatchedKey
 
 log = structlog.get_logger(__name__)
 
 ALERTS_TOTAL = Counter("tapewatch_alerts_total", "Alert events.", ["rule", "severity", "type"])
 ALERTS_FIRING = Gauge("tapewatch_alerts_firing", "Alerts that are firing now.", ["rule", "severity"])
 SILENCED = Counter("tapewatch_alerts_silenced_total", "Alert events that a silence kept from being sent.")
+for _severity in SEVERITIES:  # a rate needs the zero before the first
+    for _kind in ("firing", "updated", "resolved"):
+        ALERTS_TOTAL.labels("burst", _severity, _kind)
 
 OPERATION = "~operation"
 """Prefix of the key of an Operation on the candidates topic."""
@@ -136,8 +140,8 @@ class Notify:
         self._routes, self._configured = tuple(routes), tuple(silences)
 
     def recovered(self, state: State) -> list[Output]:
-        del state  # nothing is said again
-        return []
+        self._gauge(state)
+        return []  # nothing is said again
 
     def handle(self, batch: Sequence[Record], state: State) -> list[Output]:
         outputs: list[Output] = []
@@ -280,7 +284,7 @@ class Notify:
         return watched.budget if watched is not None and watched.budget is not None else self._context.budget
 
     def _gauge(self, state: State) -> None:
-        counts: dict[str, int] = dict.fromkeys(("info", "warning", "error", "critical"), 0)
+        counts: dict[str, int] = dict.fromkeys(SEVERITIES, 0)
         for _, sent in state.table("sent").items():  # noqa: PERF102 (a table has no values())
             if sent.status in ("firing", "updated"):
                 counts[sent.severity] = counts.get(sent.severity, 0) + 1
@@ -372,14 +376,4 @@ def subject_of(watched: WatchedKey | None, key: str) -> Subject:
     entities = tuple(
         SubjectEntity(id=entity.id, name=entity.name, tickers=list(entity.tickers)) for entity in watched.entities[:10]
     )
-    if key == MARKET:
-        name = "The market"
-    elif key.startswith("list:"):
-        name = f"Watch-list {', '.join(watched.watchlists)}"
-    elif watched.entities and watched.topic:
-        name = f"{watched.entities[0].name} ({watched.topic})"
-    elif watched.entities:
-        name = watched.entities[0].name
-    else:
-        name = watched.topic or key
-    return Subject(name=name, entities=entities, topic=watched.topic, watchlists=watched.watchlists)
+    return Subject(name=watched.name, entities=entities, topic=watched.topic, watchlists=watched.watchlists)

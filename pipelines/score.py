@@ -53,6 +53,21 @@ BATCH_DOCUMENTS = Histogram(
     buckets=(1, 2, 5, 10, 25, 50, 100, 250, 500, 1000),
 )
 
+CONFIDENCE = Histogram(
+    "tapewatch_model_confidence",
+    "Calibrated probability of the label that a text got.",
+    ["model", "head"],
+    buckets=(0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0),
+)
+UNKNOWN = Histogram(
+    "tapewatch_model_unknown_token_ratio",
+    "Share of a text's tokens that the model's vocabulary has not.",
+    ["model"],
+    buckets=(0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0),
+)
+ABSTAINED = Counter("tapewatch_abstained_documents_total", "Documents that the model is not sure of.", ["model"])
+TRUNCATED = Counter("tapewatch_truncated_documents_total", "Documents of which the model read the start.", ["model"])
+
 EVIDENCE_TITLE = 200
 """Characters of a headline that travel with each piece of evidence."""
 
@@ -70,6 +85,7 @@ class Score:
         self._entities = entities
         self.watch = watch
         self._clock = clock
+        self._measures = _Measures(classifier.name)
         self._negative, self._neutral, self._positive = (
             classifier.sentiments.index(label) for label in ("negative", "neutral", "positive")
         )
@@ -176,6 +192,7 @@ class Score:
         sentiment = self._sentiment(prediction)
         best = max(range(len(prediction.topic)), key=prediction.topic.__getitem__)
         topic = Topic(self._classifier.topics[best], round(prediction.topic[best], 6))
+        self._measures.take(prediction)
         hits = self._entities.find(document.title, document.text)
         mark = signature(document.title, document.text)
         scored = ScoredDocument(
@@ -237,6 +254,28 @@ class Score:
             neutral=round(values[self._neutral], 6),
             positive=round(values[self._positive], 6),
         )
+
+
+class _Measures:
+    """What a model's answers say about the model. Their series are looked up once: it is asked for every text."""
+
+    def __init__(self, model: str) -> None:
+        self._sentiment = CONFIDENCE.labels(model, "sentiment")
+        self._topic = CONFIDENCE.labels(model, "topic")
+        self._unknown = UNKNOWN.labels(model)
+        self._abstained = ABSTAINED.labels(model)
+        self._truncated = TRUNCATED.labels(model)
+        for series in (SCORED, BATCH_SECONDS, BATCH_DOCUMENTS):  # a rate needs the zero before the first
+            series.labels(model)
+
+    def take(self, prediction: Prediction) -> None:
+        self._sentiment.observe(max(prediction.sentiment))
+        self._topic.observe(max(prediction.topic))
+        self._unknown.observe(prediction.unknown_ratio)
+        if prediction.abstain:
+            self._abstained.inc()
+        if prediction.truncated:
+            self._truncated.inc()
 
 
 def _count(judged: Sequence[ScoredDocument]) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 
 import msgspec
 import structlog
-from prometheus_client import Gauge
 
 from alerts.outbox import DeliveryAttempt, Obligation, apply
 from alerts.rules import Silence
@@ -31,6 +30,7 @@ from pipelines.documents import (
     encode,
     epoch,
 )
+from pipelines.gauges import KeyGauges
 from pipelines.streams.base import (
     ALERTS,
     COMMANDS,
@@ -49,15 +49,6 @@ from pipelines.watch import Watch
 log = structlog.get_logger(__name__)
 
 TOPICS = (SCORES, SERIES, ALERTS, OUTBOX, DELIVERIES, COMMANDS, DEAD_LETTERS, SOURCES)
-
-SENTIMENT = Gauge(
-    "tapewatch_sentiment_index", "Novelty-weighted mean of p_positive - p_negative, half-life 24 h.", ["key"]
-)
-STORIES = Gauge("tapewatch_negative_stories", "Bad evidence in a key's current block.", ["key"])
-EXPECTED = Gauge("tapewatch_negative_stories_expected", "Bad evidence expected in a key's current block.", ["key"])
-SCORE = Gauge("tapewatch_spike_score", "A key's score in nats.", ["key"])
-THRESHOLD = Gauge("tapewatch_spike_threshold", "The score at which a key rings.", ["key"])
-FIRING = Gauge("tapewatch_alert_firing", "1 while a key's alert is firing.", ["key", "severity"])
 
 KEEP_DOCUMENTS = 50_000
 KEEP_SERIES = 120 * 86_400.0
@@ -84,6 +75,7 @@ class ReadModel(Answers):
         self.position: str = self._db.execute("SELECT position FROM place").fetchone()[0]
         """Up to where the log was read, as its reader says it."""
         self._since_trim = 0
+        self._gauges = KeyGauges(watch)
         self._moods: dict[str, tuple[float, float, float]] = {}
         """Key to (time, weight, total) of its sentiment index, as far as they were needed."""
         self._moved: set[str] = set()
@@ -97,6 +89,7 @@ class ReadModel(Answers):
             DEAD_LETTERS: self._letter,
             SOURCES: self._source,
         }
+        self._show()
 
     def _open(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -123,6 +116,21 @@ class ReadModel(Answers):
             db.close()
             raise
         return db
+
+    def adopt(self, watch: Watch) -> None:
+        super().adopt(watch)
+        self._gauges.adopt(watch)
+
+    def _show(self) -> None:
+        """Sets the gauges as they stood when the last daemon stopped: what is quiet would else show nothing."""
+        for key in self._watch.keys:
+            for point in self.latest(key):
+                self._gauges.point(point)
+            if (index := self.mood(key)) is not None:
+                self._gauges.mood(key, index)
+        for alert in reversed(self.alerts(limit=KEEP_ALERTS)):
+            over = alert["type"] == "alert.resolved"
+            self._gauges.alert(alert["key"], None if over else alert["severity"])
 
     def close(self) -> None:
         super().close()
@@ -235,7 +243,7 @@ class ReadModel(Answers):
         self._db.executemany("INSERT OR REPLACE INTO moods VALUES (?, ?, ?, ?)", rows)
         for key, _, heft, total in rows:
             if heft > 0:
-                SENTIMENT.labels(key).set(total / heft)
+                self._gauges.mood(key, total / heft)
         self._moved.clear()
         if len(self._moods) > KEEP_MOODS:
             self._moods.clear()
@@ -248,10 +256,7 @@ class ReadModel(Answers):
         )
         if point.backfill:
             return
-        STORIES.labels(point.key).set(point.bad)
-        EXPECTED.labels(point.key).set(point.expected)
-        SCORE.labels(point.key).set(point.score)
-        THRESHOLD.labels(point.key).set(point.threshold)
+        self._gauges.point(point)
         news.append(("series", json.loads(record.value)))
 
     def _alert(self, record: Record, news: list[tuple[str, Any]]) -> None:
@@ -273,9 +278,7 @@ class ReadModel(Answers):
             ),
         )
         if alert.type.startswith("alert."):
-            for severity in ("info", "warning", "error", "critical"):
-                on = alert.type != "alert.resolved" and severity == alert.severity
-                FIRING.labels(alert.key, severity).set(on)
+            self._gauges.alert(alert.key, None if alert.type == "alert.resolved" else alert.severity)
         if known is None:
             news.append(("alert", json.loads(record.value)))
 

@@ -37,6 +37,17 @@ class WatchedKey(msgspec.Struct, frozen=True, kw_only=True):
     watchlists: tuple[str, ...] = ()
     budget: float | None = None
 
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        if self.key == MARKET:
+            return "The market"
+        if self.key.startswith("list:"):
+            return f"Watch-list {', '.join(self.watchlists)}"
+        if self.entities and self.topic:
+            return f"{self.entities[0].name} ({self.topic})"
+        return self.entities[0].name if self.entities else self.topic or self.key
+
 
 class Match(NamedTuple):
     """A watched key that a document speaks about. ``entity`` is the one whose sentiment counts, if any."""

@@ -14,12 +14,15 @@ from prometheus_client import Counter, Gauge
 
 from pipelines.clock import Clock
 
-UP = Gauge("tapewatch_source_up", "1 while the last poll of a source succeeded.", ["source"])
+UP = Gauge("tapewatch_source_up", "1 while a source can be read, or was read to its end.", ["source"])
 STALE = Gauge("tapewatch_source_stale", "1 while a source brings nothing new for far longer than usual.", ["source"])
 LAST_SUCCESS = Gauge(
     "tapewatch_source_last_success_timestamp_seconds", "When a source was last read without error.", ["source"]
 )
 LAST_NEW = Gauge("tapewatch_source_last_new_timestamp_seconds", "When a source last brought something new.", ["source"])
+
+STREAK = Gauge("tapewatch_source_failures", "Failures of a source in a row.", ["source"])
+INTERVAL = Gauge("tapewatch_source_interval_seconds", "Time between two polls of a source as it is now.", ["source"])
 
 LEFT_OUT = Counter(
     "tapewatch_source_left_out_total", "Items of one answer beyond the number that is read of a feed.", ["source"]
@@ -88,8 +91,12 @@ class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     def measure(self) -> None:
         """Shows the status in the metrics."""
-        UP.labels(self.source).set(self.state in ("up", "stale"))
+        ended = self.state == "stopped" and self.reason is None  # a file that was read to its end is no trouble
+        UP.labels(self.source).set(self.state in ("up", "stale") or ended)
         STALE.labels(self.source).set(self.state == "stale")
+        STREAK.labels(self.source).set(self.streak)
+        INTERVAL.labels(self.source).set(self.interval)
+        LEFT_OUT.labels(self.source)
         if self.last_success is not None:
             LAST_SUCCESS.labels(self.source).set(self.last_success)
         if self.last_new is not None:

@@ -1,14 +1,20 @@
-"""A real Alertmanager on loopback, as tests of the production daemon need it."""
+"""A real Alertmanager and a real Prometheus on loopback, as tests of the production daemon need them."""
 
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
+import urllib.parse
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tests.daemon_bench import Receiver, free_port, request, wait_for
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
 
 
 @dataclass
@@ -97,3 +103,42 @@ class Alertmanager(Served):
             for alert in body["alerts"]
             if labels.items() <= alert["labels"].items()
         ]
+
+
+@dataclass
+class Prometheus(Served):
+    """The shipped settings and rules, every second, on addresses of this machine."""
+
+    targets: dict[str, str] = field(default_factory=dict)
+    """Job to the address that it scrapes."""
+
+    def command(self) -> list[str]:
+        self.targets["prometheus"] = f"127.0.0.1:{self.port}"
+        config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
+        config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+        config["rule_files"] = [str(DEPLOY / "prometheus" / name) for name in config["rule_files"]]
+        config["alerting"]["alertmanagers"][0]["static_configs"] = [{"targets": [self.targets["alertmanager"]]}]
+        for job in config["scrape_configs"]:
+            job.pop("dns_sd_configs", None)
+            job["static_configs"] = [{"targets": [self.targets[job["job_name"]]]}]
+        self.file = self.folder / "prometheus.yml"
+        self.file.write_text(json.dumps(config))
+        return [
+            "prometheus",
+            f"--config.file={self.file}",
+            f"--storage.tsdb.path={self.folder / 'data'}",
+            f"--web.listen-address=127.0.0.1:{self.port}",
+        ]
+
+    def api(self, path: str, **query: object) -> Any:
+        """What ``data`` says."""
+        status, _, body = request(f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(query)}")
+        answer = json.loads(body)
+        assert status == 200 and answer["status"] == "success", (path, query, answer)
+        return answer["data"]
+
+    def rest(self) -> None:
+        """Scrapes and evaluates no more; what was seen can still be asked for."""
+        self.file.write_text("{}")
+        assert self.process is not None
+        self.process.send_signal(signal.SIGHUP)
