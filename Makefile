@@ -75,6 +75,7 @@ bench: setup-dev
 
 docs: setup-dev
 	$(BIN)/python -m monitor.reference
+	$(BIN)/python -m deploy.grafana
 
 screenshot: setup-dev test-packages
 	$(BIN)/python -m benchmarks.screenshot

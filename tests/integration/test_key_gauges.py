@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+import urllib.request
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from pipelines.clock import ManualClock
-from tests.daemon_bench import ACME, BAD_NEWS, Daemon, Inside, inside, request, wait_for
+from tests.daemon_bench import ACME, BAD_NEWS, Daemon, request, wait_for
+from tests.inside_bench import Inside, inside
 
 KEY = "entity:acme-corp"
 
@@ -69,3 +71,7 @@ def test_a_restart_shows_what_fires_although_nothing_happens(tmp_path: Path) -> 
         assert samples(daemon.url) == before
         assert daemon.metric("tapewatch_alerts_firing", severity="warning") >= 1
         assert daemon.metric("tapewatch_ready") == 1
+        alert = daemon.get(f"alerts?key={KEY}")["alerts"][0]["alert"]
+        with urllib.request.urlopen(f"{daemon.url}/alerts/latest?key={KEY}", timeout=10) as page:
+            assert page.url == f"{daemon.url}/alerts/{alert}" and page.status == 200
+        assert request(f"{daemon.url}/alerts/latest?key=entity:nobody")[0] == 404

@@ -21,11 +21,14 @@ from tests.debian import need
 from tests.monitoring.programs import Alertmanager, Prometheus
 
 KEY = "entity:halvorne-motors"
+LASTING = "entity:quillon-software"
+"""It begins to ring when the first is over, and rings still when all is looked at."""
 RESEND = 1.0
 AHEAD = 5 * RESEND
 SETTINGS = (
     '[detection]\nmin_open = "1s"\n'
-    '[[watchlists]]\nname = "cars"\nentities = [{ name = "Halvorne Motors", aliases = ["Halvorne"] }]\n'
+    '[[watchlists]]\nname = "cars"\nentities = ['
+    '{ name = "Halvorne Motors", aliases = ["Halvorne"] }, { name = "Quillon Software", aliases = ["Quillon"] }]\n'
     '[web]\nexternal_url = "https://tapewatch.example"\n'
 )
 TITLES = [
@@ -91,7 +94,8 @@ def channels(receiver: Receiver, there: Alertmanager) -> str:
 
 
 def play(daemon: Daemon, there: Alertmanager, seen: Story) -> None:
-    """A crisis from its first alert to its end, with a kill in between."""
+    """A crisis from its first alert to its end, with a kill in between, and the beginning of another."""
+    scraped(seen.prometheus)
     push(daemon, TITLES[:8])
     daemon.push({"title": "Der Vorstand von Halvorne tritt nach schweren Verlusten zurück, die Anleger sind entsetzt"})
     seen.fired = wait_for(lambda: there.alerts(key=KEY), "alert in Alertmanager")[0]
@@ -106,6 +110,7 @@ def play(daemon: Daemon, there: Alertmanager, seen: Story) -> None:
     seen.killed_at = time.time()
     daemon.start()
     wait_for(lambda: told_again(daemon) >= 2, "telling again after the kill")
+    scraped(seen.prometheus)
     seen.after_kill = there.alerts(rule="burst")
     seen.told_before_rise = there.notified(key=KEY)
     push(daemon, TITLES[8:])
@@ -115,6 +120,8 @@ def play(daemon: Daemon, there: Alertmanager, seen: Story) -> None:
     wait_for(lambda: not there.alerts(key=KEY), "end of the alert", 90.0)
     wait_for(lambda: there.notified(key=KEY)[-1][0] == "resolved", "notification of the end")
     seen.told, seen.amtool_at_the_end = there.notified(key=KEY), there.amtool("alert", "query")
+    push(daemon, [title.replace("Acme", "Quillon") for title in BAD_NEWS])
+    wait_for(lambda: there.alerts(key=LASTING), "another alert")
     seen.told_again = told_again(daemon)
     seen.deliveries = [one for one in daemon.get("deliveries")["deliveries"] if one["channel"] == "am"]
     for alert in daemon.get("alerts")["alerts"]:
@@ -125,11 +132,20 @@ def play(daemon: Daemon, there: Alertmanager, seen: Story) -> None:
 def watch(there: Alertmanager, seen: Story) -> None:
     """What Prometheus makes of it, before it rests."""
     prometheus = seen.prometheus
+    scraped(prometheus)
     seen.targets = prometheus.api("targets")["activeTargets"]
     seen.from_prometheus = wait_for(lambda: there.alerts(alertname="TapewatchWatchdog"), "alert of Prometheus")
     seen.rules = [rule for group in prometheus.api("rules")["groups"] for rule in group["rules"]]
+    scraped(prometheus)  # and what was recorded of it
     seen.ended = time.time()
     prometheus.rest()
+
+
+def scraped(prometheus: Prometheus) -> None:
+    """Waits until the daemon was scraped as it is now: a rate needs to have seen what was before."""
+    now = time.time()
+    query = f"timestamp(tapewatch_ready) > {now:.3f}"
+    wait_for(lambda: prometheus.api("query", query=query)["result"], "scrape")
 
 
 def push(daemon: Daemon, titles: list[str]) -> None:

@@ -1,0 +1,113 @@
+"""Model: what it says, how sure it is, and whether the texts are still those it knows."""
+
+from __future__ import annotations
+
+from deploy.grafana.panels import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    RED,
+    Board,
+    Query,
+    colored,
+    heatmap,
+    stat,
+    table,
+    timeseries,
+    variable,
+)
+
+CHOSEN = 'model=~"$model"'
+RATE = "[$__rate_interval]"
+
+
+def share(part: str, whole: str) -> str:
+    """Of the judged documents of five minutes, those that are counted by ``part``."""
+    return f"sum(increase({part}[5m])) / clamp_min(sum(increase({whole}[5m])), 1)"
+
+
+def confidence(quantile: float, head: str) -> Query:
+    buckets = f'sum by (le) (increase(tapewatch_model_confidence_bucket{{{CHOSEN}, head="{head}"}}[1h]))'
+    return Query(f"histogram_quantile({quantile}, {buckets})", f"p{quantile * 100:.0f}")
+
+
+NOW = [
+    table(
+        "Running", "Name and digest of the model that each process judges with. They should agree.",
+        Query("max by (instance, model) (tapewatch_model_info)", table=True), unit="short", wide=8, high=4, hide=["Value"],
+        columns={"instance": "process", "model": "model"},
+    ),
+    stat("Judged", "Documents a second.", Query("tapewatch:scored_documents:rate5m"), unit="cps"),
+    stat(
+        "Unsure", "Share of the documents on which it abstains: they count, and are marked.",
+        Query(share("tapewatch_abstained_documents_total", "tapewatch_scored_documents_total")), unit="percentunit",
+        steps=[(None, GREEN), (0.2, ORANGE), (0.4, RED)],
+    ),
+    stat(
+        "Cut", "Share of the documents of which only the start was read.",
+        Query(share("tapewatch_truncated_documents_total", "tapewatch_scored_documents_total")), unit="percentunit",
+    ),
+    stat(
+        "Other languages", "Share of the documents that the model can't read: kept, never judged.",
+        Query(
+            "sum(increase(tapewatch_unsupported_language_total[5m])) / clamp_min(sum(increase(tapewatch_unsupported_language_total[5m]))"
+            " + sum(increase(tapewatch_scored_documents_total[5m])), 1)"
+        ),
+        unit="percentunit", steps=[(None, GREEN), (0.3, ORANGE)],
+    ),
+]  # fmt: skip
+
+LABELS = [
+    timeseries(
+        "Sentiment", "Mix of the labels. A mix that drifts without news is the model or the sources, not the market.",
+        Query(f"sum by (label) (rate(tapewatch_sentiment_total{RATE}))", "{{label}}"), unit="cps", stack=True, wide=12,
+        overrides=colored({"negative": RED, "neutral": GREY, "positive": GREEN}),
+    ),
+    timeseries(
+        "Share of negative texts", "Of all judged texts, over an hour.",
+        Query(
+            'sum(increase(tapewatch_sentiment_total{label="negative"}[1h])) / clamp_min(sum(increase(tapewatch_sentiment_total[1h])), 1)',
+            "negative",
+        ),
+        unit="percentunit", wide=12, overrides=colored({"negative": RED}), defaults={"min": 0, "max": 1},
+    ),
+    timeseries(
+        "Topics", "Documents a second by topic.",
+        Query(f"sum by (label) (rate(tapewatch_topic_total{RATE}))", "{{label}}"), unit="cps", stack=True, wide=24, high=9,
+    ),
+]  # fmt: skip
+
+CONFIDENCE = [
+    timeseries(
+        "Confidence, sentiment", "Probability of the label that was chosen. A median that sinks means texts it does not know.",
+        confidence(0.1, "sentiment"), confidence(0.5, "sentiment"), unit="percentunit", wide=8, defaults={"min": 0, "max": 1},
+    ),
+    timeseries(
+        "Confidence, topic", "Probability of the topic that was chosen.",
+        confidence(0.1, "topic"), confidence(0.5, "topic"), unit="percentunit", wide=8, defaults={"min": 0, "max": 1},
+    ),
+    timeseries(
+        "Unknown tokens", "Mean share of a text's tokens that the vocabulary has not: other scripts, new tickers, noise.",
+        Query(
+            f"sum(rate(tapewatch_model_unknown_token_ratio_sum{{{CHOSEN}}}[1h]))"
+            f" / sum(rate(tapewatch_model_unknown_token_ratio_count{{{CHOSEN}}}[1h]))",
+            "mean",
+        ),
+        unit="percentunit", wide=8, overrides=colored({"mean": BLUE}), steps=[(None, GREEN), (0.05, RED)],
+    ),
+    heatmap(
+        "How sure it is of the sentiment", "All judged texts by the probability of their label.",
+        Query(f'sum by (le) (increase(tapewatch_model_confidence_bucket{{{CHOSEN}, head="sentiment"}}{RATE}))', "{{le}}"),
+        unit="percentunit", wide=24, high=9,
+    ),
+]  # fmt: skip
+
+BOARD = Board(
+    uid="tapewatch-model",
+    title="tapewatch: Model",
+    description="What the model says, how sure it is, and whether the texts are still those it knows.",
+    rows={"Now": NOW, "Labels": LABELS, "Confidence": CONFIDENCE},
+    variables=[variable("model", "Model", "label_values(tapewatch_model_info, model)")],
+    span="now-24h",
+)
