@@ -6,14 +6,18 @@ from collections.abc import Iterable, Sequence
 
 from prometheus_client import Gauge
 
-from pipelines.streams.base import Behind, Output, Stage
+from pipelines.streams.base import DOCUMENTS, Behind, Output, Stage
 
 LAG_SECONDS = Gauge("tapewatch_stage_lag_seconds", "Age of the oldest record a stage has not handled.", ["stage"])
 LAG_RECORDS = Gauge("tapewatch_stage_lag_records", "Records a stage has not handled.", ["stage"])
 
 
+PER_DOCUMENT = 5
+"""Records of later stages that a document leads to at most, commonly: what may wait there is as many times more."""
+
+
 class Backlog:
-    """What waits for each stage. Times in seconds since 1970; ``limit``: records that may wait for the score stage."""
+    """What waits for each stage. Times in seconds since 1970; ``limit``: documents that may wait to be scored."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -65,7 +69,9 @@ class Backlog:
         self._waiting[stage], self._oldest[stage] = waiting, oldest
 
     def admit(self) -> None:
-        """Raises Behind while the score stage has more waiting than the limit."""
-        waiting = self.waiting("score")
-        if waiting > self._limit:
-            raise Behind(retry_after=max(1.0, waiting / 1000.0))
+        """Raises Behind while a stage has more waiting than the limit allows: no stage may fall behind for ever."""
+        for stage in self._stages:
+            waiting = self.waiting(stage.name)
+            each = 1 if DOCUMENTS in stage.inputs else PER_DOCUMENT
+            if waiting > self._limit * each:
+                raise Behind(retry_after=max(1.0, waiting / each / 1000.0))
