@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from alerts import episode as life
-from alerts.baseline import BLOCK, HOUR, MONTH, NEWS, SOCIAL, ClassSettings, Closed, Shape, bad_share, rates, roll
+from alerts.baseline import BLOCK, HOUR, NEWS, SOCIAL, ClassSettings, Closed, Shape, bad_share, rates, roll
 from alerts.episode import Episode, EpisodeEvent, Figures
 from alerts.spike import (
     PUBLISHERS,
@@ -144,11 +144,10 @@ class Detector:
         past = blind[social]
         base = one.base
         prior = shape.prior[settings.name]
+        # Before the last block is learned: it may hold the burst's own beginning, which must not raise its threshold.
+        h = self._threshold(state, shape, budget)
         closed = roll(base, at, past, shape, prior, settings) if at >= (base.block + 1) * BLOCK else None
         terms = terms_of(base, prior)
-        other, kind = (state.news, NEWS) if social else (state.social, SOCIAL)
-        expected = terms.bad_rate * MONTH + (monthly(other, shape, kind) if other is not None else 0.0)
-        h = threshold(expected, self.budget if budget is None else budget)
         if closed is not None:
             step.blocks.append(_block(state, one, closed, settings, h, terms))
         _count(one, x, y)

@@ -256,7 +256,8 @@ def threshold(monthly_bad: float, budget: float) -> float:
 
 def monthly(state: ClassState, shape: Shape, settings: ClassSettings) -> float:
     """Bad items that the baseline expects a month."""
-    return rates(state.base, shape.prior[settings.name])[0] * MONTH
+    base = state.base
+    return (A0 + base.bad) / (A0 / shape.prior[settings.name] + base.bad_exposure) * MONTH
 
 
 def gamma_quantile(mean: float, variance: float, z: float) -> float:

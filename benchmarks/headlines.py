@@ -1,0 +1,70 @@
+"""What would have rung: ``tapewatch replay`` of a file of headlines with every company of the universe watched, and
+those of the events.
+
+    python -m benchmarks.headlines HEADLINES EVENTS [--budget 0.05] [--out build/replay]
+
+HEADLINES: a document file (columns as in docs/sources.md), EVENTS: CSV with ``entity`` and ``onset_date``. Prints which
+events rang, and every other alert about a company by its date. Texts are read where they lie and go nowhere else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import tempfile
+from pathlib import Path
+
+from monitor.commands.replay import run_replay
+from pipelines.entities import EntityConfigError, resolve
+from pipelines.universe import load_universe
+
+
+def configuration(folder: Path, events: Path) -> Path:
+    """Settings that watch all companies of the universe, and those of the events that are not in it."""
+    path = folder / "tapewatch.toml"
+    universe = load_universe()
+    listed = [json.dumps(entity.id) for entity in universe]
+    with events.open(encoding="utf-8-sig", newline="") as rows:
+        wanted = dict.fromkeys(row["entity"] for row in csv.DictReader(rows) if row["entity"] != "Market")
+    for name in wanted:
+        try:
+            resolve(name, universe)
+        except EntityConfigError:
+            listed.append(f"{{ name = {json.dumps(name)} }}")
+    entities = ", ".join(listed)
+    path.write_text(f'[[watchlists]]\nname = "companies"\nentities = [{entities}]\n', encoding="utf-8")
+    return path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("headlines", type=Path)
+    parser.add_argument("events", type=Path)
+    parser.add_argument("--budget", type=float, default=0.05)
+    parser.add_argument("--out", type=Path, default=Path("build/replay"))
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        run_replay(
+            configuration(Path(folder), arguments.events),
+            [arguments.headlines],
+            out=arguments.out,
+            start=None,
+            end=None,
+            events=arguments.events,
+            budget=arguments.budget,
+            class_=None,
+        )
+    summary = json.loads((arguments.out / "summary.json").read_bytes())
+    names = {f"entity:{entity.id}": entity.name for entity in load_universe()}
+    for event in summary["events"]:
+        rang = f"rang {event['rang'][:10]} ({event['delay_days']:+.1f} days)" if event["rang"] else "did not ring"
+        print(f"{event['onset'][:10]}  {event['entity']}: {event['what']}: {rang}")
+    others = [alert for alert in summary["unlabelled"] if alert["key"] in names]
+    print(f"\n{len(others)} other alerts about companies:")
+    for alert in others:
+        print(f"{alert['at'][:10]}  {names[alert['key']]}: {alert['severity']}")
+
+
+if __name__ == "__main__":
+    main()
