@@ -144,7 +144,8 @@ class Detector:
         past = blind[social]
         base = one.base
         prior = shape.prior[settings.name]
-        # Before the last block is learned: it may hold the burst's own beginning, which must not raise its threshold.
+        if not one.run:
+            one.usual = monthly(one, shape, settings)
         h = self._threshold(state, shape, budget)
         closed = roll(base, at, past, shape, prior, settings) if at >= (base.block + 1) * BLOCK else None
         terms = terms_of(base, prior)

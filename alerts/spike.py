@@ -75,6 +75,8 @@ class ClassState(msgspec.Struct, array_like=True):
     score: float = 0.0
     stories: int = 0
     publishers: list[int] = []
+    usual: float = 0.0
+    """Bad items a month that were expected when the running excursions began."""
 
 
 def new_class(since: float, blind: float) -> ClassState:
@@ -255,7 +257,12 @@ def threshold(monthly_bad: float, budget: float) -> float:
 
 
 def monthly(state: ClassState, shape: Shape, settings: ClassSettings) -> float:
-    """Bad items that the baseline expects a month."""
+    """Bad items that the baseline expects a month; while an excursion runs, those expected before it.
+
+    A burst is learned bit by bit while it goes on, and must not raise its own threshold.
+    """
+    if state.run:
+        return state.usual
     base = state.base
     return (A0 + base.bad) / (A0 / shape.prior[settings.name] + base.bad_exposure) * MONTH
 

@@ -2,9 +2,10 @@
 
     python -m benchmarks.detection [--scale 1.0]
 
-News keys of four rates (items a day), a share of .15 bad, stories independent, or in clusters of follow-ups that share
-their mood. A crisis is ten bad stories within a day on the last day of 120. The usual rule: an hour whose bad items
-exceed the mean of the last 24 hours by three standard deviations, at least three of them. Deterministic.
+Keys of both classes and several rates (items a day), a share of .15 bad, stories independent, or (news) in clusters of
+follow-ups that share their mood. A crisis is ten bad stories within a day (news) or 25 bad posts within an hour
+(social), on the last day. The usual rule: an hour whose bad items exceed the mean of the last 24 hours by three
+standard deviations, at least three of them. Deterministic.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -25,12 +26,29 @@ from alerts.detector import Detector, Item
 
 FLAT = Shape(Profile())
 START = 1_790_000_000.0
-RATES = (0.1, 0.5, 2.0, 10.0)
-WARM = 60 * DAY
-"""History before false alarms count."""
 
 
-def news(rng: random.Random, seconds: float, per_day: float, *, clusters: bool) -> Iterator[Item]:
+class Kind(NamedTuple):
+    """How keys of one class are simulated."""
+
+    social: bool
+    rates: tuple[float, ...]
+    """Items a day."""
+    warm: float
+    """Seconds of history before false alarms count, and before a crisis."""
+    crisis: int
+    """Bad items of a crisis."""
+    lasts: float
+    """Seconds that it lasts."""
+
+
+NEWS = Kind(False, (0.1, 0.5, 2.0, 10.0), 60 * DAY, 10, DAY)
+SOCIAL = Kind(True, (5.0, 50.0, 500.0), 14 * DAY, 25, 3600.0)
+
+
+def items_of(
+    rng: random.Random, seconds: float, per_day: float, *, social: bool = False, clusters: bool = False
+) -> Iterator[Item]:
     """Items of one key; with ``clusters`` each happening draws 0.8 follow-ups on average within two days."""
     at, number = START, 0
     waiting: list[tuple[float, float]] = []
@@ -39,36 +57,37 @@ def news(rng: random.Random, seconds: float, per_day: float, *, clusters: bool) 
         at += rng.expovariate(per_day / scale / DAY)
         while waiting and waiting[0][0] <= at:
             moment, b = waiting.pop(0)
-            yield Item(moment, b, 1.0, False, f"f{number}")
+            yield Item(moment, b, 1.0, social, f"f{number}")
         if at >= START + seconds:
             return
         number += 1
         b = rng.betavariate(8, 1.5) if rng.random() < 0.15 else rng.betavariate(1, 12)
-        yield Item(at, b, 1.0, False, f"i{number}", f"p{rng.randrange(6)}")
+        yield Item(at, b, 1.0, social, f"i{number}", None if social else f"p{rng.randrange(6)}")
         if clusters:
             while rng.random() < 0.8 / 1.8:
                 waiting.append((at + rng.expovariate(1 / DAY), b))
             waiting.sort()
 
 
-def false_alarms(budget: float, months: float, *, clusters: bool, seed: int) -> dict[str, Any]:
+def false_alarms(budget: float, months: float, kind: Kind, *, clusters: bool, seed: int) -> dict[str, Any]:
     """Alarms per key and month on background alone, with the upper 95 % bound of a Poisson count."""
     found = {}
     span = 12 * MONTH
-    for rate in RATES:
-        rng = random.Random(f"{seed}|{budget}|{rate}|{clusters}")
-        keys = max(1, math.ceil(months / len(RATES) / 12))
+    for rate in kind.rates:
+        rng = random.Random(f"{seed}|{budget}|{rate}|{clusters}|{kind.social}")
+        keys = max(1, math.ceil(months / len(kind.rates) / 12))
         detector, alarms = Detector(budget=budget), 0
         for _ in range(keys):
             state = detector.new(START)
-            for item in news(rng, WARM + span, rate, clusters=clusters):
+            for item in items_of(rng, kind.warm + span, rate, social=kind.social, clusters=clusters):
                 for event in detector.observe("k", state, item, FLAT).events:
-                    alarms += event.kind == "firing" and event.at >= START + WARM
+                    alarms += event.kind == "firing" and event.at >= START + kind.warm
         exposure = keys * 12
         found[str(rate)] = {"key_months": exposure, "alarms": alarms, "per_key_month": round(alarms / exposure, 4)}
     total = sum(entry["alarms"] for entry in found.values())
     exposure = sum(entry["key_months"] for entry in found.values())
     return {
+        "class": "social" if kind.social else "news",
         "budget": budget,
         "clusters": clusters,
         "key_months": exposure,
@@ -101,16 +120,20 @@ def usual_rule(items: list[Item]) -> list[float]:
     return rings
 
 
-def recall(budget: float, keys: int, seed: int) -> dict[str, Any]:
+def recall(budget: float, keys: int, kind: Kind, seed: int) -> dict[str, Any]:
     """Share of crises found by rate, and the usual rule's share and false alarms on the same keys."""
     found = {}
-    for rate in RATES:
-        rng = random.Random(f"r{seed}|{rate}")
+    for rate in kind.rates:
+        rng = random.Random(f"r{seed}|{rate}|{kind.social}")
         hits, usual, usual_false, delays = 0, 0, 0, []
+        span = 2 * kind.warm
         for _ in range(keys):
-            onset = START + 120 * DAY
-            crisis = [Item(onset + rng.random() * DAY, 0.9, 1.0, False, f"c{n}", f"p{n % 5}") for n in range(10)]
-            items = sorted([*news(rng, 120 * DAY, rate, clusters=False), *crisis])
+            onset = START + span
+            crisis = [
+                Item(onset + rng.random() * kind.lasts, 0.9, 1.0, kind.social, f"c{n}", f"p{n % 5}")
+                for n in range(kind.crisis)
+            ]
+            items = sorted([*items_of(rng, span, rate, social=kind.social), *crisis])
             detector = Detector(budget=budget)
             state = detector.new(START)
             rang = [
@@ -129,9 +152,9 @@ def recall(budget: float, keys: int, seed: int) -> dict[str, Any]:
             "recall": round(hits / keys, 3),
             "median_delay_hours": round(delays[len(delays) // 2] / 3600, 1) if delays else None,
             "usual_rule_recall": round(usual / keys, 3),
-            "usual_rule_false_per_key_month": round(usual_false / (keys * 120 * DAY / MONTH), 4),
+            "usual_rule_false_per_key_month": round(usual_false / (keys * span / MONTH), 4),
         }
-    return {"budget": budget, "keys": keys, "by_rate": found}
+    return {"class": "social" if kind.social else "news", "budget": budget, "keys": keys, "by_rate": found}
 
 
 def cost() -> dict[str, Any]:
@@ -139,7 +162,7 @@ def cost() -> dict[str, Any]:
     found = {}
     for social in (False, True):
         rng = random.Random(3)
-        items = [item._replace(social=social) for item in news(rng, 3000 * DAY, 10.0, clusters=False)][:20_000]
+        items = [item._replace(social=social) for item in items_of(rng, 3000 * DAY, 10.0)][:20_000]
         detector = Detector()
         state = detector.new(START)
         started = time.perf_counter()
@@ -159,11 +182,11 @@ def main() -> None:
     scale = parser.parse_args().scale
     report = {
         "false_alarms": [
-            false_alarms(budget, 25 / budget * scale, clusters=clusters, seed=1)
-            for clusters in (False, True)
+            false_alarms(budget, 25 / budget * scale, kind, clusters=clusters, seed=1)
+            for kind, clusters in ((NEWS, False), (NEWS, True), (SOCIAL, False))
             for budget in (0.05, 0.1, 0.3)
         ],
-        "recall": recall(0.05, max(10, int(100 * scale)), seed=2),
+        "recall": [recall(0.05, max(10, int(100 * scale)), kind, seed=2) for kind in (NEWS, SOCIAL)],
         "cost": cost(),
     }
     print(json.dumps(report, indent=2))

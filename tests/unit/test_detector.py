@@ -74,6 +74,19 @@ def test_reprints_and_neutral_surges_do_not_ring() -> None:
     assert run(busy + surge) == []
 
 
+def test_a_burst_does_not_raise_its_own_threshold() -> None:
+    detector, state = Detector(), Detector().new(T0)
+    for item in background(5, 40, 0.7, bad=0.0):
+        detector.observe("k", state, item, FLAT)
+    assert state.news is not None
+    state.news.run.clear()  # no excursion runs when the burst begins
+    learned = state.news.base.bad
+    steps = [detector.observe("k", state, item, FLAT) for item in burst(T0 + 41 * DAY, 8, 7_200.0)]
+    assert state.news.base.bad > learned + 3, "nothing of the burst was learned: the test proved nothing"
+    assert len({step.threshold for step in steps}) == 1
+    assert steps[-1].score > steps[0].score
+
+
 def test_one_loud_story_is_not_enough() -> None:
     assert run(background(4, 30, 0.5, bad=0.0) + burst(T0 + 30 * DAY, 1, 1.0)) == []
 
