@@ -55,6 +55,9 @@ def test_a_full_disk_stops_acceptance_and_nothing_else(tmp_path: Path, capsys: p
         process = subprocess.Popen(["unshare", "-rm", "sh", "-c", script], stderr=target, stdout=target)
     try:
         address = _address(log, process)
+        deadline = time.monotonic() + 60
+        while ask(f"{address}/readyz")[0] != 200 and time.monotonic() < deadline:
+            time.sleep(0.1)
         refused, accepted, number = 0, 0, 0
         deadline = time.monotonic() + 60
         while not refused and time.monotonic() < deadline:

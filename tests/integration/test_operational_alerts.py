@@ -194,7 +194,8 @@ async def test_a_receiver_that_is_gone_disables_its_channel_and_the_other_one_is
         await daemon.daemon.operators.command("retry_delivery", failed[0]["id"])
         again = await daemon.until(lambda: hooks.at("/desk")[asked:], "retry")
         assert again[0].id == failed[0]["event"]
-    assert {hook.type for hook in hooks.at("/ops")} == {"ops.channel_disabled"}
+    # The clock leaps: on a busy machine a stage may seem behind, which is another story.
+    assert {hook.type for hook in hooks.at("/ops")} - {"ops.pipeline_lag"} == {"ops.channel_disabled"}
 
 
 async def test_without_routes_operational_events_go_to_log_and_metrics_alone(
