@@ -60,10 +60,10 @@ def main() -> None:
     for event in summary["events"]:
         rang = f"rang {event['rang'][:10]} ({event['delay_days']:+.1f} days)" if event["rang"] else "did not ring"
         print(f"{event['onset'][:10]}  {event['entity']}: {event['what']}: {rang}")
-    others = [alert for alert in summary["unlabelled"] if alert["key"] in names]
+    others = [alert for alert in summary["unlabelled"] if alert["key"].startswith("entity:")]
     print(f"\n{len(others)} other alerts about companies:")
     for alert in others:
-        print(f"{alert['at'][:10]}  {names[alert['key']]}: {alert['severity']}")
+        print(f"{alert['at'][:10]}  {names.get(alert['key'], alert['key'])}: {alert['severity']}")
 
 
 if __name__ == "__main__":
