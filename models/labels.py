@@ -27,3 +27,32 @@ TOPICS = (
     "Stock Movement",
     "Treasuries | Corporate Debt",
 )
+
+RISKS = (
+    "fraud",
+    "corruption",
+    "arrest",
+    "investigation",
+    "litigation",
+    "sanction",
+    "regulatory_ban",
+    "accident",
+    "recall",
+    "product_failure",
+    "disruption",
+    "cyber",
+    "insolvency",
+    "default",
+    "accounting",
+    "short_seller",
+    "downgrade",
+    "profit_warning",
+    "layoffs",
+    "closure",
+    "strike",
+    "management_exit",
+    "misconduct",
+    "backlash",
+    "deal_loss",
+)
+"""Adverse events (docs/risk.md defines each). A text or an entity may have several, most have none."""

@@ -226,6 +226,19 @@ def models_export(
     export_model(name, out, precision)
 
 
+@models.command(name="risk-data")
+def models_risk_data(
+    out: Annotated[Path | None, typer.Option(help="CSV to write: training, validation and test texts.")] = None,
+    seed: Annotated[int, typer.Option(help="Another seed composes other texts of the same material.")] = 7,
+    sample: Annotated[int, typer.Option(min=0, help="Print so many, drawn at random, to be read by eye.")] = 0,
+    split: Annotated[str | None, typer.Option(help="Only train, valid or test.")] = None,
+) -> None:
+    """Compose the texts about adverse events that the risk head learns from."""
+    from monitor.commands.models import risk_data
+
+    risk_data(out, seed, sample, split)
+
+
 @letters.command(name="list")
 def letters_list(config: Config = CONFIG) -> None:
     """The dead letters, a JSON object a line."""

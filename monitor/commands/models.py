@@ -1,4 +1,4 @@
-"""``tapewatch models``: list, show, verify, evaluate, train, export."""
+"""``tapewatch models``: list, show, verify, evaluate, train, export, risk-data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ import typer
 from models import card as cards
 from models.classifier import OnnxClassifier, load, scoring_text
 from models.evaluate import report
+from models.risk import compose, held_out
+from models.risk import table as risk_table
 
+SPLITS = ("train", "valid", "test")
 TASKS = ("sentiment", "topic", "entity_sentiment")
 
 
@@ -104,3 +107,19 @@ def export_model(name: str, out: Path, precision: str) -> None:
     target = out / "model.fp16.onnx" if out.is_dir() else out
     fp16(folder, target)
     typer.echo(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
+
+
+def risk_data(out: Path | None, seed: int, sample: int, split: str | None) -> None:
+    """Writes the texts as CSV, or prints some of them in the notation of the test set."""
+    if out is None and not sample:
+        raise typer.BadParameter("name --out FILE to write, or --sample N to read")
+    if split is not None and split not in SPLITS:
+        raise typer.BadParameter(f"--split is one of {', '.join(SPLITS)}")
+    texts = [text for text in [*compose(seed), *held_out()] if split in (None, text.split)]
+    for text in risk_table.sample(texts, sample, seed):
+        typer.echo(risk_table.readable(text))
+    if out is not None:
+        with out.open("w", newline="", encoding="utf-8") as target:
+            count = risk_table.write(texts, target)
+        adverse = sum(bool(text.risks) for text in texts)
+        typer.echo(f"{out}: {count} texts, {adverse} adverse, {count - adverse} not", err=True)

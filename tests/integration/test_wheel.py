@@ -20,6 +20,8 @@ def test_wheel_runs_from_anywhere(tmp_path: Path) -> None:
         "models/weights/default/model.onnx",
         "models/weights/default/tokenizer.json",
         "models/weights/default/card.json",
+        "models/risk/test.tsv",
+        "models/risk/kinds/fraud.toml",
         "monitor/page/page.html",
         "monitor/page/page.js",
         "monitor/page/page.css",
