@@ -68,13 +68,16 @@ class Lane:
         return len(self._stands)
 
     def offer(self, obligation: Obligation, *, now: float, wall: float) -> None:
-        """Takes on what is owed. One already known is brought forward if it became due earlier, never doubled."""
+        """Takes on what is owed. One already known is brought forward if it became due earlier, and takes the body that
+        it has by now; it is never doubled."""
         due = now + min(max(0.0, obligation.due - wall), LONGEST)
         known = self._waiting.get(obligation.event)
         if known is not None:
             if not known.sending and obligation.attempts >= known.obligation.attempts and due < known.due:
                 known.obligation, known.due = obligation, due
                 self._push(obligation.order)
+            elif known.obligation.body and obligation.body:
+                known.obligation = msgspec.structs.replace(known.obligation, body=obligation.body)
             return
         if self._spare and len(self._waiting) >= BODIES:
             obligation = msgspec.structs.replace(obligation, body=b"")

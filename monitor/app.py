@@ -108,7 +108,13 @@ class Daemon:
         if "ingest" in self.only:
             self._intake = Intake(self.engine, clock=self._clock, max_age=settings.detection.max_age)
         if "view" in self.only:
-            self._viewer = Viewer(self.engine, view_path(settings), self.parts.watch)
+            self._viewer = Viewer(
+                self.engine,
+                view_path(settings),
+                self.parts.watch,
+                clock=self._clock,
+                texts=settings.retention.texts,
+            )
             self._operators = Operators(
                 self.engine, self._viewer.read_model, lambda: self.parts.silences, clock=self._clock
             )

@@ -48,6 +48,7 @@ def build_engine(settings: Settings, *, clock: Clock) -> Engine:
         settings.engine.path,
         clock=clock,
         retention=settings.engine.retention,
+        letters=settings.retention.texts,
     )
 
 
@@ -79,6 +80,7 @@ def kafka_layout(settings: Settings) -> Layout:
         partitions=kafka.partitions,
         replication=kafka.replication,
         retention=settings.engine.retention,
+        texts=settings.retention.texts,
     )
 
 

@@ -71,6 +71,16 @@ class Detection(Section):
     min_open: Duration = Field(600.0, description="Shortest time that an alert stays open.")
 
 
+class Retention(Section):
+    """How long texts are kept."""
+
+    texts: Duration | None = Field(
+        None,
+        description="Longest time that a text is kept in any form, from when it was taken in; at least 2d more than "
+        "engine.retention. Default: not bounded.",
+    )
+
+
 _SOURCE_KEYS: dict[str, tuple[str | None, tuple[str, ...]]] = {
     "feed": ("url", ("path", "follow")),
     "file": ("path", ("url",)),

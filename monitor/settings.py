@@ -19,11 +19,13 @@ from pydantic import PrivateAttr, ValidationError, model_validator
 from monitor import settings_file
 from monitor.engine_settings import Engine
 from monitor.sections import (
+    UNITS,
     ChannelSettings,
     Detection,
     Log,
     Model,
     NetworkSettings,
+    Retention,
     RouteSettings,
     Section,
     SilenceSettings,
@@ -34,6 +36,8 @@ from monitor.sections import (
 from monitor.settings_file import SettingsError
 
 __all__ = ["Settings", "SettingsError", "load"]
+
+DAY = UNITS["d"]
 
 _IN_ADDRESS = re.compile(
     r"(?<=://)[^/@\s]+(?=@)|(?i:(?<=token=)|(?<=key=)|(?<=auth=)|(?<=secret=)|(?<=password=))[^&#\s]+"
@@ -46,6 +50,7 @@ class Settings(Section):
     engine: Engine = Engine()
     model: Model = Model()
     detection: Detection = Detection()
+    retention: Retention = Retention()
     sources: tuple[SourceSettings, ...] = ()
     watchlists: tuple[WatchListSettings, ...] = ()
     channels: tuple[ChannelSettings, ...] = ()
@@ -63,7 +68,7 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
-        problems = [*self._doubles(), *self._unknown_names(), *self._plain_http()]
+        problems = [*self._doubles(), *self._unknown_names(), *self._plain_http(), *self._texts()]
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -98,6 +103,19 @@ class Settings(Section):
                     f"channels {channel.name!r}: url is http://; use https://, or cover its address with "
                     "[network] allow_private"
                 )
+
+    def _texts(self) -> Iterator[str]:
+        if self.retention.texts is not None and self.quotes is not None and self.quotes < DAY:
+            yield (
+                f"retention.texts must exceed engine.retention ({self.engine.retention / DAY:g}d) by 2d: for so long "
+                "records stay in the log, and what alerts quote is written to it anew"
+            )
+
+    @property
+    def quotes(self) -> float | None:
+        """Seconds for which a story may be quoted as evidence: what quotes it is kept in the log for its retention, and
+        a day more where a log lets go of whole segments."""
+        return None if self.retention.texts is None else self.retention.texts - self.engine.retention - DAY
 
     def redacted(self) -> dict[str, Any]:
         """The tree with secrets as stars, those in addresses too."""

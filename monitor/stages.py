@@ -60,7 +60,9 @@ class Stages:
                 budget=detection.false_alarms_per_key_month, min_open=detection.min_open, lateness=detection.lateness
             )
             sources = [source.name for source in settings.sources]
-            self._aggregate = Aggregate(detector, parts.watch, clock=clock, model=model.name, sources=sources)
+            self._aggregate = Aggregate(
+                detector, parts.watch, clock=clock, model=model.name, sources=sources, quotes=settings.quotes
+            )
         if Notify.name in only:
             self._notify = Notify(
                 parts.watch,
@@ -70,6 +72,7 @@ class Stages:
                 silences=parts.silences,
                 resend={entry.name: entry.resends for entry in settings.channels if entry.resends is not None},
                 clock=clock,
+                texts=settings.retention.texts,
             )
 
     def all(self) -> list[Stage]:

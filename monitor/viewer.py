@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from pipelines.clock import Clock
 from pipelines.streams.base import Engine, PositionLost
 from pipelines.view import TOPICS, ReadModel
 from pipelines.watch import Watch
@@ -24,11 +26,21 @@ PATIENCE = 0.1
 """Seconds between two reads: a page needs no hundred updates a second, and larger batches cost less."""
 
 
-class Viewer:
-    """Fills the read model at ``path``, in its own thread: page and API never hold up the stages."""
+SHED_EVERY = 3_600.0
+"""Seconds between two looks for texts that were kept for long enough."""
 
-    def __init__(self, engine: Engine, path: Path, watch: Watch) -> None:
+
+class Viewer:
+    """Fills the read model at ``path``, in its own thread: page and API never hold up the stages.
+
+    ``texts``: seconds for which a text may be kept; None knows of no end.
+    """
+
+    def __init__(self, engine: Engine, path: Path, watch: Watch, *, clock: Clock, texts: float | None) -> None:
         self._engine = engine
+        self._clock = clock
+        self._texts = texts
+        self._shed = -math.inf
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="view")
         self._reader = engine.reader()
@@ -70,7 +82,15 @@ class Viewer:
             self.read_model.begin_anew()
             return BATCH
         self.read_model.apply(records, position)
+        self._shed_texts()
         return len(records)
+
+    def _shed_texts(self) -> None:
+        now = self._clock.time()
+        if self._texts is not None and now - self._shed >= SHED_EVERY:
+            # What is due within the hour goes now: the next look is an hour away.
+            self.read_model.shed(now + SHED_EVERY - self._texts)
+            self._shed = now
 
     async def _news(self) -> None:
         """Until there is something to read, or the end."""

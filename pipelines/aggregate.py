@@ -19,7 +19,7 @@ from prometheus_client import Counter, Histogram
 from alerts.baseline import Profile, Shape
 from alerts.detector import Block, Detector, Item, KeyState, Step
 from alerts.episode import EpisodeEvent
-from alerts.evidence import Exhibit
+from pipelines import exhibits
 from pipelines.clock import Clock
 from pipelines.coverage import Seeing, Sights, mark_of
 from pipelines.documents import (
@@ -34,6 +34,7 @@ from pipelines.documents import (
     epoch,
     iso,
 )
+from pipelines.exhibits import Shown
 from pipelines.letters import dead_letter
 from pipelines.stories import WINDOW, Bucket, Index, Memory, Novelty, id64
 from pipelines.streams.base import (
@@ -64,16 +65,15 @@ PUBLISH_TO_ALERT = Histogram(
 
 RULE = "burst"
 
-EXHIBITS = 24
-"""Stories kept as evidence of an excursion; an alert shows five."""
-
-COUNTER = 3
 MEMORIES = 4_000
 REMEMBERED = 200_000
 """Story memories kept decoded, and documents in them, some 200 MB; what is let go is read from its buckets again."""
 
 TELL_AGAIN = 3_600.0
 """How long after its end an episode's last event is sent again at a restart."""
+
+SHED_EVERY = 3_600.0
+"""Seconds of the log between two looks for what need not be kept any more."""
 
 
 class Held(msgspec.Struct, array_like=True):
@@ -88,13 +88,6 @@ class Starts(msgspec.Struct, array_like=True):
     """The starts of a key's story buckets."""
 
     starts: list[float]
-
-
-class Shown(msgspec.Struct, array_like=True):
-    """The evidence of a key's running excursion."""
-
-    exhibits: list[Exhibit] = []
-    counter: list[Exhibit] = []
 
 
 class Told(msgspec.Struct, array_like=True):
@@ -123,13 +116,16 @@ class Derived:
     """Keys that moved since their open blocks were told, and whether by history."""
     memories: OrderedDict[str, Memory] = field(default_factory=OrderedDict)
     index: Index = field(default_factory=Index)
+    shed: float = 0.0
+    """When it was last looked for what need not be kept any more."""
 
 
 class Aggregate:
     """The aggregate stage.
 
     ``since``: when the stream began, where exposure is counted from; ``start``: before it baselines learn and
-    nothing opens. ``sources``: names of those that are configured; None knows of no settings.
+    nothing opens. ``sources``: names of those that are configured; None knows of no settings. ``quotes``: seconds for
+    which a story may be quoted as evidence; None knows of no end.
     """
 
     name = "aggregate"
@@ -155,6 +151,7 @@ class Aggregate:
         start: float | None = None,
         provisional: bool = True,
         sources: Collection[str] | None = None,
+        quotes: float | None = None,
     ) -> None:
         self._detector = detector
         self._watch = watch
@@ -165,6 +162,7 @@ class Aggregate:
         """In the batch under way."""
         self._provisional = provisional
         self._sources = sources
+        self._quotes = quotes
         self._by_state: WeakKeyDictionary[State, Derived] = WeakKeyDictionary()
         self._here = Derived(-1)
 
@@ -180,6 +178,7 @@ class Aggregate:
         seeing = self._seeing(state)
         if self._sources is not None and seeing.keep(self._sources):
             state.table("coverage").put("all", seeing)
+        self._shed(now, state)
         outputs = []
         for key, told in state.table("told").items():
             if told.open or now - told.at < TELL_AGAIN:
@@ -342,37 +341,11 @@ class Aggregate:
             return shown or Shown()
         shown = shown or Shown()
         if novelty.new_story:
-            self._hang(shown, evidence, novelty, step.nats)
+            exhibits.hang(shown, evidence, novelty.story, step.nats)
         else:
-            _reprint(shown, evidence, novelty.story)
+            exhibits.reprint(shown, evidence, novelty.story)
         table.put(evidence.key, shown)
         return shown
-
-    def _hang(self, shown: Shown, evidence: Evidence, novelty: Novelty, nats: float) -> None:
-        exhibit = Exhibit(
-            document=evidence.id,
-            headline=evidence.title,
-            publisher=evidence.by or evidence.publisher,
-            source=evidence.source,
-            url=evidence.url,
-            published=epoch(evidence.published),
-            first_seen=epoch(evidence.fetched),
-            negative=evidence.negative,
-            positive=evidence.positive,
-            nats=nats,
-            publishers=(evidence.publisher,) if evidence.publisher else (),
-            story=novelty.story,
-            social=evidence.class_ == "social",
-        )
-        if evidence.b >= 0.3:
-            shown.exhibits.append(exhibit)
-            if len(shown.exhibits) > EXHIBITS:
-                # The first story stays, whatever it weighs: it says where the burst began.
-                weakest = min(range(1, len(shown.exhibits)), key=lambda i: shown.exhibits[i].nats)
-                del shown.exhibits[weakest]
-        elif evidence.positive >= 0.6:
-            shown.counter.append(exhibit)
-            del shown.counter[:-COUNTER]
 
     # -- time and profile ---------------------------------------------------------------------------------
 
@@ -391,6 +364,21 @@ class Aggregate:
             outputs.extend(self._candidate(event, shown, held.sights, None, state) for event in events)
         if self._provisional:
             self._tell_open_blocks(state, outputs)
+        if watermark - self._here.shed >= SHED_EVERY:
+            self._here.shed = watermark
+            self._shed(watermark, state)
+
+    def _shed(self, now: float, state: State) -> None:
+        """Lets go of last events that nobody is told again, and of quotes that are too old."""
+        told: Table[Told] = state.table("told")
+        before = now - self._quotes if self._quotes is not None else None
+        for key, last in list(told.items()):
+            if not last.open and now - last.at > TELL_AGAIN:
+                told.delete(key)
+            elif before is not None and (lighter := exhibits.without(last.candidate, before)) is not None:
+                told.put(key, Told(last.open, last.at, lighter))
+        if before is not None:
+            exhibits.shed(state.table("shown"), before)
 
     def _tell_open_blocks(self, state: State, outputs: list[Output]) -> None:
         for key, backfill in self._here.touched.items():
@@ -427,6 +415,8 @@ class Aggregate:
         self, event: EpisodeEvent, shown: Shown, sights: Sights, evidence: Evidence | None, state: State
     ) -> Output:
         now = self._clock.time()
+        if self._quotes is not None:
+            shown = exhibits.younger(shown, now - self._quotes)
         candidate = Candidate(
             event=event,
             rule=RULE,
@@ -458,18 +448,6 @@ class Aggregate:
 
 def _bucket_key(key: str, start: float) -> str:
     return f"{key}|{int(start):012d}"
-
-
-def _reprint(shown: Shown, evidence: Evidence, story: int) -> None:
-    for place, exhibit in enumerate(shown.exhibits):
-        if exhibit.story == story:
-            publishers = exhibit.publishers
-            if evidence.publisher and evidence.publisher not in publishers and len(publishers) < 12:
-                publishers = (*publishers, evidence.publisher)
-            shown.exhibits[place] = msgspec.structs.replace(
-                exhibit, reprints=exhibit.reprints + 1, publishers=publishers
-            )
-            return
 
 
 def _point(key: str, block: Block, *, closed: bool, backfill: bool) -> Output:

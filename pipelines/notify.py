@@ -18,6 +18,7 @@ from alerts.body import SubjectEntity
 from alerts.episode import SEVERITIES
 from alerts.evidence import Alert, CoverageFacts, Provenance, Subject, build_alert, build_operation
 from alerts.outbox import KEEP, DeliveryAttempt, Endpoint, Obligation
+from alerts.quotes import older_than
 from alerts.rules import Facts, Route, Silence, route, silenced
 from pipelines import owing, week
 from pipelines.aggregate import profile_records
@@ -124,13 +125,16 @@ class Notify:
         clock: Clock,
         silences: Sequence[Silence] = (),
         resend: Mapping[str, float] | None = None,
+        texts: float | None = None,
     ) -> None:
-        """``resend``: seconds between two tellings, for the channels whose receiver holds alerts."""
+        """``resend``: seconds between two tellings, for the channels whose receiver holds alerts. ``texts``: seconds
+        for which a story may be kept; None knows of no end."""
         self._watch = watch
         self._context = context
         self._routes = tuple(routes)
         self._channels = tuple(channels)
         self._resend = dict(resend or {})
+        self._texts = texts
         self._clock = clock
         self._configured = tuple(silences)
 
@@ -140,8 +144,9 @@ class Notify:
         self._routes, self._configured = tuple(routes), tuple(silences)
 
     def recovered(self, state: State) -> list[Output]:
+        """Nothing is said again; what is owed since long ago is owed without its quotes, before it is sent."""
         self._gauge(state)
-        return []  # nothing is said again
+        return self._unquote(state, self._clock.time())
 
     def handle(self, batch: Sequence[Record], state: State) -> list[Output]:
         outputs: list[Output] = []
@@ -336,6 +341,7 @@ class Notify:
             return
         kept.put("house", now)
         owing.forget(state, now)
+        outputs.extend(self._unquote(state, now))
         for table in ("events", "sent", "feedback"):
             for name, told in list(state.table(table).items()):
                 if now - told.at > 4 * KEEP and getattr(told, "status", "resolved") == "resolved":
@@ -351,6 +357,10 @@ class Notify:
             return []
         state.table("profile").put("last", profile)
         return profile_records([profile])
+
+    def _unquote(self, state: State, now: float) -> list[Output]:
+        """Takes quotes that are too old out of what is owed; those of the next hour too, for then it looks again."""
+        return owing.unquote(older_than(now + HOUSEKEEPING - self._texts), state) if self._texts is not None else []
 
     def _dead(self, record: Record, error: RecordError) -> Output:
         return dead_letter(self.name, record, error.reason, str(error), self._clock.time())

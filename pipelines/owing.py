@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from alerts import quotes
 from alerts.outbox import KEEP, DeliveryAttempt, Endpoint, Obligation, apply, judge, revive, settle
 from pipelines.documents import Operation, encode, iso
 from pipelines.streams.base import OUTBOX, Output, State, Table
@@ -124,6 +125,19 @@ def _disable(endpoint: Endpoint, attempt: DeliveryAttempt, state: State) -> tupl
         details={"why": endpoint.why, "given_up": lost},
     )
     return outputs, operation
+
+
+def unquote(gone: quotes.Gone, state: State) -> list[Output]:
+    """Takes quoted stories out of the bodies that are kept; what is owed stays owed, under the same id."""
+    outbox: Table[Obligation] = state.table("outbox")
+    outputs = []
+    for name, owed in list(outbox.items()):
+        body = quotes.without(owed.body, gone) if owed.body else None
+        if body is not None:
+            change = msgspec.structs.replace(owed, body=body)
+            outbox.put(name, change)
+            outputs.append(Output(OUTBOX, name, encode(change)))
+    return outputs
 
 
 def forget(state: State, now: float) -> None:

@@ -16,6 +16,7 @@ import msgspec
 import structlog
 
 from alerts.outbox import DeliveryAttempt, Obligation, apply
+from alerts.quotes import Gone, older_than, without
 from alerts.rules import Silence
 from pipelines.answers import Answers
 from pipelines.commands import ended, silence_of
@@ -29,6 +30,7 @@ from pipelines.documents import (
     decode,
     encode,
     epoch,
+    iso,
 )
 from pipelines.gauges import KeyGauges
 from pipelines.streams.base import (
@@ -105,6 +107,7 @@ class ReadModel(Answers):
         db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=10)
         try:
             db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA secure_delete=ON")  # what is let go of is gone from the file, too
             db.execute("PRAGMA synchronous=NORMAL")  # what a power cut takes is read again from the log
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version > len(MIGRATIONS):
@@ -334,6 +337,30 @@ class ReadModel(Answers):
     def _letter(self, record: Record, _: list[tuple[str, Any]]) -> None:
         decode(DeadLetter, record.value)
         self._db.execute("INSERT OR REPLACE INTO letters VALUES (?, ?)", (record.offset, record.value.decode()))
+
+    def shed(self, before: float) -> None:
+        """Lets go of texts that were taken in before ``before``, in seconds since 1970; alerts lose what they quote."""
+        limit = iso(before)
+        self._db.execute("BEGIN")
+        try:
+            old = "SELECT number FROM documents WHERE json_extract(record, '$.fetched') < ?"
+            self._db.execute(f"DELETE FROM document_keys WHERE number IN ({old})", (limit,))  # noqa: S608 (text of ours)
+            self._db.execute(f"DELETE FROM documents WHERE number IN ({old})", (limit,))  # noqa: S608
+            self._db.execute("DELETE FROM letters WHERE json_extract(record, '$.at') < ?", (limit,))
+            self._unquote(older_than(before))
+            self._db.execute("COMMIT")
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def _unquote(self, gone: Gone) -> None:
+        for name, record in self._db.execute("SELECT id, record FROM alerts").fetchall():
+            alert = decode(AlertRecord, record.encode())
+            body = without(bytes(alert.body), gone)
+            if body is not None:
+                changed = encode(msgspec.structs.replace(alert, body=msgspec.Raw(body))).decode()
+                self._db.execute("UPDATE alerts SET record = ? WHERE id = ?", (changed, name))
 
     def _trim(self) -> None:
         self._since_trim = 0

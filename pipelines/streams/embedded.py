@@ -63,11 +63,13 @@ T = TypeVar("T")
 
 
 KEPT = (COMMANDS, DEAD_LETTERS)
-"""Topics that retention leaves alone, an operator's business: what was commanded, and what awaits a retry."""
+"""Topics that retention leaves alone, an operator's business: what was commanded, and what awaits a retry, but for
+dead letters where there is a bound of their own."""
 
 
 class EmbeddedEngine:
-    """Runs stages over a Store. ``clock`` stamps what is written and paces retries."""
+    """Runs stages over a Store. ``clock`` stamps what is written and paces retries; records are kept for ``retention``
+    seconds, dead letters for ``letters``."""
 
     name = "embedded"
 
@@ -77,11 +79,13 @@ class EmbeddedEngine:
         *,
         clock: Clock,
         retention: float = 7 * 86400.0,
+        letters: float | None = None,
         backlog: int = BACKLOG,
         batch: int = BATCH,
     ) -> None:
         self._clock = clock
         self._retention = retention
+        self._letters = letters
         self._backlog = Backlog(backlog)
         self._batch = batch
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
@@ -362,6 +366,8 @@ class EmbeddedEngine:
             if self._clock.monotonic() >= next_trim:
                 with contextlib.suppress(StoreFull):
                     await self.retain(self._clock.time() - self._retention)
+                    await self._retain_letters()
+                    await self._on_store(self.store.empty_wal)
                 next_trim = self._clock.monotonic() + 60.0
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), 1.0)
@@ -376,6 +382,12 @@ class EmbeddedEngine:
                 dropped += count
         await self._on_store(self.store.release_pages)
         return dropped
+
+    async def _retain_letters(self) -> None:
+        if self._letters is not None:
+            before = self._clock.time() - self._letters
+            while await self._on_store(self._trim, DEAD_LETTERS, before):
+                pass
 
     def _trim(self, topic: str, before: float) -> int:
         positions = [self.store.offset(stage.name) for stage in self._stages if topic in stage.inputs]

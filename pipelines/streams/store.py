@@ -126,6 +126,7 @@ class Store:
             db.execute("PRAGMA auto_vacuum=INCREMENTAL")  # takes effect only before the first table
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
+            db.execute("PRAGMA secure_delete=ON")  # what is let go of is gone from the file, too
             db.execute("PRAGMA wal_autocheckpoint=2000")
             db.execute("PRAGMA cache_size=-32000")
             if self.path.stat().st_size <= QUICK_CHECK_BYTES:
@@ -263,6 +264,15 @@ class Store:
     def release_pages(self, pages: int = 500) -> None:
         """Gives free pages back to the file system, a few at a time."""
         self._db.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+
+    def empty_wal(self) -> None:
+        """Takes what was let go of out of the write-ahead log as well; not now, if a reader still needs it."""
+        patience = self._db.execute("PRAGMA busy_timeout").fetchone()[0]
+        self._db.execute("PRAGMA busy_timeout = 0")
+        try:
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            self._db.execute(f"PRAGMA busy_timeout = {patience}")
 
     def close(self) -> None:
         self._db.close()

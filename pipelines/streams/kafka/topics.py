@@ -33,6 +33,11 @@ LONG = 120 * 86_400.0
 RIGHTS = ("READ", "WRITE", "DESCRIBE")
 """What a process that runs all parts needs on every topic."""
 
+SEGMENT = 43_200.0
+"""Seconds after which a broker closes a segment of texts that are bounded, since it lets go of closed ones only."""
+
+_QUOTED = frozenset({ALERTS, OUTBOX})
+"""Shown for long, but for what they quote of texts."""
 _SHOWN = frozenset({SERIES, ALERTS, OUTBOX, DELIVERIES, COMMANDS, DEAD_LETTERS})
 _COMPACTED = frozenset({PROFILES, SOURCES})
 
@@ -46,13 +51,18 @@ class Topic(msgspec.Struct, frozen=True):
 
 
 class Layout(msgspec.Struct, frozen=True, kw_only=True):
-    """How the engine's topics and groups are named, cut and kept. ``retention`` in seconds."""
+    """How the engine's topics and groups are named, cut and kept.
+
+    ``retention`` in seconds, as is ``texts``: the longest time that a text may be kept in any topic, where there is a
+    bound. Nothing is written that quotes a text older than ``texts`` less ``retention`` and a day.
+    """
 
     topic_prefix: str = "tapewatch."
     group_prefix: str = "tapewatch."
     partitions: int = 8
     replication: int = 3
     retention: float = 7 * 86_400.0
+    texts: float | None = None
 
     @property
     def in_sync(self) -> int:
@@ -83,13 +93,17 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
         found = [Topic(self.topic(topic), self.count(topic), self._settings(topic)) for topic in TOPICS]
         for stage in stages:
             if stage.tables:
-                found.append(Topic(self.changelog(stage.name), self.count(stage.inputs[0]), self._compact(large=True)))
+                found.append(Topic(self.changelog(stage.name), self.count(stage.inputs[0]), self._changelog()))
         return found
 
     def _settings(self, topic: str) -> dict[str, str]:
         if topic in _COMPACTED:
             return self._compact()
         kept = max(LONG, self.retention) if topic in _SHOWN else self.retention
+        if self.texts is not None and topic in _QUOTED:
+            kept = self.retention
+        elif self.texts is not None and topic == DEAD_LETTERS:
+            kept = min(kept, self.texts - 2 * SEGMENT)
         settings = {
             "cleanup.policy": "delete",
             "retention.ms": str(int(kept * 1000)),
@@ -97,11 +111,18 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
         }
         if topic == DEAD_LETTERS:
             settings["max.message.bytes"] = str(LARGE)
+        if self.texts is not None:
+            settings["segment.ms"] = str(int(SEGMENT * 1000))
         return settings
 
-    def _compact(self, *, large: bool = False) -> dict[str, str]:
-        settings = {"cleanup.policy": "compact", "min.insync.replicas": str(self.in_sync)}
-        return settings | ({"max.message.bytes": str(LARGE)} if large else {})
+    def _compact(self) -> dict[str, str]:
+        return {"cleanup.policy": "compact", "min.insync.replicas": str(self.in_sync)}
+
+    def _changelog(self) -> dict[str, str]:
+        settings = self._compact() | {"max.message.bytes": str(LARGE)}
+        if self.texts is not None:
+            settings["max.compaction.lag.ms"] = str(int(SEGMENT * 1000))
+        return settings
 
 
 def create(admin: KafkaAdminClient, layout: Layout, stages: Sequence[Stage]) -> list[str]:

@@ -1,0 +1,98 @@
+"""The evidence of a key's running excursion, which its alerts quote: what is hung, and for how long."""
+
+from __future__ import annotations
+
+import msgspec
+
+from alerts.evidence import Exhibit
+from pipelines.documents import Candidate, Evidence, decode, encode, epoch
+from pipelines.streams.base import Table
+
+EXHIBITS = 24
+"""Stories kept as evidence of an excursion; an alert shows five."""
+
+COUNTER = 3
+
+BAD = 0.3
+"""Probability of bad news from which a story speaks for the excursion."""
+
+GOOD = 0.6
+"""Probability of good news from which another speaks against it."""
+
+PUBLISHERS = 12
+"""Independent publishers of one story that are told apart."""
+
+
+class Shown(msgspec.Struct, array_like=True):
+    """The evidence of a key's running excursion."""
+
+    exhibits: list[Exhibit] = []
+    counter: list[Exhibit] = []
+
+
+def hang(shown: Shown, evidence: Evidence, story: int, nats: float) -> None:
+    """A new story, where it speaks for the excursion or against it. ``nats``: what it contributed to the score."""
+    exhibit = Exhibit(
+        document=evidence.id,
+        headline=evidence.title,
+        publisher=evidence.by or evidence.publisher,
+        source=evidence.source,
+        url=evidence.url,
+        published=epoch(evidence.published),
+        first_seen=epoch(evidence.fetched),
+        negative=evidence.negative,
+        positive=evidence.positive,
+        nats=nats,
+        publishers=(evidence.publisher,) if evidence.publisher else (),
+        story=story,
+        social=evidence.class_ == "social",
+    )
+    if evidence.b >= BAD:
+        shown.exhibits.append(exhibit)
+        if len(shown.exhibits) > EXHIBITS:
+            # The first story stays, whatever it weighs: it says where the burst began.
+            weakest = min(range(1, len(shown.exhibits)), key=lambda i: shown.exhibits[i].nats)
+            del shown.exhibits[weakest]
+    elif evidence.positive >= GOOD:
+        shown.counter.append(exhibit)
+        del shown.counter[:-COUNTER]
+
+
+def reprint(shown: Shown, evidence: Evidence, story: int) -> None:
+    """One more copy of a story."""
+    for place, exhibit in enumerate(shown.exhibits):
+        if exhibit.story == story:
+            publishers = exhibit.publishers
+            if evidence.publisher and evidence.publisher not in publishers and len(publishers) < PUBLISHERS:
+                publishers = (*publishers, evidence.publisher)
+            shown.exhibits[place] = msgspec.structs.replace(
+                exhibit, reprints=exhibit.reprints + 1, publishers=publishers
+            )
+            return
+
+
+def younger(shown: Shown, before: float) -> Shown:
+    """What was not first seen before ``before``."""
+    return Shown(
+        [one for one in shown.exhibits if one.first_seen >= before],
+        [one for one in shown.counter if one.first_seen >= before],
+    )
+
+
+def shed(table: Table[Shown], before: float) -> None:
+    """Takes down what was first seen before ``before``."""
+    for key, shown in list(table.items()):
+        kept = younger(shown, before)
+        if kept != shown:
+            table.put(key, kept)
+
+
+def without(candidate: bytes, before: float) -> bytes | None:
+    """A candidate without what was first seen before ``before``; None where it shows nothing of that."""
+    whole = decode(Candidate, candidate)
+    shown = Shown(list(whole.exhibits), list(whole.counter))
+    kept = younger(shown, before)
+    if kept == shown:
+        return None
+    lighter = msgspec.structs.replace(whole, exhibits=tuple(kept.exhibits), counter=tuple(kept.counter))
+    return encode(lighter)
