@@ -37,7 +37,7 @@ kafka: setup-dev
 	@$(BIN)/python -m tests.kafka_cluster
 
 # Debian packages that only tests need, where this user may install them.
-DEBIAN := chromium:chromium promtool:prometheus amtool:prometheus-alertmanager
+DEBIAN := chromium:chromium promtool:prometheus amtool:prometheus-alertmanager systemd-analyze:systemd
 test-packages:
 	@missing=; for pair in $(DEBIAN); do command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair#*:}"; done; \
 	  [ -z "$$missing" ] || { [ "$$(id -u)" = 0 ] && apt-get -qq update && \
@@ -85,6 +85,8 @@ lock: $(VENV)/.uv
 	$(LOCK) --extra cpu -o requirements/run.txt
 	$(LOCK) --extra cpu --extra kafka --extra dev -o requirements/dev.txt
 	$(LOCK) --extra train -o requirements/train.txt
+	$(LOCK) --extra cpu --extra kafka -o requirements/container-cpu.txt
+	$(LOCK) --extra gpu --extra kafka -o requirements/container-gpu.txt
 
 clean:
 	rm -rf $(VENV) $(TRAIN) build dist .mypy_cache .ruff_cache .pytest_cache

@@ -18,6 +18,7 @@ import typer
 from monitor import log as logs
 from monitor.app import PARTS, Daemon
 from monitor.settings import Settings, SettingsError, load
+from monitor.supervisor import Supervisor
 from monitor.web import Web
 from pipelines.streams.base import EngineError
 
@@ -72,9 +73,12 @@ async def serve(daemon: Daemon) -> int:
     except OSError as error:
         listen = daemon.settings.web.listen
         raise SettingsError(f"web.listen = {listen!r}: {error.strerror or error}; choose another address") from None
-    running = asyncio.create_task(_run(daemon, hangup))
+    supervisor = Supervisor.of(os.environ)
+    supervisor.waits("starting; /readyz says what it waits for")
+    running = asyncio.create_task(_run(daemon, hangup, supervisor))
     waiting = asyncio.create_task(ended.wait())
     await asyncio.wait([running, waiting], return_when=asyncio.FIRST_COMPLETED)
+    supervisor.stopping()
     code = 130 if interrupted else int(running.done())
     _bound(daemon.settings.engine.drain, code)
     for task in (running, waiting):
@@ -87,14 +91,16 @@ async def serve(daemon: Daemon) -> int:
     return code
 
 
-async def _run(daemon: Daemon, hangup: asyncio.Event) -> None:
+async def _run(daemon: Daemon, hangup: asyncio.Event, supervisor: Supervisor) -> None:
     """Returns when a part of the daemon failed that should not have."""
     await daemon.start()
-    reloads = asyncio.create_task(_reloads(daemon, hangup))
+    supervisor.ready()
+    beside = [asyncio.create_task(_reloads(daemon, hangup, supervisor)), asyncio.create_task(supervisor.live())]
     try:
         log.error("daemon_failed", action="stop", error=str(await daemon.failed()))
     finally:
-        reloads.cancel()
+        for task in beside:
+            task.cancel()
 
 
 def _bound(budget: float, code: int) -> None:
@@ -110,15 +116,17 @@ def _bound(budget: float, code: int) -> None:
     timer.start()
 
 
-async def _reloads(daemon: Daemon, hangup: asyncio.Event) -> None:
+async def _reloads(daemon: Daemon, hangup: asyncio.Event, supervisor: Supervisor) -> None:
     """Reads the settings again whenever ``hangup`` is set."""
     while True:
         await hangup.wait()
         hangup.clear()
+        supervisor.reloading()
         try:
             await daemon.reload()
         except (SettingsError, EngineError) as error:
             log.error("reload_refused", action="keep_settings", error=str(error))  # noqa: TRY400 (it says all)
+        supervisor.ready()
 
 
 def run_backfill(config: Path, inputs: list[Path]) -> None:

@@ -23,8 +23,9 @@ from tests.monitoring.programs import Alertmanager, Prometheus
 KEY = "entity:halvorne-motors"
 LASTING = "entity:quillon-software"
 """It begins to ring when the first is over, and rings still when all is looked at."""
-RESEND = 1.0
+RESEND = 2.0
 AHEAD = 5 * RESEND
+"""Seconds that the daemon may be away; a start takes two, on a busy machine six."""
 SETTINGS = (
     '[detection]\nmin_open = "1s"\n'
     '[[watchlists]]\nname = "cars"\nentities = ['
