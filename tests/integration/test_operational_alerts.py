@@ -186,7 +186,7 @@ async def test_a_receiver_that_is_gone_disables_its_channel_and_the_other_one_is
         asked = len(hooks.at("/desk"))
         assert asked >= 1
         hooks.answers["/desk"] = 204
-        await daemon.pass_time(600, 10.0)
+        await daemon.pass_time(600, 10.0, idle=True)
         assert len(hooks.at("/desk")) == asked, "a disabled channel is not tried again by itself"
         assert len(told(hooks, "ops.channel_disabled")) == 1
         failed = await daemon.daemon.operators.deliveries("failed")
