@@ -268,29 +268,51 @@ class BlockSummary(NamedTuple):
     total: float
 
 
+DAY_WEIGHT, WEEK_WEIGHT = 10.0, 60.0
+"""Items by which an hour of the day is shrunk towards flat, and an hour of the week towards its hour of the day."""
+
+
 def learn_profile(blocks: Sequence[BlockSummary], previous: Profile, *, effective_from: float, span: float) -> Profile:
     """The next profile from the population's blocks over the last ``span`` seconds.
 
-    Hours are shrunk towards flat with the weight of 20 items an hour; class priors are the median over keys of
-    their bad rate, shrunk to the previous prior with the weight of one item.
+    Class priors are the median over keys of their bad rate, shrunk to the previous prior with the weight of one item.
     """
-    sums = [0.0] * WEEK_HOURS
     bad: dict[tuple[str, str], float] = {}
     for block in blocks:
-        sums[int((block.start - MONDAY) % WEEK // HOUR)] += block.total
         key = (block.class_, block.key)
         bad[key] = bad.get(key, 0.0) + block.bad
-    mean = sum(sums) / WEEK_HOURS
-    raw = [(value + 20.0) / (mean + 20.0) for value in sums]
-    scale = WEEK_HOURS / sum(raw)
     prior = dict(previous.prior)
     for name, old in previous.prior.items():
         found = sorted((count + 1.0) / (span + 1.0 / old) for (class_, _), count in bad.items() if class_ == name)
         if found:
             prior[name] = found[len(found) // 2]
-    return Profile(
-        version=previous.version + 1,
-        effective_from=effective_from,
-        hours=tuple(round(value * scale, 4) for value in raw),
-        prior=prior,
-    )
+    hours = week_shape(blocks, span)
+    return Profile(version=previous.version + 1, effective_from=effective_from, hours=hours, prior=prior)
+
+
+def week_shape(blocks: Sequence[BlockSummary], span: float) -> tuple[float, ...]:
+    """The week by the hour, in two steps: how weekdays and weekends go, then each hour of the week.
+
+    The first has five and two days of counts an hour, smoothed over its neighbours, so that a thin tape has a shape
+    too. A key's block counts what its baseline would count of it: one crisis at noon on one Tuesday does not make
+    Tuesdays' noon.
+    """
+    totals: dict[tuple[str, str], float] = {}
+    for block in blocks:
+        key = (block.class_, block.key)
+        totals[key] = totals.get(key, 0.0) + block.total
+    week = [0.0] * WEEK_HOURS
+    for block in blocks:
+        usual = totals[block.class_, block.key] * BLOCK / span
+        week[int((block.start - MONDAY) % WEEK // HOUR)] += min(block.total, _cap(usual))
+    mean = sum(week) / WEEK_HOURS
+    shape = [0.0] * WEEK_HOURS
+    for days in (range(5), range(5, 7)):
+        hours = [sum(week[24 * day + hour] for day in days) for hour in range(24)]
+        for hour in range(24):
+            smooth = 0.25 * hours[hour - 1] + 0.5 * hours[hour] + 0.25 * hours[(hour + 1) % 24]
+            usual = (smooth + DAY_WEIGHT) / (mean * len(days) + DAY_WEIGHT)
+            for place in (24 * day + hour for day in days):
+                shape[place] = (week[place] + WEEK_WEIGHT * usual) / (mean + WEEK_WEIGHT)
+    scale = WEEK_HOURS / sum(shape)
+    return tuple(round(value * scale, 4) for value in shape)

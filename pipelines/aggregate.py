@@ -266,7 +266,7 @@ class Aggregate:
         shown = self._exhibit(evidence, novelty, step, held.state, state)
         self._here.touched[key] = evidence.backfill
         for block in step.blocks:
-            outputs.append(_point(key, block, closed=True, backfill=evidence.backfill))
+            outputs.append(_point(key, block, closed_at=held.state.clock, backfill=evidence.backfill))
         for event in step.events:
             outputs.append(self._candidate(event, shown, held.sights, evidence, state))
 
@@ -388,7 +388,7 @@ class Aggregate:
                 budget = watched.budget if watched is not None else None
                 shape = self._shape(held.state.clock)
                 for block in self._detector.open_blocks(held.state, shape, budget):
-                    outputs.append(_point(key, block, closed=False, backfill=False))
+                    outputs.append(_point(key, block, closed_at=None, backfill=False))
         self._here.touched.clear()
 
     def _adopt(self, profile: Profile, state: State) -> None:
@@ -414,7 +414,11 @@ class Aggregate:
     def _candidate(
         self, event: EpisodeEvent, shown: Shown, sights: Sights, evidence: Evidence | None, state: State
     ) -> Output:
-        now = self._clock.time()
+        # Nothing is decided before it happened, whatever the clock says; replay's stands at its chunk's beginning.
+        now, backlog = max(self._clock.time(), event.at), 0.0
+        if evidence is not None:
+            now = max(now, epoch(evidence.scored))
+            backlog = now - epoch(evidence.at)
         if self._quotes is not None:
             shown = exhibits.younger(shown, now - self._quotes)
         candidate = Candidate(
@@ -422,7 +426,7 @@ class Aggregate:
             rule=RULE,
             exhibits=tuple(shown.exhibits),
             counter=tuple(shown.counter),
-            coverage=self._seeing(state).coverage(sights, event.at, now - event.at if evidence is not None else 0.0),
+            coverage=self._seeing(state).coverage(sights, event.at, backlog),
             model=self._model,
             published=evidence.published if evidence else None,
             fetched=evidence.fetched if evidence else None,
@@ -450,7 +454,7 @@ def _bucket_key(key: str, start: float) -> str:
     return f"{key}|{int(start):012d}"
 
 
-def _point(key: str, block: Block, *, closed: bool, backfill: bool) -> Output:
+def _point(key: str, block: Block, *, closed_at: float | None, backfill: bool) -> Output:
     figures = block.closed
     point = SeriesPoint(
         key=key,
@@ -466,7 +470,8 @@ def _point(key: str, block: Block, *, closed: bool, backfill: bool) -> Output:
         score=round(block.score, 4),
         threshold=round(block.threshold, 4),
         baseline_span=round(block.span, 3),
-        closed=closed,
+        closed=closed_at is not None,
+        closed_at=None if closed_at is None else iso(closed_at),
         backfill=backfill,
     )
     return Output(SERIES, key, encode(point))

@@ -189,6 +189,8 @@ class SeriesPoint(_Record, frozen=True, kw_only=True):
     baseline_span: float
     closed: bool = True
     """False while the block is open: the point comes again with the same start."""
+    closed_at: Time | None = None
+    """When its key's next block began, which closed it."""
     backfill: bool = False
 
 

@@ -63,7 +63,6 @@ OPERATION = "~operation"
 """Prefix of the key of an Operation on the candidates topic."""
 
 HOUSEKEEPING = 3_600.0
-PROFILE_EVERY = 86_400.0
 
 
 class Sent(msgspec.Struct, array_like=True):
@@ -157,7 +156,7 @@ class Notify:
                 outputs.append(self._dead(record, error))
             except ValueError as error:  # 2026-99-99 has the form of a day and is none
                 outputs.append(self._dead(record, RecordError(str(error))))
-        self._housekeeping(state, outputs)
+        self._housekeeping(state)
         return outputs
 
     def _one(self, record: Record, state: State, outputs: list[Output]) -> None:
@@ -172,7 +171,9 @@ class Notify:
             if operation is not None:
                 self._operate(operation, state, outputs)
         elif record.topic == SERIES:
-            week.learn(decode(SeriesPoint, record.value), state.table("blocks"))
+            profile = week.learn(decode(SeriesPoint, record.value), state)
+            if profile is not None:
+                outputs.extend(profile_records([profile]))
         else:
             self._obey(decode(Command, record.value), state, outputs)
 
@@ -334,8 +335,8 @@ class Notify:
     def _silences(self, state: State) -> list[Silence]:
         return [*self._configured, *(silence for _, silence in state.table("silences").items())]
 
-    def _housekeeping(self, state: State, outputs: list[Output]) -> None:
-        """Once an hour: forgets what is long settled, and once a day publishes the next profile."""
+    def _housekeeping(self, state: State) -> None:
+        """Once an hour: forgets what is long settled."""
         now, kept = self._clock.time(), state.table("kept")
         if now - (kept.get("house") or 0.0) < HOUSEKEEPING:
             return
@@ -346,17 +347,6 @@ class Notify:
             for name, told in list(state.table(table).items()):
                 if now - told.at > 4 * KEEP and getattr(told, "status", "resolved") == "resolved":
                     state.table(table).delete(name)
-        week.forget(state.table("blocks"), now)
-        if now - (kept.get("profile") or now - PROFILE_EVERY - 1) > PROFILE_EVERY:
-            kept.put("profile", now)
-            outputs.extend(self._publish_profile(state, now))
-
-    def _publish_profile(self, state: State, now: float) -> list[Output]:
-        profile = week.next_profile(state.table("blocks"), state.table("profile").get("last") or Profile(), now)
-        if profile is None:
-            return []
-        state.table("profile").put("last", profile)
-        return profile_records([profile])
 
     def _unquote(self, state: State, now: float) -> list[Output]:
         """Takes quotes that are too old out of what is owed; those of the next hour too, for then it looks again."""

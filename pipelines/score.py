@@ -179,7 +179,7 @@ class Score:
     def _unsupported(self, document: Document, scored_at: str) -> Output:
         scored = ScoredDocument(
             **_fields(document),
-            scored=scored_at,
+            scored=max(scored_at, document.fetched),  # nothing is judged before it was read, whatever the clock says
             supported=False,
             signature=signature(document.title, document.text),
             model=self._classifier.name,
@@ -197,7 +197,7 @@ class Score:
         mark = signature(document.title, document.text)
         scored = ScoredDocument(
             **_fields(document),
-            scored=scored_at,
+            scored=max(scored_at, document.fetched),  # nothing is judged before it was read, whatever the clock says
             supported=True,
             sentiment=sentiment,
             topic=topic,

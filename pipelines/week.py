@@ -1,4 +1,9 @@
-"""The week's profile: learned from closed blocks of companies, published once a day."""
+"""The week's profile: learned from closed blocks of companies, published once a day of the log's own time.
+
+A day's profile is made of the blocks before it, when the first block closes on that day, and takes effect with the
+next one: until then everybody has it, so that results don't depend on who was how far when it came. No clock: replay
+and backfill learn as the daemon does.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +11,14 @@ import msgspec
 
 from alerts.baseline import BLOCK, BlockSummary, Profile, learn_profile
 from pipelines.documents import SeriesPoint, epoch
-from pipelines.streams.base import Table
+from pipelines.streams.base import State, Table
 from pipelines.watch import MARKET
 
 DAY = 86_400.0
-SPAN = 28 * DAY
-"""Seconds of history that a profile is learned from."""
-LEAST = 7 * DAY
-"""Seconds of history without which there is none: it is a week's."""
-LEAD = 900.0
-"""Seconds between publishing a profile and its taking effect: every worker has it by then."""
-
+SPAN = 28
+"""Days of history that a profile is learned from."""
+LEAST = 7
+"""Days of history without which there is none: it is a week's."""
 
 PER_DAY = int(DAY / BLOCK)
 
@@ -28,29 +30,39 @@ class Blocks(msgspec.Struct, array_like=True):
     total: list[float]
 
 
-def learn(point: SeriesPoint, table: Table[Blocks]) -> None:
-    """Takes a closed block into its key's day. It has a place of its own there: told again, it counts once."""
+def learn(point: SeriesPoint, state: State) -> Profile | None:
+    """Takes a closed block into its key's day; on a new day also the next profile, where there is enough history."""
     if not point.closed or point.documents == 0:
-        return
+        return None
     start = epoch(point.start)
+    table: Table[Blocks] = state.table("blocks")
+    profile = _turn(int(epoch(point.closed_at or point.end) // DAY), table, state)
+    # A block has a place of its own in its day: told again, it counts once.
     name = f"{int(start // DAY):08d}|{point.class_}|{point.key}"
     day = table.get(name) or Blocks([0.0] * PER_DAY, [0.0] * PER_DAY)
     place = int(start % DAY // BLOCK)
     day.bad[place], day.total[place] = point.bad, point.bad + point.others
     table.put(name, day)
+    return profile
 
 
-def forget(table: Table[Blocks], now: float) -> None:
-    """Lets go of days that no profile is learned from any more."""
-    oldest = f"{int((now - SPAN) // DAY):08d}"
-    for name, _ in list(table.items(below=oldest)):
+def _turn(today: int, table: Table[Blocks], state: State) -> Profile | None:
+    """What is due on a day that begins: days too old are forgotten, and the profile is made anew."""
+    kept: Table[float] = state.table("kept")
+    if today <= (kept.get("day") or -1.0):
+        return None
+    kept.put("day", float(today))
+    for name, _ in list(table.items(below=f"{today - SPAN:08d}")):
         table.delete(name)
+    profile = _next(table, state.table("profile").get("last") or Profile(), today)
+    if profile is not None:
+        state.table("profile").put("last", profile)
+    return profile
 
 
-def next_profile(table: Table[Blocks], previous: Profile, now: float) -> Profile | None:
-    """The profile after ``previous``; None where the history is too short."""
+def _next(table: Table[Blocks], previous: Profile, today: int) -> Profile | None:
     blocks = []
-    for name, held in table.items():
+    for name, held in table.items(below=f"{today:08d}"):
         day, class_, key = name.split("|", 2)
         if key != MARKET and not key.startswith(("topic:", "list:")):
             # Pooled over companies only: topics and the market hold the same documents again.
@@ -59,7 +71,7 @@ def next_profile(table: Table[Blocks], previous: Profile, now: float) -> Profile
                 for place in range(PER_DAY)
                 if held.total[place] > 0
             ]
-    span = max((now - min((b.start for b in blocks), default=now)), 0.0)
-    if span < LEAST:
+    span = today * DAY - min((block.start for block in blocks), default=today * DAY)
+    if span < LEAST * DAY:
         return None
-    return learn_profile(blocks, previous, effective_from=now + LEAD, span=min(span, SPAN))
+    return learn_profile(blocks, previous, effective_from=(today + 1) * DAY, span=min(span, SPAN * DAY))

@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby, islice
 from typing import Any
 
 from alerts.baseline import Profile, rates
@@ -118,25 +119,27 @@ def stages(clock: ManualClock, *, budget: float = 0.05, names: Sequence[str] = N
     ]
 
 
+def bites(timed: Iterable[tuple[float, Output]], cut: int) -> Iterator[list[tuple[float, Output]]]:
+    """A log in pieces of up to ``cut`` records of one day."""
+    for _, day in groupby(timed, key=lambda entry: int(entry[0] // DAY)):
+        while bite := list(islice(day, cut)):
+            yield bite
+
+
 class Played:
     """An engine in memory and its clock, which goes with the log."""
 
-    def __init__(self, *, budget: float = 0.05, **engine: Any) -> None:
+    def __init__(self, *, budget: float = 0.05, notify: bool = True, **engine: Any) -> None:
         self.clock = ManualClock(T0)
-        self.engine = MemoryEngine(stages(self.clock, budget=budget), **engine)
+        self.engine = MemoryEngine(stages(self.clock, budget=budget)[: 3 if notify else 2], **engine)
 
     def play(self, timed: Iterable[tuple[float, Output]], cut: int = 2_000) -> Played:
-        """Records with their times of writing; time passes with them, in bites of ``cut``."""
-        waiting: list[Output] = []
-        for at, output in timed:
-            waiting.append(output)
-            self.clock.set(max(self.clock.time(), at))
-            if len(waiting) >= cut:
-                self.engine.append(waiting)
-                self.engine.run()
-                waiting = []
-        self.engine.append(waiting)
-        self.engine.run()
+        """Records with their times of writing; time passes with them, in bites of ``cut`` and at midnights."""
+        for bite in bites(timed, cut):
+            # As replay does: what is decided at a later time than the clock's is decided at its own.
+            self.clock.set(max(self.clock.time(), bite[0][0]))
+            self.engine.append([output for _, output in bite])
+            self.engine.run()
         return self
 
     def alerts(self, key: str) -> list[AlertRecord]:

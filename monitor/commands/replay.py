@@ -8,12 +8,14 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import typer
 
+from alerts.baseline import Profile
 from alerts.detector import VERSION as DETECTOR_VERSION
 from alerts.detector import Detector
 from models.classifier import Classifier, load
@@ -39,6 +41,7 @@ from pipelines.streams.base import (
     DOCUMENTS,
     EVIDENCE,
     OUTBOX,
+    PROFILES,
     SCORES,
     SERIES,
     WATERMARK,
@@ -111,7 +114,8 @@ class Player:
         self._ids = MemoryState(Tables())  # type: ignore[arg-type]  # ingest is no stage; only its tables are used
         self.counts: Counter[str] = Counter()
         self.alerts: list[AlertRecord] = []
-        self.evidence = 0
+        self.profiles: list[Profile] = []
+        """The week as it was learned on the way, a version a day."""
         self._passed = float("-inf")
 
     def documents(self, items: Sequence[RawItem], class_: str | None, until: float | None) -> list[Document]:
@@ -136,12 +140,16 @@ class Player:
 
     def play(self, documents: Sequence[Document]) -> Iterator[AlertRecord]:
         """Alerts as they come."""
-        for start in range(0, len(documents), CHUNK):
-            outputs: list[Output] = []
-            for document in documents[start : start + CHUNK]:
-                outputs.extend(self._pass(epoch(document.at)))
-                outputs.append(Output(DOCUMENTS, document.id, encode(document)))
-            yield from self._run(outputs)
+        # Day by day: the week's profile takes effect at midnight, and must be there by then.
+        for _, day in groupby(documents, key=lambda document: document.at[:10]):
+            for chunk in _chunks(day):
+                outputs: list[Output] = []
+                for document in chunk:
+                    outputs.extend(self._pass(epoch(document.at)))
+                    outputs.append(Output(DOCUMENTS, document.id, encode(document)))
+                # Everything is decided at its own time: how many are handed on at once changes no byte.
+                self._clock.set(epoch(chunk[0].at))
+                yield from self._run(outputs)
 
     def finish(self, until: float) -> Iterator[AlertRecord]:
         """Lets time pass after the last document."""
@@ -158,19 +166,22 @@ class Player:
     def _run(self, outputs: list[Output]) -> Iterator[AlertRecord]:
         if not outputs:
             return
-        times = [decode(Document, o.value).at for o in outputs if o.key != WATERMARK]
-        if times:
-            self._clock.set(max(self._clock.time(), epoch(times[-1])))
         self._engine.append(outputs)
         self._engine.run()
         found = [decode(AlertRecord, record.value) for record in self._engine.records(ALERTS)]
         self.counts["scored"] += len(self._engine.records(SCORES))
         self.counts["evidence"] += len(self._engine.records(EVIDENCE))
         self.counts["dead_letters"] += len(self._engine.records(DEAD_LETTERS))
-        for topic in (DOCUMENTS, SCORES, EVIDENCE, CANDIDATES, SERIES, ALERTS, OUTBOX, DEAD_LETTERS):
+        self.profiles.extend(decode(Profile, record.value) for record in self._engine.records(PROFILES))
+        for topic in (DOCUMENTS, SCORES, EVIDENCE, CANDIDATES, SERIES, PROFILES, ALERTS, OUTBOX, DEAD_LETTERS):
             self._engine.forget(topic)
         self.alerts.extend(found)
         yield from found
+
+
+def _chunks(documents: Iterator[Document]) -> Iterator[list[Document]]:
+    while chunk := list(islice(documents, CHUNK)):
+        yield chunk
 
 
 def run_replay(
