@@ -52,6 +52,7 @@ class Clock(Protocol):
     """The clock's part that the loop needs."""
 
     def time(self) -> float: ...
+    def wall(self) -> float: ...
     def monotonic(self) -> float: ...
     async def sleep(self, seconds: float) -> None: ...
 
@@ -260,7 +261,8 @@ class _Worker:
 
     async def _send(self, obligation: Obligation, body: bytes) -> Outcome:
         try:
-            return await self._channel.send(obligation.event, body, self._clock.time())
+            # The machine's clock: receivers compare the moment of an attempt with their own.
+            return await self._channel.send(obligation.event, body, self._clock.wall())
         except Exception:
             # A channel's defect must neither lose the alert nor stop the queue: it is tried again like any failure.
             log.exception("channel failed", action="deliver", channel=self._name, event_id=obligation.event)

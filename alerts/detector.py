@@ -262,16 +262,19 @@ class Detector:
         while episode.doubted_to < to:
             # Rates change with the hour: hour by hour, the outcome does not depend on how often time is let pass.
             until = min(to, (episode.doubted_to // HOUR + 1.0) * HOUR)
-            slope = 0.0
+            whole = slope = 0.0
             for social in (False, True):
                 if episode.bursts[social] > 0.0:
                     off, on = _sequential(state, social, episode.doubted_to, shape, episode.bursts[social])
+                    whole += (on - off) / (SOCIAL if social else NEWS).phi
                     slope += (1.0 - missing[social]) * (on - off) / (SOCIAL if social else NEWS).phi
             need = max(0.0, RESOLVE - episode.doubt) / slope if slope > 0 else math.inf
-            due = max(episode.doubted_to + need, episode.opened_at + self.min_open)
+            due = max(episode.doubted_to + need, episode.opened_at + self.min_open + episode.unseen)
             if due <= until:
                 return self._close(key, state, due, shape, "quiet")
-            episode.doubt = min(RESOLVE, episode.doubt + slope * (until - episode.doubted_to))
+            passed = until - episode.doubted_to
+            episode.doubt = min(RESOLVE, episode.doubt + slope * passed)
+            episode.unseen += passed * (1.0 - slope / whole) if slope < whole else 0.0
             episode.doubted_to = until
         return None
 

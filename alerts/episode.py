@@ -96,6 +96,8 @@ class Episode(msgspec.Struct, array_like=True):
     doubted_to: float
     bursts: list[float]
     """Rate of the burst when it opened, per class (news, social); 0 where the class took no part."""
+    unseen: float = 0.0
+    """Seconds of its life in which its sources could not be seen."""
 
 
 def severity(figures: Figures, at: float) -> Severity:

@@ -27,7 +27,7 @@ from monitor.sender import Sender
 from monitor.settings import Settings, SettingsError
 from monitor.stages import ModelFacts, Stages, facts_of, facts_on_card
 from monitor.viewer import Viewer
-from pipelines.clock import Clock, SystemClock
+from pipelines.clock import Clock, ForwardClock, SystemClock
 from pipelines.documents import iso
 from pipelines.parse import Jail
 from pipelines.sources.base import Source, Tools
@@ -75,7 +75,7 @@ class Daemon:
         self.settings = settings
         self.only = tuple(part for part in PARTS if part in only)
         self._reread = reread
-        self._clock = clock or SystemClock()
+        self._clock = ForwardClock(clock or SystemClock())
         self._rng = rng or random.Random()  # noqa: S311 (jitter, no secrets)
         self._own_classifier = classifier is None
         self._classifier = classifier
@@ -153,7 +153,7 @@ class Daemon:
             self._sender = Sender(self.engine, channels, clock=self._clock, rng=self._rng)
             await self._sender.start()
         if self._intake is not None:
-            watchers.append(await self._begin_intake(self._intake, self._http))
+            await self._begin_intake(self._intake, self._http)
         if self.stages.all():
             watchers.append(LagWatch(self.engine, clock=self._clock))
         self._spawn(watch(watchers, self._clock), "health")
@@ -162,7 +162,7 @@ class Daemon:
         count = len(self.sources)
         log.info("started", action="start", version=__version__, model=self.model.name, parts=self.only, sources=count)
 
-    async def _begin_intake(self, intake: Intake, http: GuardedClient) -> SourceWatch:
+    async def _begin_intake(self, intake: Intake, http: GuardedClient) -> None:
         self._jail = Jail()
         tools = Tools(http, self._jail, self._clock, self._rng.random)
         self.sources = [assembly.source(entry, tools) for entry in self.settings.sources]
@@ -170,8 +170,7 @@ class Daemon:
         await self._source_watch.restore()
         for source in self.sources:
             self._spawn(intake.run(source), f"source:{source.name}")
-        self._spawn(intake.tick(self._watermark_interval), "watermarks")
-        return self._source_watch
+        self._spawn(intake.tick(self._watermark_interval, self._source_watch), "watermarks")
 
     async def stop(self) -> None:
         """Stops within the drain budget: sources first, then what is in the stages, then deliveries. A daemon whose

@@ -135,7 +135,7 @@ class LagWatch:
         self._told = False
 
     async def look(self) -> None:
-        now, lag = self._clock.time(), self._engine.lag()
+        now, lag = self._clock.monotonic(), self._engine.lag()
         if not lag:
             return
         worst, (seconds, records) = max(lag.items(), key=lambda entry: entry[1][0])
@@ -148,7 +148,7 @@ class LagWatch:
             return
         operation = Operation(
             type="ops.pipeline_lag",
-            at=iso(now),
+            at=iso(self._clock.time()),
             subject=worst,
             summary=f"stage {worst} is {seconds:.0f} s and {records} records behind",
             details={"seconds": round(seconds, 1), "records": records},

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from monitor.health import Watcher
 from pipelines.clock import Clock
 from pipelines.ingest import Ingest, Origin, Outcome, expect
 from pipelines.sources.base import Batch, LineError, RawItem, Source
@@ -125,12 +126,16 @@ class Intake:
         await self._engine.drained()
         return result, errors
 
-    async def tick(self, interval: float) -> None:
-        """Says every ``interval`` seconds up to when the documents are complete, for good."""
+    async def tick(self, interval: float, sources: Watcher) -> None:
+        """Tells of the sources, then up to when the documents are complete, every ``interval`` seconds, for good.
+
+        In this order: after a stop, or when the clock was set forward, nobody takes for quiet what nobody saw.
+        """
         while True:
-            await self._clock.sleep(interval)
             with contextlib.suppress(Unwritable):
+                await sources.look()
                 await self._engine.watermark(DOCUMENTS, self._clock.time())
+            await self._clock.sleep(interval)
 
 
 def _sorted_items(paths: Sequence[Path | str], now: float) -> tuple[list[RawItem], list[LineError]]:

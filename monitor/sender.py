@@ -44,7 +44,7 @@ class Sender:
     async def test(self, name: str) -> dict[str, Any] | None:
         """Sends a signed test event at once, past the outbox; None where there is no such channel."""
         channel = self._channels.get(name)
-        return None if channel is None else await send_test(channel, name, self._clock.time())
+        return None if channel is None else await send_test(channel, name, self._clock.wall())
 
     def _committed(self, outputs: Sequence[Output]) -> None:
         for output in outputs:

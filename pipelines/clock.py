@@ -8,11 +8,24 @@ import itertools
 import time
 from typing import Protocol
 
+import structlog
+
+log = structlog.get_logger(__name__)
+
+FURTHEST = 6 * 3_600.0
+"""Seconds: a clock that is set back further was wrong before. It is followed: better late than long in the future."""
+NOTABLE = 1.0
+"""Seconds from which setting the clock back is worth a line in the log."""
+
 
 class Clock(Protocol):
     """Wall time, monotonic time and waiting, in seconds."""
 
     def time(self) -> float: ...
+    def wall(self) -> float:
+        """The machine's clock as it stands, for those who compare it with theirs: it may be set back."""
+        ...
+
     def monotonic(self) -> float: ...
     async def sleep(self, seconds: float) -> None: ...
 
@@ -23,11 +36,49 @@ class SystemClock:
     def time(self) -> float:
         return time.time()
 
+    def wall(self) -> float:
+        return time.time()
+
     def monotonic(self) -> float:
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(max(0.0, seconds))
+
+
+class ForwardClock:
+    """Another clock, whose time never runs back: set back, it goes on at half its speed until that one has caught up.
+
+    Keys' clocks never run back either, so that all that came after would be late. Half speed, since items that come
+    while time stands still would have been expected in no time. A clock that is set forward is followed at once.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._last = clock.time(), clock.monotonic()
+        self._behind = False
+
+    def time(self) -> float:
+        now, steady = self._clock.time(), self._clock.monotonic()
+        last, at = self._last
+        floor = last + (steady - at) / 2.0
+        behind = FURTHEST >= floor - now > 0.0
+        if behind and not self._behind and floor - now > NOTABLE:
+            log.warning("clock_set_back", action="go_slow", seconds=round(floor - now, 1))
+        elif floor - now > FURTHEST:
+            log.error("clock_set_back", action="follow", seconds=round(floor - now, 1))
+        self._behind = behind
+        self._last = max(now, floor) if behind else now, steady
+        return self._last[0]
+
+    def wall(self) -> float:
+        return self._clock.wall()
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
 
 
 class ManualClock:
@@ -40,6 +91,9 @@ class ManualClock:
         self._order = itertools.count()
 
     def time(self) -> float:
+        return self._now
+
+    def wall(self) -> float:
         return self._now
 
     def monotonic(self) -> float:

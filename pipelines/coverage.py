@@ -18,15 +18,10 @@ from functools import lru_cache
 import msgspec
 
 from pipelines.documents import Coverage, SourceRecord, epoch
+from pipelines.outages import LONGEST, Outages, share_of
 
 BLIND = ("stale", "down", "stopped")
 """States in which a source, with a reason, can't be seen. A file that was read to its end has none: it is done."""
-
-SILENCE = 900.0
-"""Seconds between two records of a source, which come every 15 s, from which nobody was reading."""
-
-KEPT = 4
-"""Ended outages that are kept with their times; of older ones only the sum matters."""
 
 SOURCES = 8
 """Sources of a key that are told apart: more than that, and none of them is a great loss."""
@@ -36,9 +31,6 @@ MEMORY = 100.0
 
 KNOWN = 3.0
 """Items from which a key's own sources speak; below, it stands for its class, which is blind when all of it is."""
-
-LONGEST = 7 * 86_400.0
-"""An outage this long is no outage any more: what is left of a key's sources is then its usual."""
 
 SLOW = 0.2
 """Weight of what comes while all that a key lives on is missing, towards what it lives on."""
@@ -54,73 +46,6 @@ NOTABLE = 0.01
 def mark_of(source: str) -> int:
     """32 bits of a source's name."""
     return zlib.crc32(source.encode())
-
-
-class Outages(msgspec.Struct, array_like=True):
-    """When something could not be seen: the outage that goes on, and those that ended."""
-
-    told: float | None = None
-    """When the log last spoke of it."""
-    open: float | None = None
-    """Since when it can't be seen."""
-    kept: list[tuple[float, float]] = []
-    gone: float = 0.0
-    """Seconds of ended outages that are no longer kept."""
-
-    def tell(self, at: float, since: float | None) -> bool:
-        """The log says at ``at`` that it can't be seen ``since`` then, or can (None). Whether that changed anything."""
-        silent, self.told = self.told, at
-        if since is not None:
-            if self.open is not None:
-                return False
-            self.open = self._after(since)
-            return True
-        if self.open is not None:
-            self._end(at)
-            return True
-        if silent is not None and at - silent > SILENCE:
-            self.open = self._after(silent)
-            self._end(at)
-            return True
-        return False
-
-    def bring(self, at: float, fetched: float) -> bool:
-        """It brought something from ``at``, ``fetched`` then. Whether that changed anything."""
-        changed = False
-        if self.open is not None:
-            if self.told is not None and fetched <= self.told:
-                return False  # fetched before the outage was known, and only now judged
-            self._end(fetched)
-            self.told = fetched
-            changed = True
-        for place, (start, end) in enumerate(self.kept):
-            # What is dated by its fetching was brought live; only what is older than that comes from a backlog.
-            if start < at < end and at < fetched:
-                self.kept[place] = (start, at)
-                changed = True
-        return changed
-
-    def _after(self, start: float) -> float:
-        """A start that overlaps no outage before."""
-        return max(start, self.kept[-1][1]) if self.kept else start
-
-    def _end(self, at: float) -> None:
-        start, self.open = self.open, None
-        if start is not None and at > start:
-            self.kept.append((start, min(at, start + LONGEST)))
-        while len(self.kept) > KEPT:
-            first, last = self.kept.pop(0)
-            self.gone += last - first
-
-    def seconds(self, t: float) -> float:
-        """Seconds up to ``t`` in which it could not be seen."""
-        total = self.gone
-        for start, end in self.kept:
-            if t > start:
-                total += min(t, end) - start
-        if self.open is not None and t > self.open:
-            total += min(t - self.open, LONGEST)
-        return total
 
 
 class Seen(msgspec.Struct, array_like=True):
@@ -213,6 +138,8 @@ class Seeing(msgspec.Struct, array_like=True):
     sources: dict[int, Seen] = {}
     classes: list[Outages] = msgspec.field(default_factory=lambda: [Outages(), Outages()])
     """News, social."""
+    log: Outages = msgspec.field(default_factory=Outages)
+    """When nothing was told of any source: what has no records of its own, like what is pushed, was not seen then."""
     applied: int = -1
     """Offset of the last record that was noted."""
     version: int = 0
@@ -237,7 +164,7 @@ class Seeing(msgspec.Struct, array_like=True):
         seen.done = record.state == "stopped" and record.reason is None
         changed = seen.outages.tell(at, _missed_since(record, at))
         changed = self._note_class(seen.social, at) or changed
-        if changed:
+        if self.log.tell(at, None) or changed:
             self._changed()
 
     def keep(self, known: Collection[str]) -> bool:
@@ -272,7 +199,7 @@ class Seeing(msgspec.Struct, array_like=True):
     def _changed(self) -> None:
         self.version += 1
         self.dark = {mark for mark, seen in self.sources.items() if seen.outages.open is not None}
-        everything = [*self.classes, *(seen.outages for seen in self.sources.values())]
+        everything = [self.log, *self.classes, *(seen.outages for seen in self.sources.values())]
         self.ended = max((outages.kept[-1][1] for outages in everything if outages.kept), default=-math.inf)
 
     # -- what a key asks ----------------------------------------------------------------------------------
@@ -329,9 +256,12 @@ class Seeing(msgspec.Struct, array_like=True):
             place = sight.seat(source, self._seconds(source, at))
         sight.feed(place, relevance, novelty)
 
-    def _seconds(self, source: int, at: float) -> float:
+    def _outages(self, source: int) -> Outages:
         seen = self.sources.get(source)
-        return 0.0 if seen is None else seen.outages.seconds(at)
+        return self.log if seen is None else seen.outages
+
+    def _seconds(self, source: int, at: float) -> float:
+        return self._outages(source).seconds(at)
 
     def missing(self, sights: Sights, since: float, until: float) -> tuple[float, float]:
         """Share of a key's evidence, by class, that could not be seen between two times; 1 from WHOLLY on."""
@@ -342,10 +272,9 @@ class Seeing(msgspec.Struct, array_like=True):
         if until <= since or (not self.dark and since >= self.ended):
             return 0.0
         if sight is None or not sight.known:
-            share = _share(self.classes[social], since, until)
+            share = share_of(self.classes[social], since, until)
         else:
-            seen = [self.sources.get(source) for source in sight.sources]
-            share = sight.lost([0.0 if one is None else _share(one.outages, since, until) for one in seen])
+            share = sight.lost([share_of(self._outages(source), since, until) for source in sight.sources])
         return 1.0 if share >= WHOLLY else share
 
     def coverage(self, sights: Sights, at: float, backlog: float) -> Coverage:
@@ -386,10 +315,6 @@ def _own(sights: Sights) -> list[int]:
                 items[source] = items.get(source, 0.0) + item
     total = sum(items.values())
     return [source for source, item in items.items() if total > 0 and item >= NOTABLE * total]
-
-
-def _share(outages: Outages, since: float, until: float) -> float:
-    return (outages.seconds(until) - outages.seconds(since)) / (until - since)
 
 
 def _missed_since(record: SourceRecord, at: float) -> float | None:

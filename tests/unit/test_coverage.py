@@ -8,8 +8,9 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.coverage import KEPT, MEMORY, SILENCE, SOURCES, Outages, Seeing, Sights, mark_of
+from pipelines.coverage import MEMORY, SOURCES, Seeing, Sights, mark_of
 from pipelines.documents import SourceRecord, iso
+from pipelines.outages import KEPT, SILENCE, Outages
 
 T0 = 1_790_000_000.0
 DAY = 86_400.0
