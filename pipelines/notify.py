@@ -156,7 +156,7 @@ class Notify:
                 outputs.append(self._dead(record, error))
             except ValueError as error:  # 2026-99-99 has the form of a day and is none
                 outputs.append(self._dead(record, RecordError(str(error))))
-        self._housekeeping(state)
+        self._housekeeping(state, outputs)
         return outputs
 
     def _one(self, record: Record, state: State, outputs: list[Output]) -> None:
@@ -335,7 +335,7 @@ class Notify:
     def _silences(self, state: State) -> list[Silence]:
         return [*self._configured, *(silence for _, silence in state.table("silences").items())]
 
-    def _housekeeping(self, state: State) -> None:
+    def _housekeeping(self, state: State, outputs: list[Output]) -> None:
         """Once an hour: forgets what is long settled."""
         now, kept = self._clock.time(), state.table("kept")
         if now - (kept.get("house") or 0.0) < HOUSEKEEPING:
