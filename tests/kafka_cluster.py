@@ -149,7 +149,8 @@ class Node:
         settings = self.folder / "server.properties"
         settings.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
         if not (self.folder / "data" / "meta.properties").exists():
-            tool = ["kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--config", str(settings)]
+            # With "=": one id in 64 begins with a dash, and would be read as an option.
+            tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "--config", str(settings)]
             done = subprocess.run(self._java("64m", *tool), capture_output=True, text=True)
             if done.returncode:
                 raise KafkaError(f"node {self.number} could not be formatted: {(done.stdout + done.stderr)[-800:]}")
