@@ -7,7 +7,7 @@ DATA ?= ../shared/data/train
 OUT ?= build/model
 PYTEST_ARGS ?=
 
-.PHONY: setup setup-dev run kafka test test-train test-packages lint bench train docs lock screenshot clean
+.PHONY: setup setup-dev run kafka test test-train test-packages lint bench train docs lock screenshot dashboards clean
 
 # uv installs the locked set in seconds; pip alone would take half a minute.
 $(VENV)/.uv:
@@ -79,6 +79,9 @@ docs: setup-dev
 
 screenshot: setup-dev test-packages
 	$(BIN)/python -m benchmarks.screenshot
+
+dashboards: setup-dev test-packages
+	$(BIN)/python -m benchmarks.dashboards
 
 LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11 pyproject.toml
 lock: $(VENV)/.uv

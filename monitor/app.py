@@ -19,7 +19,7 @@ from models.classifier import Classifier, load
 from monitor import __version__, assembly
 from monitor.assembly import assemble
 from monitor.engines import WATERMARKS, build_engine, view_path
-from monitor.health import LagWatch, SourceWatch, Watcher, watch
+from monitor.health import LagWatch, RoomWatch, SourceWatch, Watcher, watch
 from monitor.http import GuardedClient
 from monitor.intake import Intake
 from monitor.operators import Operators
@@ -147,7 +147,7 @@ class Daemon:
     async def begin(self) -> None:
         """Sets sources and deliveries of an open daemon to work."""
         self._http = assembly.client(self.settings.network)
-        watchers: list[Watcher] = []
+        watchers: list[Watcher] = [RoomWatch(view_path(self.settings).parent)]
         if "notify" in self.only:
             channels = {entry.name: assembly.channel(entry, self._http) for entry in self.settings.channels}
             self._sender = Sender(self.engine, channels, clock=self._clock, rng=self._rng)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
+
+from prometheus_client import Gauge
 
 from pipelines.clock import Clock
 from pipelines.coverage import BLIND
@@ -12,6 +16,8 @@ from pipelines.documents import Operation, SourceRecord, encode, iso
 from pipelines.notify import OPERATION
 from pipelines.sources.base import Source, SourceStatus
 from pipelines.streams.base import CANDIDATES, INGEST, SOURCES, Engine, Output, State, Unwritable
+
+FREE_BYTES = Gauge("tapewatch_store_free_bytes", "Room that is left where this process keeps its files.")
 
 EVERY = 1.0
 """Seconds between two looks."""
@@ -155,3 +161,14 @@ class LagWatch:
         )
         await self._engine.append([Output(CANDIDATES, OPERATION + worst, encode(operation))])
         self._told = True
+
+
+class RoomWatch:
+    """Measures the room that is left in the folder of this process's store, tables and read model."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def look(self) -> None:
+        with contextlib.suppress(FileNotFoundError):  # made with the first file in it
+            FREE_BYTES.set(shutil.disk_usage(self._folder).free)

@@ -76,7 +76,11 @@ class KeyGauges:
             SENTIMENT.labels(key).set(index)
 
     def alert(self, key: str, severity: str | None) -> None:
-        """How a key's alert stands; None when it is over."""
+        """How a key's alert stands; None when it is over. Then its score is, too: it would else stand as it was until
+        the key's next document."""
+        if severity is None and key in self._scores:
+            self._scores[key] = dict.fromkeys(self._scores[key], 0.0)
+            SCORE.labels(key).set(0.0)
         if key in self._watch.keys:
             for one in SEVERITIES:
                 FIRING.labels(key, one).set(one == severity)

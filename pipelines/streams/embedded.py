@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -45,7 +44,6 @@ from pipelines.streams.units import StageRaised, attempt, emit, handle, raised, 
 log = structlog.get_logger(__name__)
 
 STORE_BYTES = Gauge("tapewatch_store_bytes", "Size of the embedded engine's file.")
-FREE_BYTES = Gauge("tapewatch_store_free_bytes", "Room that is left where the embedded engine's file lies.")
 
 BATCH = 512
 """Records a stage is handed at once: the classifier's length-sorted batches gain little beyond."""
@@ -362,7 +360,6 @@ class EmbeddedEngine:
             self._backlog.show(self._clock.time())
             with contextlib.suppress(FileNotFoundError):
                 STORE_BYTES.set(self.store.path.stat().st_size)
-                FREE_BYTES.set(shutil.disk_usage(self.store.path.parent).free)
             if self._clock.monotonic() >= next_trim:
                 with contextlib.suppress(StoreFull):
                     await self.retain(self._clock.time() - self._retention)
