@@ -11,10 +11,10 @@ import hashlib
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import lru_cache
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -106,9 +106,27 @@ class Known:
         self.keys = 0
 
 
-Likeness = tuple[float, float, int, int, Known, float, float]
-"""A document that resembles the one asked about: -rank, its time, id and slot, so that sorting puts the likeliest first
-and equals in their order; then itself, Jaccard similarity, and how many seconds lie between them."""
+class Likeness(NamedTuple):
+    """A document that resembles the one asked about, and how many seconds lie between them."""
+
+    known: Known
+    jaccard: float
+    gap: float
+
+
+class _Answer(NamedTuple):
+    """What resembles one document: the nearest ones in order, and all of them by slot where those are not all."""
+
+    nearest: list[Likeness]
+    slots: Any
+    """int64 [n], ascending; None where ``nearest`` is all."""
+    ranks: Any
+    jaccards: Any
+    gaps: Any
+    """float64 [n] each."""
+
+
+_NOTHING = _Answer([], None, None, None, None)
 
 
 class Index:
@@ -121,8 +139,11 @@ class Index:
     def __init__(self) -> None:
         self._known: dict[tuple[int, float, bytes], Known] = {}
         self._asked: tuple[int, bytes, float] | None = None
-        self._first: list[Likeness] = []
-        self._rest: list[Likeness] | None = None
+        self._answer = _NOTHING
+        self._by_slot: Any = None
+        """The answer's ranks by slot, made when first needed."""
+        self.generation = 0
+        """Changes whenever documents get other slots."""
         self._clear()
 
     def __len__(self) -> int:
@@ -150,39 +171,47 @@ class Index:
             self._clear()
             for one in self._known.values():
                 self._add(one)
+            self._asked = None
+            self.generation += 1
 
-    def like(self, name: int, mark: bytes, at: float) -> Iterator[Likeness]:
-        """What resembles a document within the window, the most likely to tell the same story first.
+    def like(self, name: int, mark: bytes, at: float) -> tuple[list[Likeness], bool]:
+        """What resembles a document within the window, most likely to tell the same story first, equals by their time
+        and id: the nearest ones, and whether that is all.
 
         One document is asked about by one key after the other, so the last answer is kept until another document
         comes in. What it still names and no key remembers any more is in none of their memories.
         """
         if self._asked != (name, mark, at):
-            self._first, whole = self._rank(word_set(mark), at, NEAREST)
-            self._rest = [] if whole else None
+            self._answer = self._find(word_set(mark), at)
+            self._by_slot = None
             self._asked = (name, mark, at)
-        yield from self._first
-        if self._rest is None:
-            first = {one[4] for one in self._first}
-            everything, _ = self._rank(word_set(mark), at, None)
-            self._rest = [one for one in everything if one[4] not in first]
-        yield from self._rest
+        return self._answer.nearest, self._answer.slots is None
 
-    def _rank(self, mine: frozenset[int], at: float, most: int | None) -> tuple[list[Likeness], bool]:
-        """The ``most`` likely (more where some are equal) in order, equals by their time; and whether that is all."""
+    def nearest_among(self, slots: array[int]) -> Likeness | None:
+        """The first, in the same order, among the documents in ``slots``, of what the last question found."""
+        answer = self._answer
+        if self._by_slot is None:
+            self._by_slot = np.full(len(self._slots), -np.inf)
+            self._by_slot[answer.slots] = answer.ranks
+        mine = np.frombuffer(slots, np.int64)
+        ranks = self._by_slot[mine]
+        top = ranks.max()
+        if top == -np.inf:
+            return None
+        tied = mine[ranks == top]
+        slot = int(tied[0]) if len(tied) == 1 else int(tied[self._in_order(tied)[0]])
+        place = int(np.searchsorted(answer.slots, slot))
+        return Likeness(self._slots[slot], float(answer.jaccards[place]), float(answer.gaps[place]))
+
+    def _find(self, mine: frozenset[int], at: float) -> _Answer:
         by_word = self._by_word
         places = [by_word[word] for word in mine if word in by_word]
         if not places:
-            return [], True
-        if sum(map(len, places)) <= FEW:
-            found, whole = self._rank_few(mine, places, at), True
-        else:
-            found, whole = self._rank_many(mine, places, at, most)
-        found.sort()
-        return found, whole
+            return _NOTHING
+        return self._find_few(mine, places, at) if sum(map(len, places)) <= FEW else self._find_many(mine, places, at)
 
-    def _rank_few(self, mine: frozenset[int], places: list[array[int]], at: float) -> list[Likeness]:
-        least, count, found = len(mine) * FAINT, len(mine), list[Likeness]()
+    def _find_few(self, mine: frozenset[int], places: list[array[int]], at: float) -> _Answer:
+        least, count, found = len(mine) * FAINT, len(mine), list[tuple[float, float, int, int, Likeness]]()
         shares = Counter(chain.from_iterable(places))
         for slot, shared in [pair for pair in shares.items() if pair[1] >= least]:
             gap = abs(at - self._times[slot])
@@ -190,12 +219,11 @@ class Index:
                 jaccard = shared / (count + self._sizes[slot] - shared)
                 rank = _CERTAIN if jaccard >= 1.0 else PER_JACCARD * jaccard + gap * (PER_DAY / 86_400.0)
                 known = self._slots[slot]
-                found.append((-rank, known.at, known.id, slot, known, jaccard, gap))
-        return found
+                found.append((-rank, known.at, known.id, slot, Likeness(known, jaccard, gap)))
+        found.sort()
+        return _Answer([entry[4] for entry in found], None, None, None, None)
 
-    def _rank_many(
-        self, mine: frozenset[int], places: list[array[int]], at: float, most: int | None
-    ) -> tuple[list[Likeness], bool]:
+    def _find_many(self, mine: frozenset[int], places: list[array[int]], at: float) -> _Answer:
         counts = np.bincount(np.concatenate([np.frombuffer(place, np.int64) for place in places]))
         likely = (counts >= max(1.0, len(mine) * FAINT)).nonzero()[0]
         gaps = np.abs(at - np.frombuffer(self._times, np.float64)[likely])
@@ -205,24 +233,33 @@ class Index:
         jaccards = shared / (len(mine) + np.frombuffer(self._sizes, np.int32)[likely] - shared)
         ranks = PER_JACCARD * jaccards + gaps * (PER_DAY / 86_400.0)
         ranks[jaccards >= 1.0] = _CERTAIN
-        whole = most is None or len(likely) <= most
-        if most is not None and not whole:
+        top: Any = slice(None)
+        if len(likely) > NEAREST:
             ordered = ranks.copy()
-            ordered.partition(-most)
-            top = (ranks >= ordered[-most]).nonzero()[0]
-            likely, gaps, jaccards, ranks = likely[top], gaps[top], jaccards[top], ranks[top]
-        slots, found = self._slots, list[Likeness]()
-        for rank, slot, jaccard, gap in zip(
-            ranks.tolist(), likely.tolist(), jaccards.tolist(), gaps.tolist(), strict=True
-        ):
-            known = slots[slot]
-            found.append((-rank, known.at, known.id, slot, known, jaccard, gap))
-        return found, whole
+            ordered.partition(-NEAREST)
+            top = (ranks >= ordered[-NEAREST]).nonzero()[0]
+        near, close, alike = likely[top], gaps[top], jaccards[top]
+        order = self._in_order(near, ranks[top])[:NEAREST]
+        slots = self._slots
+        nearest = [
+            Likeness(slots[slot], jaccard, gap)
+            for slot, jaccard, gap in zip(
+                near[order].tolist(), alike[order].tolist(), close[order].tolist(), strict=True
+            )
+        ]
+        return _Answer(nearest, likely if len(likely) > NEAREST else None, ranks, jaccards, gaps)
+
+    def _in_order(self, slots: Any, ranks: Any = None) -> Any:
+        """Places of ``slots`` from the highest rank on, equals by their time, then by their id."""
+        times = np.frombuffer(self._times, np.float64)[slots]
+        ids = np.frombuffer(self._ids, np.int64)[slots]
+        return np.lexsort((ids, times) if ranks is None else (ids, times, -ranks))
 
     def _clear(self) -> None:
         self._slots: list[Known] = []
         self._sizes = array("i")
         self._times = array("d")
+        self._ids = array("q")
         self._by_word: dict[int, array[int]] = {}
 
     def _add(self, known: Known) -> Known:
@@ -231,6 +268,7 @@ class Index:
         self._slots.append(known)
         self._sizes.append(len(mine))
         self._times.append(known.at)
+        self._ids.append(known.id)
         by_word = self._by_word
         for word in mine:
             places = by_word.get(word)
@@ -255,6 +293,9 @@ class Memory:
         """Start of a stretch to how many of its buckets are known to be full, which they stay."""
         self._known: dict[int, Known] = {}
         self._entry: dict[Known, Entry] = {}
+        self._slots = array("q")
+        """Where its documents are in the index of this generation."""
+        self._generation = index.generation
         for bucket in self.buckets.values():
             for entry in bucket.entries:
                 self._hold(entry)
@@ -272,15 +313,26 @@ class Memory:
         known = self._known.get(name)
         if known is not None:
             return Novelty(0.0, True, self._entry[known].story, False, 1.0)
+        like = self._nearest(name, mark, at) if self._entry else None
+        if like is None:
+            return Novelty(1.0, False, name, True, 0.0)
+        same = p_same(like.jaccard, like.gap)
+        told = same >= SAME
+        return Novelty(1.0 - same, False, self._entry[like.known].story if told else name, not told, like.jaccard)
+
+    def _nearest(self, name: int, mark: bytes, at: float) -> Likeness | None:
+        """What this key counted that is most likely to tell the same story."""
+        nearest, whole = self._index.like(name, mark, at)
         entries = self._entry
-        if entries:
-            for *_, like, jaccard, gap in self._index.like(name, mark, at):
-                entry = entries.get(like)
-                if entry is not None:
-                    same = p_same(jaccard, gap)
-                    told = same >= SAME
-                    return Novelty(1.0 - same, False, entry.story if told else name, not told, jaccard)
-        return Novelty(1.0, False, name, True, 0.0)
+        for like in nearest:
+            if like.known in entries:
+                return like
+        if whole:
+            return None
+        if self._generation != self._index.generation:
+            self._slots = array("q", (known.slot for known in entries))
+            self._generation = self._index.generation
+        return self._index.nearest_among(self._slots)
 
     def remember(self, class_: str, name: int, mark: bytes, at: float, story: int) -> Bucket:
         """Adds a counted item and returns the one bucket that changed."""
@@ -331,9 +383,13 @@ class Memory:
         known = self._index.take(entry.id, entry.at, entry.mark)
         self._known[entry.id] = known
         self._entry[known] = entry
+        if self._generation == self._index.generation:
+            self._slots.append(known.slot)
 
     def _drop(self, entry: Entry) -> None:
         known = self._known.pop(entry.id, None)
         if known is not None:
             del self._entry[known]
+            if self._generation == self._index.generation:
+                self._slots.remove(known.slot)
             self._index.release(known)

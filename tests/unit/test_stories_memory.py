@@ -1,10 +1,14 @@
 """Which texts tell the same story, and what a key remembers of those it counted."""
 
+import contextlib
+from collections.abc import Iterator
+
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines import stories
 from pipelines.publishers import publisher_key
 from pipelines.signatures import KIND, p_same, signature, similarity, word_set
 from pipelines.stories import (
@@ -35,6 +39,20 @@ def told(memory: Memory, name: int, title: str, at: float, class_: str = "news")
     if not novelty.duplicate:
         memory.remember(class_, name, mark, at, novelty.story)
     return novelty.weight
+
+
+EVERY_WAY = pytest.mark.parametrize(("few", "nearest"), [(400, 12), (0, 12), (0, 1)])
+"""Small and large indices count in different ways, and a key may have to look beyond the nearest ones."""
+
+
+@contextlib.contextmanager
+def counting(few: int, nearest: int) -> Iterator[None]:
+    before = stories.FEW, stories.NEAREST
+    stories.FEW, stories.NEAREST = few, nearest
+    try:
+        yield
+    finally:
+        stories.FEW, stories.NEAREST = before
 
 
 def through_bytes(memory: Memory) -> Memory:
@@ -154,11 +172,17 @@ def test_judgements_are_the_same_after_the_memory_went_through_bytes(
     )
 
 
+@EVERY_WAY
 @settings(max_examples=60)
-@given(st.lists(Told, max_size=25), st.tuples(headlines, st.floats(0, 3 * DAY)))
+@given(items=st.lists(Told, max_size=25), asked=st.tuples(headlines, st.floats(0, 3 * DAY)))
 def test_the_index_finds_what_a_look_at_every_entry_finds(
-    items: list[tuple[int, str, float, str]], asked: tuple[str, float]
+    few: int, nearest: int, items: list[tuple[int, str, float, str]], asked: tuple[str, float]
 ) -> None:
+    with counting(few, nearest):
+        look_at_every_entry(items, asked)
+
+
+def look_at_every_entry(items: list[tuple[int, str, float, str]], asked: tuple[str, float]) -> None:
     memory = Memory([], Index())
     for name, title, after, class_ in items:
         told(memory, name, title, START + after, class_)
@@ -173,11 +197,20 @@ def test_the_index_finds_what_a_look_at_every_entry_finds(
     assert novelty.new_story == (best < SAME)
 
 
+@EVERY_WAY
 @settings(max_examples=60)
-@given(st.lists(st.tuples(Told, st.sets(st.integers(0, 2), min_size=1)), max_size=40), st.integers(0, 40))
+@given(
+    items=st.lists(st.tuples(Told, st.sets(st.integers(0, 2), min_size=1)), max_size=40),
+    reloaded=st.integers(0, 40),
+)
 def test_keys_that_share_an_index_judge_as_if_they_had_their_own(
-    items: list[tuple[tuple[int, str, float, str], set[int]]], reloaded: int
+    few: int, nearest: int, items: list[tuple[tuple[int, str, float, str], set[int]]], reloaded: int
 ) -> None:
+    with counting(few, nearest):
+        judge_together_and_apart(items, reloaded)
+
+
+def judge_together_and_apart(items: list[tuple[tuple[int, str, float, str], set[int]]], reloaded: int) -> None:
     shared = Index()
     together, apart = [Memory([], shared) for _ in range(3)], [Memory([], Index()) for _ in range(3)]
     for number, ((name, title, after, class_), keys) in enumerate(sorted(items, key=lambda item: item[0][2])):
@@ -197,6 +230,20 @@ def test_keys_that_share_an_index_judge_as_if_they_had_their_own(
     for memory in together:
         memory.close()
     assert len(shared) == 0
+
+
+def test_a_key_that_let_go_of_the_nearest_still_finds_its_own() -> None:
+    index = Index()
+    busy, quiet = Memory([], index), Memory([], index)
+    word = [f"w{n}" for n in range(40)]
+    title = " ".join(word[:10])
+    own = " ".join([*word[:5], *word[20:25]])
+    quiet.remember("news", 1, signature(own), START, 1)
+    for n in range(2, 2_000):
+        busy.remember("news", n, signature(f"{title} x{n % 7}"), START + n, n)
+    novelty = quiet.judge(9_999, signature(title), START + 2_001)
+    assert novelty.similarity == pytest.approx(5 / 15)
+    assert busy.judge(9_998, signature(title), START + 2_002).similarity > 0.9
 
 
 @given(st.lists(Told, min_size=1, max_size=20))
