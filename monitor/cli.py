@@ -26,6 +26,7 @@ silences = typer.Typer(help="Keep alerts from being sent for a time (of a runnin
 deliveries = typer.Typer(help="What is owed to channels (of a running daemon).", no_args_is_help=True)
 channels = typer.Typer(help="Where alerts go.", no_args_is_help=True)
 kafka = typer.Typer(help="The Kafka engine.", no_args_is_help=True)
+export = typer.Typer(help="What was kept, for other tools.", no_args_is_help=True)
 for name, group in (
     ("models", models),
     ("dead-letters", letters),
@@ -33,6 +34,7 @@ for name, group in (
     ("deliveries", deliveries),
     ("channels", channels),
     ("kafka", kafka),
+    ("export", export),
 ):
     app.add_typer(group, name=name)
 
@@ -322,6 +324,23 @@ def channels_test(name: str, config: Config = CONFIG) -> None:
     from monitor.commands.operations import test_channel
 
     test_channel(config, name)
+
+
+@export.command(name="openmetrics")
+def export_openmetrics(
+    out: Annotated[Path, typer.Option(help="File to write, a folder with --daily.")],
+    since: Annotated[str | None, typer.Option(help="Leave out what was before; a day or ISO 8601.")] = None,
+    until: Annotated[str | None, typer.Option(help="Leave out what was after; default: now.")] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(help="name=value on every series; job=tapewatch unless given.")
+    ] = None,
+    daily: Annotated[bool, typer.Option("--daily", help="OUT is a folder: a file a day, far quicker to load.")] = False,
+    config: Config = CONFIG,
+) -> None:
+    """The watched keys' history for promtool, in the names of the live metrics; the daemon may run or not."""
+    from monitor.commands import export as commands
+
+    commands.export_openmetrics(config, since, until, label or [], out, daily=daily)
 
 
 @kafka.command(name="init")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,9 @@ class Answers:
     def _reader(self) -> sqlite3.Connection:
         reader: sqlite3.Connection | None = getattr(self._local, "db", None)
         if reader is None:
-            reader = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, check_same_thread=False, timeout=10)
+            reader = sqlite3.connect(
+                f"{self.path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False, timeout=10
+            )
             self._local.db = reader
             self._readers.append(reader)
         return reader
@@ -111,6 +114,38 @@ class Answers:
         """A key's latest block of each class, history apart."""
         rows = self._rows("SELECT record, max(start) FROM series WHERE key = ? GROUP BY class", key)
         return [point for row in rows if not (point := decode(SeriesPoint, row[0].encode())).backfill]
+
+    def history(self, key: str, since: float, until: float) -> Iterator[SeriesPoint]:
+        """A key's blocks that began in a time, history too, oldest first."""
+        rows = self._reader().execute(
+            "SELECT record FROM series WHERE key = ? AND start >= ? AND start < ? ORDER BY start, class",
+            (key, since, until),
+        )
+        return (decode(SeriesPoint, record.encode()) for (record,) in rows)
+
+    def oldest(self) -> float | None:
+        """When the first block began that is still held of any key."""
+        start: float | None = self._rows("SELECT min(start) FROM series")[0][0]
+        return start
+
+    def scores(self, key: str, before: float) -> dict[str, float]:
+        """Class to a key's score in the last block that began before a time."""
+        rows = self._rows(
+            "SELECT record, max(start) FROM series WHERE key = ? AND start < ? GROUP BY class", key, before
+        )
+        points = (decode(SeriesPoint, record.encode()) for record, _ in rows)
+        return {point.class_: point.score for point in points}
+
+    def mood_history(self, key: str, since: float, until: float) -> list[tuple[float, float]]:
+        """A key's sentiment index at the end of each half hour that moved it, as (its start, the index)."""
+        sql = "SELECT start, value FROM mood_series WHERE key = ? AND start >= ? AND start < ? ORDER BY start"
+        return self._rows(sql, key, since, until)
+
+    def episodes(self) -> list[tuple[str, str, str, str, float]]:
+        """Every event of every alert as (alert, key, type, severity, time), by alert and in order."""
+        return self._rows(
+            "SELECT alert, key, type, severity, at FROM alerts WHERE type LIKE 'alert.%' ORDER BY alert, sequence"
+        )
 
     def mood(self, key: str) -> float | None:
         """The sentiment index of a key, -1 to 1."""

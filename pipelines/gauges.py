@@ -6,6 +6,9 @@ its series along.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from operator import attrgetter
+
 from prometheus_client import Gauge
 
 from alerts.episode import SEVERITIES
@@ -34,8 +37,20 @@ SCORE = Gauge("tapewatch_spike_score", "A key's score in nats.", ["key"])
 THRESHOLD = Gauge("tapewatch_spike_threshold", "The score at which a key rings.", ["key"])
 FIRING = Gauge("tapewatch_alert_firing", "1 while a key's alert is firing.", ["key", "severity"])
 
-_BY_CLASS = (STORIES, EXPECTED, LOW, HIGH, SPAN)
+BY_CLASS: dict[Gauge, Callable[[SeriesPoint], float]] = {
+    STORIES: attrgetter("bad"),
+    EXPECTED: attrgetter("expected"),
+    LOW: attrgetter("expected_low"),
+    HIGH: attrgetter("expected_high"),
+    SPAN: attrgetter("baseline_span"),
+}
+"""What a block says of its key and class."""
 _BY_KEY = (SENTIMENT, SCORE, THRESHOLD)
+
+
+def combined(scores: Mapping[str, float]) -> float:
+    """A key's score, from those of its classes."""
+    return combine(list(scores.values()))
 
 
 class KeyGauges:
@@ -50,7 +65,7 @@ class KeyGauges:
         """Takes over new watch-lists, and the series of what is watched no longer away."""
         for key in set(self._watch.keys) - set(watch.keys):
             for class_ in self._scores.pop(key, {}):
-                for gauge in _BY_CLASS:
+                for gauge in BY_CLASS:
                     gauge.remove(key, class_)
             for gauge in _BY_KEY:
                 gauge.remove(key)
@@ -63,12 +78,11 @@ class KeyGauges:
         """A block of a key and class, the latest."""
         if point.key not in self._watch.keys:
             return
-        figures = (point.bad, point.expected, point.expected_low, point.expected_high, point.baseline_span)
-        for gauge, value in zip(_BY_CLASS, figures, strict=True):
-            gauge.labels(point.key, point.class_).set(value)
+        for gauge, figure in BY_CLASS.items():
+            gauge.labels(point.key, point.class_).set(figure(point))
         scores = self._scores.setdefault(point.key, {})
         scores[point.class_] = point.score
-        SCORE.labels(point.key).set(combine(list(scores.values())))
+        SCORE.labels(point.key).set(combined(scores))
         THRESHOLD.labels(point.key).set(point.threshold)
 
     def mood(self, key: str, index: float) -> None:

@@ -33,6 +33,7 @@ from pipelines.documents import (
     iso,
 )
 from pipelines.gauges import KeyGauges
+from pipelines.moods import Moods
 from pipelines.streams.base import (
     ALERTS,
     COMMANDS,
@@ -59,9 +60,6 @@ KEEP_ATTEMPTS = 20_000
 KEEP_SETTLED = 20_000
 KEEP_LETTERS = 10_000
 """Of more dead letters only the latest can be listed and retried here; the log keeps them all."""
-KEEP_MOODS = 20_000
-"""Sentiment indices kept in memory, some 4 MB; the others are read when they are needed."""
-HALF_LIFE = 86_400.0
 
 Listener = Callable[[list[tuple[str, Any]]], None]
 """Told what is new after each commit: (kind, body) in the order of the log."""
@@ -78,9 +76,7 @@ class ReadModel(Answers):
         """Up to where the log was read, as its reader says it."""
         self._since_trim = 0
         self._gauges = KeyGauges(watch)
-        self._moods: dict[str, tuple[float, float, float]] = {}
-        """Key to (time, weight, total) of its sentiment index, as far as they were needed."""
-        self._moved: set[str] = set()
+        self._moods = Moods(self._db, self._gauges)
         self._fillers: dict[str, Callable[[Record, list[tuple[str, Any]]], None]] = {
             SCORES: self._document,
             SERIES: self._point,
@@ -150,7 +146,7 @@ class ReadModel(Answers):
         try:
             for record in records:
                 self._one(record, news)
-            self._write_moods()
+            self._moods.write()
             self._db.execute("UPDATE place SET position = ?", (position,))
             self._since_trim += len(records)
             if self._since_trim > 5_000:
@@ -159,8 +155,7 @@ class ReadModel(Answers):
         except BaseException:
             if self._db.in_transaction:  # a full disk may have rolled it back already
                 self._db.execute("ROLLBACK")
-            self._moods.clear()
-            self._moved.clear()
+            self._moods.forget()
             raise
         self.position = position
         if self._listener is not None and news:
@@ -227,29 +222,9 @@ class ReadModel(Answers):
             if first and document.sentiment is not None:
                 mood = document.sentiment.positive - document.sentiment.negative
                 for match in matches:
-                    self._mood(match.key, at, match.relevance, mood)
+                    self._moods.add(match.key, at, match.relevance, mood)
         if not document.backfill:
             news.append(("document", shown))
-
-    def _mood(self, key: str, at: float, weight: float, mood: float) -> None:
-        known = self._moods.get(key)
-        if known is None:
-            row = self._db.execute("SELECT at, weight, total FROM moods WHERE key = ?", (key,)).fetchone()
-            known = row if row is not None else (at, 0.0, 0.0)
-        before, heft, total = known
-        keep = 0.5 ** (max(0.0, at - before) / HALF_LIFE)
-        self._moods[key] = (max(at, before), heft * keep + weight, total * keep + weight * mood)
-        self._moved.add(key)
-
-    def _write_moods(self) -> None:
-        rows = [(key, *self._moods[key]) for key in self._moved]
-        self._db.executemany("INSERT OR REPLACE INTO moods VALUES (?, ?, ?, ?)", rows)
-        for key, _, heft, total in rows:
-            if heft > 0:
-                self._gauges.mood(key, total / heft)
-        self._moved.clear()
-        if len(self._moods) > KEEP_MOODS:
-            self._moods.clear()
 
     def _point(self, record: Record, news: list[tuple[str, Any]]) -> None:
         point = decode(SeriesPoint, record.value)
@@ -368,7 +343,8 @@ class ReadModel(Answers):
         self._db.execute("DELETE FROM document_keys WHERE number <= ?", (top - KEEP_DOCUMENTS,))
         self._db.execute("DELETE FROM documents WHERE number <= ?", (top - KEEP_DOCUMENTS,))
         newest = self._db.execute("SELECT max(start) FROM series").fetchone()[0] or 0.0
-        self._db.execute("DELETE FROM series WHERE start < ?", (newest - KEEP_SERIES,))
+        for table in ("series", "mood_series"):
+            self._db.execute(f"DELETE FROM {table} WHERE start < ?", (newest - KEEP_SERIES,))  # noqa: S608 (ours)
         for table, keep in (("alerts", KEEP_ALERTS), ("attempts", KEEP_ATTEMPTS)):
             self._db.execute(
                 f"DELETE FROM {table} WHERE rowid IN "  # noqa: S608 (names of ours)

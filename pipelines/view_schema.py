@@ -38,7 +38,13 @@ CREATE VIEW waiting_letters AS SELECT number, record FROM letters WHERE number N
 """
 """The log is read again from its beginning, for the new tables; what is there already is only written anew."""
 
-MIGRATIONS = (_V1, _V2)
+_V3 = """
+CREATE TABLE mood_series(
+    key TEXT NOT NULL, start REAL NOT NULL, value REAL NOT NULL, PRIMARY KEY (key, start)) WITHOUT ROWID;
+"""
+"""What is not in the log any more has no history of its sentiment."""
+
+MIGRATIONS = (_V1, _V2, _V3)
 """MIGRATIONS[n] brings a file from version n to n + 1."""
 
 BEGIN_ANEW = """

@@ -132,6 +132,16 @@ def moment(value: Any) -> float:
     return parsed.timestamp()
 
 
+def time_option(name: str, value: str | None) -> float | None:
+    """A day, or a time in ISO 8601, that an option was given, as seconds since 1970. Raises typer.BadParameter."""
+    if value is None:
+        return None
+    try:
+        return moment(value if "T" in value else f"{value}T00:00:00Z")
+    except LineError as error:
+        raise typer.BadParameter(f"{name}: {error}") from None
+
+
 def _option(name: str, value: str | None) -> float | None:
     if value is None:
         return None

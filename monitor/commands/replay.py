@@ -23,7 +23,7 @@ from monitor import __version__
 from monitor import log as logs
 from monitor.assembly import Parts, assemble
 from monitor.commands.detect import LineError as MomentError
-from monitor.commands.detect import moment
+from monitor.commands.detect import moment, time_option
 from monitor.settings import Settings, SettingsError
 from monitor.settings import load as load_settings
 from pipelines.aggregate import Aggregate
@@ -209,8 +209,8 @@ def run_replay(
     try:
         parts = assemble(settings, classifier.topics)
         items, errors = _read(inputs)
-        player = Player(settings, parts, classifier, _time("--from", start))
-        last = _time("--to", end)
+        player = Player(settings, parts, classifier, time_option("--from", start))
+        last = time_option("--to", end)
         documents = player.documents(items, class_, last)
         if not documents:
             raise SettingsError("no documents to replay")
@@ -222,7 +222,7 @@ def run_replay(
                 target.write(bytes(alert.body) + b"\n")
     finally:
         classifier.close()
-    summary = summarise(player, parts, documents, known, start=_time("--from", start), bad_lines=len(errors))
+    summary = summarise(player, parts, documents, known, start=time_option("--from", start), bad_lines=len(errors))
     (out / "summary.json").write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
     for error in errors[:100]:
         typer.echo(f"{error.file}, line {error.line}: {error.reason}", err=True)
@@ -351,12 +351,3 @@ def _events(path: Path) -> list[Event]:
             raise SettingsError(f"{path}, line {number}: onset: {error}") from None
         found.append(Event(row["entity"], at, row.get("what") or ""))
     return found
-
-
-def _time(name: str, value: str | None) -> float | None:
-    if value is None:
-        return None
-    try:
-        return moment(value if "T" in value else f"{value}T00:00:00Z")
-    except MomentError as error:
-        raise typer.BadParameter(f"{name}: {error}") from None

@@ -303,7 +303,7 @@ class LogTail:
     """A read-only view of the log for a reader on a thread of its own; a position is an offset in digits."""
 
     def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, check_same_thread=False, timeout=10)
+        self._db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False, timeout=10)
         self.past = 0
         """The offset up to which the reader needs nothing any more."""
         self.closed = False

@@ -114,7 +114,7 @@ def test_a_file_of_the_first_schema_keeps_its_series_and_reads_the_log_again(tmp
     assert model.position != ""
     model.close()
     with sqlite3.connect(path) as db:
-        for name in ("deliveries", "silences", "letters", "retried", "place"):
+        for name in ("deliveries", "silences", "letters", "retried", "mood_series", "place"):
             db.execute(f"DROP TABLE {name}")
         db.execute("DROP VIEW waiting_letters")
         db.execute("CREATE TABLE place(one INTEGER PRIMARY KEY CHECK (one = 1), offset INTEGER NOT NULL)")
