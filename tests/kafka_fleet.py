@@ -29,6 +29,7 @@ class Fleet:
     ) -> None:
         self.address = address
         self.prefix = f"t{uuid.uuid4().hex[:10]}."
+        folder.mkdir(exist_ok=True)
         self._folder, self._settings, self._partitions = folder, settings, partitions
         self.daemons = {part: self.daemon(part, part) for part in parts}
 
@@ -45,7 +46,7 @@ class Fleet:
         return self.daemons[part]
 
     def __enter__(self) -> Fleet:
-        made = next(iter(self.daemons.values())).cli("kafka", "init")
+        made = self.daemon("init", "").cli("kafka", "init")
         assert made.returncode == 0, made.stderr
         for daemon in self.daemons.values():
             daemon.start(ready=False)

@@ -38,7 +38,8 @@ def make_topics(config: Path) -> None:
         for name in made:
             typer.echo(f"created {name}")
         admin.wait_for_topics([topic.name for topic in layout.topics(STAGES)])
-        _tell(differences(admin, layout, STAGES), f"{len(layout.topics(STAGES))} topics are as they should be")
+        wrong = [one.text for one in differences(admin, layout, STAGES)]
+        _tell(wrong, f"{len(layout.topics(STAGES))} topics are as they should be")
 
 
 def check_brokers(config: Path) -> None:
@@ -51,7 +52,7 @@ def check_brokers(config: Path) -> None:
         cluster = admin.describe_cluster()
         brokers = ", ".join(f"{one['host']}:{one['port']}" for one in cluster["brokers"])
         typer.echo(f"cluster {cluster['cluster_id']}: {len(cluster['brokers'])} brokers ({brokers})")
-        wrong = differences(admin, layout, STAGES) + rights(admin, layout, STAGES)
+        wrong = [one.text for one in differences(admin, layout, STAGES)] + rights(admin, layout, STAGES)
         if len(cluster["brokers"]) < layout.replication:
             wrong.append(f"{len(cluster['brokers'])} brokers can't hold replication = {layout.replication} copies")
         if "CREATE" in cluster["authorized_operations"]:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import shutil
 import sys
 import uuid
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, KafkaConsumer
+from kafka.structs import TopicPartition
 
 from monitor import log as logs
 from pipelines.clock import SystemClock
@@ -28,16 +31,30 @@ PATIENCE = 60.0
 
 
 class Seen(msgspec.Struct, array_like=True):
-    """A key's numbers, and the offset up to which they have been taken."""
+    """What was made of a key's numbers, and the offset up to which they have been taken."""
 
     applied: int = -1
     again: int = 0
     """Records that were handed over although the state had them."""
-    numbers: list[int] = []
+    count: int = 0
+    digest: int = 0
+    """Of the numbers in their order."""
+
+    def add(self, number: int) -> None:
+        self.count += 1
+        self.digest = zlib.crc32(str(number).encode(), self.digest)
+
+
+def summary(numbers: Iterable[int]) -> tuple[int, int]:
+    """(count, digest) of numbers that were taken once each, in this order."""
+    seen = Seen()
+    for number in numbers:
+        seen.add(number)
+    return seen.count, seen.digest
 
 
 class Counting:
-    """Appends each record's number to its key's list and says the list aloud. Raises on poison."""
+    """Takes each record's number and says aloud what it has of the key. Raises on poison."""
 
     name = "counting"
     inputs: tuple[str, ...] = (DOCUMENTS,)
@@ -58,9 +75,9 @@ class Counting:
                 seen.again += 1
             else:
                 seen.applied = record.offset
-                seen.numbers.append(int(record.value))
+                seen.add(int(record.value))
             state.table("seen").put(record.key, seen)
-            outputs.append(Output(SERIES, record.key, json.dumps([seen.again, seen.numbers]).encode()))
+            outputs.append(Output(SERIES, record.key, json.dumps([seen.again, seen.count, seen.digest]).encode()))
         return outputs
 
 
@@ -192,9 +209,28 @@ class KafkaBench(_EngineBench):
         connection = Connection(brokers=tuple(self.address.split(",")))
         return KafkaEngine(connection, self.layout, self.folder / "kafka", clock=SystemClock())
 
+    async def records(self, topic: str) -> list[Record]:
+        return await asyncio.to_thread(read_all, self.address, self.layout, topic)
+
     def lose_disk(self) -> None:
         """What was kept beside the brokers is gone."""
         shutil.rmtree(self.folder / "kafka")
+
+
+def read_all(address: str, layout: Layout, topic: str) -> list[Record]:
+    """Everything in a topic up to where it ended when it was asked, without watermarks."""
+    consumer = KafkaConsumer(bootstrap_servers=address.split(","), auto_offset_reset="earliest")
+    try:
+        places = [TopicPartition(layout.topic(topic), number) for number in range(layout.count(topic))]
+        consumer.assign(places)
+        ends = consumer.end_offsets(places)
+        found = []
+        while any(consumer.position(place) < end for place, end in ends.items()):
+            for place, batch in consumer.poll(timeout_ms=1_000).items():
+                found.extend(Record(topic, one.key.decode(), one.value, one.offset, place.partition) for one in batch)
+        return [record for record in found if record.key != WATERMARK]
+    finally:
+        consumer.close()
 
 
 def make_topics(address: str, layout: Layout, stages: Sequence[Stage]) -> None:
@@ -222,13 +258,22 @@ async def child(engine: Engine) -> None:
     """Appends what comes on standard input, a JSON list of (key, number) a line, and says on standard output when that
     is durable. Its end is a kill, or the end of the input, after which it drains."""
     await engine.start([Counting()])
+    watching = asyncio.create_task(_end_if_it_fails(engine))
     print("ready", flush=True)
     while line := await asyncio.to_thread(sys.stdin.readline):
         pairs = json.loads(line)
         await engine.append([Output(DOCUMENTS, key, str(number).encode()) for key, number in pairs])
         print(json.dumps(pairs), flush=True)
     await asyncio.wait_for(engine.drained(), PATIENCE)
+    watching.cancel()
     await engine.stop(20.0)
+
+
+async def _end_if_it_fails(engine: Engine) -> None:
+    """As the daemon does."""
+    while engine.fatal is None:
+        await asyncio.sleep(0.2)
+    os._exit(1)
 
 
 def command(kind: str, folder: Path, address: str = "", prefix: str = "") -> list[str]:

@@ -103,8 +103,8 @@ class KafkaEngine:
 
     def waiting_for(self) -> str | None:
         """Why nothing can be written now: no broker answers, or acknowledges."""
-        silent = self._answered is None or time.monotonic() - self._answered > SILENT
-        if not silent and self._publisher.oldest() < SILENT:
+        answers = [at for at in (self._answered, self._publisher.answered) if at is not None]
+        if answers and time.monotonic() - max(answers) < SILENT and self._publisher.oldest() < SILENT:
             return None
         return f"no broker of {', '.join(self._connection.brokers)} answers: nothing is accepted, work resumes with it"
 
@@ -192,19 +192,24 @@ class KafkaEngine:
         self._spawn(self._measure(), "measure")
 
     async def _meet(self, stages: Sequence[Stage]) -> None:
-        told = False
+        told = ""
         while True:
             try:
-                wrong = await self._ask(lambda: differences(self._probe.admin, self._layout, stages))
-                break
+                if await self._ask(self._connection.answers):
+                    wrong = await self._ask(lambda: differences(self._probe.admin, self._layout, stages))
+                    break
+                why = "no connection"
             except KafkaError as error:
-                if not told:
-                    brokers = ", ".join(self._connection.brokers)
-                    log.warning("kafka_unreachable", action="wait", brokers=brokers, error=repr(error))
-                told = True
-                await asyncio.sleep(1.0)
-        if wrong:
-            raise EngineError("; ".join(wrong))
+                why = repr(error)
+            if why != told:
+                log.warning("kafka_unreachable", action="wait", brokers=", ".join(self._connection.brokers), error=why)
+                told = why
+            await asyncio.sleep(1.0)
+        grave = [one.text for one in wrong if one.grave]
+        if grave:
+            raise EngineError("; ".join(grave))
+        for one in wrong:
+            log.warning("topic_differs", action="go_on", what=one.text)
 
     async def drained(self) -> None:
         """Returns when the stages that run here have handled what was written before, one after the other."""
@@ -226,7 +231,7 @@ class KafkaEngine:
         parts = [worker.stop() for worker in self._workers.values()]
         await self._bounded(asyncio.gather(*parts), budget * 0.6)
         await self._bounded(asyncio.gather(self._writer.stop(), self._publisher.stop(budget * 0.2)), budget * 0.3)
-        self._probing.submit(self._probe.close)
+        await self._bounded(self._ask(self._probe.close), 1.0)
         self._probing.shutdown(wait=False)
         await self._intake.close()
         self._lock.release()
@@ -249,7 +254,6 @@ class KafkaEngine:
                 self._answered = time.monotonic()
             except KafkaError as error:
                 log.debug("no_answer", action="wait", error=repr(error))
-                await self._ask(self._probe.close)
             self._backlog.show(self._clock.time())
             self._watch()
             await asyncio.sleep(MEASURE)

@@ -30,7 +30,10 @@ class Probe:
     def admin(self) -> KafkaAdminClient:
         if self._client is None:
             self._client = KafkaAdminClient(
-                **self._connection.client(), request_timeout_ms=ANSWER, bootstrap_timeout_ms=ANSWER
+                **self._connection.client(),
+                request_timeout_ms=ANSWER,
+                bootstrap_timeout_ms=ANSWER,
+                reconnect_backoff_max_ms=1_000,
             )
         return self._client
 

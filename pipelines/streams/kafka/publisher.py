@@ -54,6 +54,8 @@ class Publisher:
         """Chunk to the monotonic second in which it was sent."""
         self._chunks = itertools.count()
         self._producer: Any = None
+        self.answered: float | None = None
+        """When a broker last acknowledged something, in monotonic seconds."""
 
     async def start(self) -> None:
         self._producer = await self._on_thread(self._connect)
@@ -104,6 +106,7 @@ class Publisher:
                 self._room.release()
             if not done.done():
                 if error is None:
+                    self.answered = time.monotonic()
                     done.set_result(None)
                 else:
                     done.set_exception(error)

@@ -29,8 +29,13 @@ class Measure(logging.Filter):
         if len(self._next) > 1_000:
             self._next.clear()
         self._next[kind] = now + self._every
+        # As plain text in one line: arguments and traces hold sockets, which whoever keeps the record would keep open.
+        text = record.getMessage()
+        if record.exc_info and record.exc_info[1] is not None:
+            text = f"{text}: {record.exc_info[1]!r}"
         if kept := self._kept.pop(kind, 0):
-            record.msg = f"{record.msg} ({kept} more like it before)"
+            text = f"{text} ({kept} more like it before)"
+        record.msg, record.args, record.exc_info = text, (), None
         return True
 
 

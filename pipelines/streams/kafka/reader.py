@@ -42,12 +42,13 @@ class KafkaReader:
         What is written to every partition is read from the first. Where the broker does not answer there is nothing.
         """
         try:
+            if self._consumer is None and not self._connection.answers(PATIENCE):
+                return [], position
             if self._consumer is None or position != self._position:
                 self._turn_to(topics, position)
             found = self._consumer.poll(timeout_ms=int(PATIENCE * 1000), max_records=limit)
         except KafkaError as error:
             log.warning("log_unreadable", action="wait", error=repr(error))
-            self.close()
             time.sleep(PATIENCE)
             return [], position
         offsets = _parse(position)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 from kafka import KafkaAdminClient, KafkaProducer
@@ -125,6 +126,13 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
         return settings
 
 
+class Difference(NamedTuple):
+    """What is not as it should be, with what to do. ``grave``: no stage can work with it."""
+
+    text: str
+    grave: bool
+
+
 def create(admin: KafkaAdminClient, layout: Layout, stages: Sequence[Stage]) -> list[str]:
     """Makes the topics that are missing and returns their names; what is there stays as it is."""
     there = set(admin.list_topics())
@@ -144,8 +152,8 @@ def create(admin: KafkaAdminClient, layout: Layout, stages: Sequence[Stage]) -> 
     return [topic.name for topic in missing]
 
 
-def differences(admin: KafkaAdminClient, layout: Layout, stages: Sequence[Stage]) -> list[str]:
-    """What of the topics is not as it should be, a sentence each with what to do; nothing when all is well."""
+def differences(admin: KafkaAdminClient, layout: Layout, stages: Sequence[Stage]) -> list[Difference]:
+    """What of the topics is not as it should be; nothing when all is well."""
     wanted = layout.topics(stages)
     there = {
         entry["name"]: entry["partitions"]
@@ -153,7 +161,9 @@ def differences(admin: KafkaAdminClient, layout: Layout, stages: Sequence[Stage]
         if not entry["error_code"]
     }
     found = [
-        f"topic {topic.name} is missing: run `tapewatch kafka init`" for topic in wanted if topic.name not in there
+        Difference(f"topic {topic.name} is missing: run `tapewatch kafka init`", grave=True)
+        for topic in wanted
+        if topic.name not in there
     ]
     present = [topic for topic in wanted if topic.name in there]
     settings = _settings_of(admin, [topic.name for topic in present])
@@ -205,19 +215,22 @@ def _settings_of(admin: KafkaAdminClient, names: Sequence[str]) -> dict[str, Map
 
 def _compare(
     topic: Topic, layout: Layout, partitions_there: Sequence[Mapping[str, object]], settings: Mapping[str, str]
-) -> Iterable[str]:
+) -> Iterable[Difference]:
     if len(partitions_there) != topic.partitions:
-        yield (
+        yield Difference(
             f"topic {topic.name} has {len(partitions_there)} partitions, not {topic.partitions}: a stage's topics and "
             "its state need equally many; set [engine.kafka] partitions to what is there, or delete the topics and "
-            "begin anew"
+            "begin anew",
+            grave=True,
         )
     replicas = min((len(one["replica_nodes"]) for one in partitions_there), default=0)  # type: ignore[arg-type]
     if replicas < layout.replication:
-        yield f"topic {topic.name} has {replicas} replicas, not {layout.replication}: reassign its partitions"
+        text = f"topic {topic.name} has {replicas} replicas, not {layout.replication}: reassign its partitions"
+        yield Difference(text, grave=False)
     for name, value in topic.settings.items():
         if name in settings and settings[name] != value:
-            yield (
+            yield Difference(
                 f"topic {topic.name} has {name} = {settings[name]}, not {value}: "
-                f"kafka-configs.sh --alter --topic {topic.name} --add-config {name}={value}"
+                f"kafka-configs.sh --alter --topic {topic.name} --add-config {name}={value}",
+                grave=False,
             )

@@ -49,7 +49,7 @@ HANDOVER = 8.0
 """Seconds that a rebalance waits for the unit under way, before the session ends."""
 
 DOUBT = SESSION / 2
-"""Seconds of a unit beyond which the worker makes sure that it is still in its group: it may have been frozen."""
+"""Seconds after which a worker makes sure that it is still in its group: it may have been frozen in between."""
 
 
 class Worker:
@@ -69,8 +69,10 @@ class Worker:
         self._alignments: dict[int, Alignment] = {}
         self.positions: dict[tuple[str, int], int] = {}
         """By topic and partition, the offset of the next record to handle."""
-        self._begun = 0.0
-        """When the unit under way began, in monotonic seconds."""
+        self._sure = 0.0
+        """When this worker was known to be in its group, in monotonic seconds."""
+        self._handing_over = False
+        """Whether a rebalance is under way: no unit begins."""
         self._handled_at = 0.0
         self._taken_at: float | None = None
         self._assigned = asyncio.Event()
@@ -116,7 +118,9 @@ class Worker:
     # -- assignment ---------------------------------------------------------------------------------------
 
     async def _revoked(self, *_: Any, **__: Any) -> None:
-        """Waits for what is under way: its partition may go to another worker as soon as this returns."""
+        """Waits for what is under way: its partition may go to another worker as soon as this returns. What Faust has
+        handed out already, and only now would begin, is read again."""
+        self._handing_over = True
         try:
             async with asyncio.timeout(HANDOVER):
                 async with self._lock:
@@ -130,6 +134,7 @@ class Worker:
         try:
             async with self._lock:
                 await self._take_up()
+            self._sure, self._handing_over = 0.0, False
         except Exception as error:
             self._fail(error)
 
@@ -189,7 +194,6 @@ class Worker:
         batches: AsyncIterator[Sequence[Any]] = stream.noack_take(BATCH, within=WITHIN)
         async for events in batches:
             try:
-                self._begun = time.monotonic()
                 self._taken_at = events[0].message.timestamp
                 if self.stage.tables:
                     await self._take_with_state(stream, events)
@@ -210,6 +214,8 @@ class Worker:
 
     def _current(self, events: Sequence[Any]) -> list[Any]:
         """Events of partitions that are still this worker's. Those of an older assignment are read again."""
+        if self._handing_over:
+            return []
         generation = self.app.consumer_generation_id
         return [
             event
@@ -331,18 +337,19 @@ class Worker:
     async def _make_sure(self, number: int, records: Sequence[Record]) -> None:
         """Raises Lost where the partition is no longer this worker's.
 
-        A process that was frozen learns late that others have its partitions; the broker refuses its commit at once.
-        Without this it could write old state over the new owner's.
+        A process that was frozen learns late that others have its partitions, and could write old state over theirs;
+        the broker refuses its commit at once. A commit that it takes renews the session.
         """
         if number not in self.partitions:
             raise Lost("it was assigned to another worker")
-        if not records or time.monotonic() - self._begun < DOUBT:
+        now = time.monotonic()
+        if not records or now - self._sure < DOUBT:
             return
         first = records[0]
         tp = TP(self._layout.topic(first.topic), number)
         if not await cast("Any", self.app.consumer)._commit({tp: first.offset}):
             raise Lost("its group has gone on without this worker")
-        self._begun = time.monotonic()
+        self._sure = now
 
     # -- what others ask ----------------------------------------------------------------------------------
 
