@@ -95,6 +95,7 @@ class Obligation(msgspec.Struct, frozen=True, kw_only=True):
     tellings) it stands once delivered, and is told again until a later event replaces it; an end, for some minutes.
     """
 
+    schema: int = 1
     event: str
     channel: str
     type: str

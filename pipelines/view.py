@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ from pipelines.streams.base import (
     WATERMARK,
     Record,
 )
+from pipelines.streams.store import aside
 from pipelines.view_schema import BEGIN_ANEW, MIGRATIONS
 from pipelines.watch import Watch
 
@@ -60,6 +62,11 @@ KEEP_ATTEMPTS = 20_000
 KEEP_SETTLED = 20_000
 KEEP_LETTERS = 10_000
 """Of more dead letters only the latest can be listed and retried here; the log keeps them all."""
+
+
+class NewerReadModel(Exception):
+    """The file was written by a newer version."""
+
 
 Listener = Callable[[list[tuple[str, Any]]], None]
 """Told what is new after each commit: (kind, body) in the order of the log."""
@@ -93,6 +100,10 @@ class ReadModel(Answers):
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
             return self._connect()
+        except NewerReadModel as error:
+            moved = aside(self.path, "newer", time.time())
+            log.warning("read_model_rebuilt", action="rebuild", path=str(self.path), why=str(error), aside=str(moved))
+            return self._connect()
         except sqlite3.DatabaseError as error:
             log.warning("read_model_rebuilt", action="rebuild", path=str(self.path), why=str(error))
             for suffix in ("", "-wal", "-shm"):
@@ -107,7 +118,7 @@ class ReadModel(Answers):
             db.execute("PRAGMA synchronous=NORMAL")  # what a power cut takes is read again from the log
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version > len(MIGRATIONS):
-                raise sqlite3.DatabaseError(f"schema {version}")
+                raise NewerReadModel(f"schema {version}, this version knows {len(MIGRATIONS)}")
             for number in range(version, len(MIGRATIONS)):
                 db.executescript(f"BEGIN; {MIGRATIONS[number]} PRAGMA user_version = {number + 1}; COMMIT;")
             db.execute("SELECT position FROM place").fetchone()

@@ -104,6 +104,22 @@ def test_a_channel_that_was_disabled_fails_what_it_was_owed(tmp_path: Path) -> N
     model.close()
 
 
+def test_a_file_of_a_newer_version_is_set_aside(tmp_path: Path) -> None:
+    """After a roll-back the page is filled again from the log, and an upgrade can have the longer series back."""
+    path = tmp_path / "view"
+    filled(path, [Record(OUTBOX, NAME, owed(), 1)]).close()
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    model = ReadModel(path, Watch([], ["Earnings"]))
+    assert model.position == "" and model.deliveries() == []
+    model.close()
+    (kept,) = [one for one in tmp_path.glob("view.newer-*") if one.name[-1].isdigit()]
+    with sqlite3.connect(kept) as db:
+        assert db.execute("SELECT count(*) FROM deliveries").fetchone() == (1,)
+    db.close()
+
+
 def test_a_file_of_the_first_schema_keeps_its_series_and_reads_the_log_again(tmp_path: Path) -> None:
     point = SeriesPoint(
         key="market", class_="news", start=iso(NOW), end=iso(NOW + 1800), bad=1, others=2, expected=1,
