@@ -21,6 +21,7 @@ from alerts.spike import (
     RESOLVE,
     TAU,
     ClassState,
+    Excursion,
     Terms,
     best,
     combine,
@@ -311,7 +312,7 @@ class Detector:
             others += top.y
             expected += top.u
             low, high = low + bounds[0], high + bounds[1]
-            since = min(since, top.since)
+            since = min(since, _burst_began(one, top))
             stories += one.stories
             publishers.update(one.publishers)
         certain = gamma_quantile(observed, observed, -1.645) if observed > 0 else 0.0
@@ -369,6 +370,8 @@ def _breadth(one: ClassState, item: Item) -> None:
     if item.b < CLEAR or item.weight <= 0:
         return
     one.stories += item.new_story
+    if one.first_bad == 0.0:
+        one.first_bad = one.last
     if item.publisher is not None and len(one.publishers) < PUBLISHERS:
         name = zlib.crc32(item.publisher.encode())
         if name not in one.publishers:
@@ -406,11 +409,16 @@ def _burst_rates(state: KeyState) -> tuple[float, float]:
     return _burst_rate(state.news, state.clock), _burst_rate(state.social, state.clock)
 
 
+def _burst_began(one: ClassState, top: Excursion) -> float:
+    """When the bad news began: an excursion may well begin with a harmless item a little above nothing."""
+    return max(top.since, one.first_bad)
+
+
 def _burst_rate(one: ClassState | None, clock: float) -> float:
     if one is None or not one.run:
         return 0.0
     top = one.run[0]
-    span = clock - top.since
+    span = clock - _burst_began(one, top)
     return top.x / (span if span > SHORTEST_BURST else SHORTEST_BURST)
 
 

@@ -77,6 +77,8 @@ class ClassState(msgspec.Struct, array_like=True):
     publishers: list[int] = []
     usual: float = 0.0
     """Bad items a month that were expected when the running excursions began."""
+    first_bad: float = 0.0
+    """When the first clearly bad story of the running excursions came; 0 where there is none."""
 
 
 def new_class(since: float, blind: float) -> ClassState:
@@ -236,6 +238,7 @@ def reset(state: ClassState) -> None:
     state.run.clear()
     state.score = 0.0
     state.stories = 0
+    state.first_bad = 0.0
     state.publishers.clear()
 
 
@@ -284,4 +287,5 @@ def expectation(u: float, terms: Terms) -> tuple[float, float]:
     k = u / (1.0 + u * (terms.share_error + terms.rate_error + 1.0 / terms.a1))
     centre, width = 1.0 - 1.0 / (9.0 * k), 1.645 / (3.0 * math.sqrt(k))
     low, high = centre - width, centre + width
-    return (low * low * low * u if low > 0.0 else 0.0), (high * high * high * u if high > 0.0 else 0.0)
+    # Where hardly anything is expected the quantile of a count is none at all: no band is above what it is around.
+    return (low * low * low * u if low > 0.0 else 0.0), max(u, high * high * high * u)

@@ -102,7 +102,9 @@ def summary(event: EpisodeEvent, subject: str) -> str:
 def _counts(event: EpisodeEvent) -> str:
     what = "negative story" if event.publishers else "negative post"
     told = f" from {counted(event.publishers, 'publisher')}" if event.publishers else ""
-    expected = f"{amount(event.expected)} ({amount(event.expected_low)} to {amount(event.expected_high)})"
+    expected = amount(event.expected)
+    if event.expected_high >= 0.05:
+        expected += f" ({amount(event.expected_low)} to {amount(event.expected_high)})"
     return (
         f"{counted(event.stories, what)}{told} in {span(event.at - event.since)}, weighing "
         f"{amount(event.observed)} where {expected} was expected from {span(event.baseline_span)} of history"

@@ -118,6 +118,8 @@ class Derived:
     index: Index = field(default_factory=Index)
     shed: float = 0.0
     """When it was last looked for what need not be kept any more."""
+    watch: Watch | None = None
+    """The watch-lists whose keys are noted in the state."""
 
 
 class Aggregate:
@@ -139,6 +141,7 @@ class Aggregate:
         "coverage": Seeing,
         "profiles": Profiles,
         "begun": float,
+        "watched": dict[str, float],
     }
 
     def __init__(
@@ -224,6 +227,18 @@ class Aggregate:
                 open={key for key, told in state.table("told").items() if told.open},
             )
         self._here = derived
+        if derived.watch is not self._watch:
+            self._note_watched(state)
+            derived.watch = self._watch
+
+    def _note_watched(self, state: State) -> None:
+        """Notes since when each key is watched: the exposure of one that came later doesn't begin with the stream."""
+        table: Table[dict[str, float]] = state.table("watched")
+        known = table.get("all")
+        since = 0.0 if known is None else self._clock.time()
+        added = {key: since for key in self._watch.keys if known is None or key not in known}
+        if added:
+            table.put("all", {**(known or {}), **added})
 
     # -- one piece of evidence ----------------------------------------------------------------------------
 
@@ -232,7 +247,7 @@ class Aggregate:
         detectors: Table[Held] = state.table("detector")
         held = detectors.get(key)
         if held is None:
-            held = Held(self._detector.new(self._begun(state, at)))
+            held = Held(self._detector.new(self._since(key, at, state)))
         elif offset <= held.applied:
             return
         held.applied = offset
@@ -284,14 +299,15 @@ class Aggregate:
         seeing.feed(held.sights, source, social, evidence.relevance, novelty, at)
         return blind
 
-    def _begun(self, state: State, at: float) -> float:
-        """When the stream began: the first time anything was seen."""
+    def _since(self, key: str, at: float, state: State) -> float:
+        """When a key's exposure began: when anything was first seen, or the key was first watched."""
         begun: Table[float] = state.table("begun")
         first = begun.get("all")
         if first is None:
             begun.put("all", at)
             return at
-        return min(first, at)
+        watched: dict[str, float] = state.table("watched").get("all") or {}
+        return min(max(first, watched.get(key, 0.0)), at)
 
     def _memory(self, key: str, state: State) -> Memory:
         memory = self._here.memories.get(key)
