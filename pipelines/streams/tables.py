@@ -53,6 +53,11 @@ class SqlRows:
             self._db.executemany(f"INSERT OR REPLACE INTO {self._name} VALUES (?, ?)", kept)  # noqa: S608
 
 
+CACHE = 8_000_000
+"""Bytes of encoded rows that a table keeps decoded, which take two to four times as much: rows differ too much in size
+for a bound on their number alone."""
+
+
 class CachedTable(Generic[V]):
     """A state table behind a bounded write-back cache of decoded values.
 
@@ -66,6 +71,9 @@ class CachedTable(Generic[V]):
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(kind).decode
         self._cache: OrderedDict[str, V] = OrderedDict()
+        self._sizes: dict[str, int] = {}
+        """Of the encoded rows of what is cached or about to be."""
+        self._bytes = 0
         self._dirty: dict[str, V | None] = {}
         self._touched: set[str] = set()
         self._absent: set[str] = set()
@@ -89,6 +97,7 @@ class CachedTable(Generic[V]):
             return None
         value = self._decode(row)
         self._cache[key] = value
+        self._weigh(key, len(row))
         return value
 
     def put(self, key: str, value: V) -> None:
@@ -98,7 +107,7 @@ class CachedTable(Generic[V]):
 
     def delete(self, key: str) -> None:
         self._dirty[key] = None
-        self._cache.pop(key, None)
+        self._drop(key)
 
     def items(self, below: str | None = None, limit: int | None = None) -> Iterator[tuple[str, V]]:
         rows = self._rows.range(below, limit)
@@ -113,7 +122,13 @@ class CachedTable(Generic[V]):
 
     def changes(self) -> list[Change]:
         """What was put and deleted since the last ``settle`` or ``forget``, encoded."""
-        return [(key, None if value is None else self._encode(value)) for key, value in self._dirty.items()]
+        found: list[Change] = []
+        for key, value in self._dirty.items():
+            row = None if value is None else self._encode(value)
+            if row is not None:
+                self._weigh(key, len(row))
+            found.append((key, row))
+        return found
 
     def settle(self) -> None:
         """After the commit: changed values are the cache's again."""
@@ -123,13 +138,21 @@ class CachedTable(Generic[V]):
                 self._cache.move_to_end(key)
         self._dirty.clear()
         self._touched.clear()
-        while len(self._cache) > self._capacity:
-            self._cache.popitem(last=False)
+        while len(self._cache) > self._capacity or (self._bytes > CACHE and len(self._cache) > 1):
+            self._drop(next(iter(self._cache)))
+
+    def _weigh(self, key: str, size: int) -> None:
+        self._bytes += size - self._sizes.get(key, 0)
+        self._sizes[key] = size
+
+    def _drop(self, key: str) -> None:
+        self._cache.pop(key, None)
+        self._bytes -= self._sizes.pop(key, 0)
 
     def forget(self) -> None:
         """After a roll-back: what was handed out may have been changed in place, so it is read anew."""
         for key in self._touched:
-            self._cache.pop(key, None)
+            self._drop(key)
         self._touched.clear()
         self._dirty.clear()
 
