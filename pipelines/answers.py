@@ -167,7 +167,7 @@ class Answers:
             found.append(
                 {
                     "key": key,
-                    "name": watched.entities[0].name if len(watched.entities) == 1 else watched.topic or key,
+                    "name": watched.name,
                     "topic": watched.topic,
                     "watchlists": list(watched.watchlists),
                     "firing": firing.get(key),

@@ -3,6 +3,7 @@
 
 const TAPE = 60;
 const CHART_BLOCKS = 96;
+const BLOCK_MS = 1_800_000;
 const byId = (id) => document.getElementById(id);
 let keys = new Map();
 let redraw = null;
@@ -30,7 +31,22 @@ async function get(path) {
 }
 
 const number = (value, digits = 1) => (typeof value === "number" ? value.toFixed(digits) : "–");
-const clock = (iso) => (iso ? new Date(iso).toLocaleTimeString([], { hour12: false }) : "–");
+const two = (value) => String(value).padStart(2, "0");
+
+/* In the viewer's zone and 24 hours, with the date unless it is today; UTC on hover. Takes ISO text or milliseconds. */
+function when(moment) {
+  if (moment === null || moment === undefined) return make("span", { text: "–" });
+  const at = new Date(moment);
+  const hours = `${two(at.getHours())}:${two(at.getMinutes())}`;
+  const today = at.toDateString() === new Date().toDateString();
+  const text = today ? `${hours}:${two(at.getSeconds())}` : `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${hours}`;
+  const utc = at.toISOString();
+  return make("time", { datetime: utc, title: `${utc.slice(0, 19).replace("T", " ")} UTC`, text });
+}
+
+function byline(parts) {
+  return make("span", { class: "by" }, ...parts.flatMap((part, place) => (place ? [" · ", part] : [part])));
+}
 
 function span(seconds) {
   if (seconds < 120) return `${Math.round(seconds)} s`;
@@ -40,20 +56,20 @@ function span(seconds) {
 }
 
 function story(one) {
-  const by = [one.publisher || one.source, clock(one.first_seen)];
+  const by = [one.publisher || one.source, when(one.first_seen)];
   if (one.reprints) by.push(`${one.reprints} reprint${one.reprints > 1 ? "s" : ""}, counted once`);
   by.push(`${Math.round(100 * one.negative)} % negative`);
-  return make("li", {}, link(one.headline, one.url), " ", make("span", { class: "by", text: by.join(" · ") }));
+  return make("li", {}, link(one.headline, one.url), " ", byline(by));
 }
 
-function figures(unusual) {
+function figures(unusual, rang) {
   const expected = unusual.expected;
   const rows = [
     ["observed", number(unusual.observed)],
     ["expected", `${number(expected.value, 2)} (${number(expected.low, 2)} to ${number(expected.high, 2)})`],
     ["stories", unusual.negative_stories],
     ["publishers", unusual.publishers],
-    ["score", `${number(unusual.score)} of ${number(unusual.threshold)} nats`],
+    [rang ? "score when it rang" : "score when last told", `${number(unusual.score)} of ${number(unusual.threshold)} nats`],
     ["baseline", span(unusual.baseline_span_seconds)],
     ["share", `${Math.round(100 * unusual.share)} % bad, usually ${Math.round(100 * unusual.usual_share)} %`],
   ];
@@ -67,7 +83,7 @@ function alertCard(record, whole, open) {
   card.append(
     make("h3", {}, make("span", { class: `tag severity ${data.severity}`, text: data.severity }), " ",
       whole ? make("span", { text: data.summary }) : make("a", { href, text: data.summary })),
-    figures(data.unusual),
+    figures(data.unusual, record.type === "alert.firing"),
   );
   const why = make("details", { class: "why" }, make("summary", { text: "Why" }),
     make("ol", { class: "stories" }, ...data.evidence.stories.map(story)));
@@ -101,8 +117,11 @@ async function drawAlerts() {
   if (!firing.alerts.length) box.append(make("p", { class: "quiet", text: "Nothing. Every watched key is within what its history expects." }));
   byId("past").replaceChildren(...past.alerts.map((record) => make("li", {},
     make("a", { href: `/alerts/${encodeURIComponent(record.alert)}`, text: record.body.data.summary }), " ",
-    make("span", { class: "by", text: clock(record.at) }))));
+    byline([when(record.at)]))));
   if (!past.alerts.length) byId("past").append(make("li", { class: "quiet", text: "None." }));
+  byId("overview").classList.toggle("calm", !firing.alerts.length);
+  byId("count").hidden = !firing.alerts.length;
+  byId("count").textContent = String(firing.alerts.length);
   document.title = firing.alerts.length ? `(${firing.alerts.length}) tapewatch` : "tapewatch";
 }
 
@@ -122,17 +141,20 @@ function chart(points, name) {
     const old = byStart.get(start) || { bad: 0, expected: 0, low: 0, high: 0 };
     byStart.set(start, { bad: old.bad + point.bad, expected: old.expected + point.expected, low: old.low + point.expected_low, high: old.high + point.expected_high });
   }
-  const starts = [...byStart.keys()].sort((a, b) => a - b).slice(-CHART_BLOCKS);
+  const all = [...byStart.keys()].sort((a, b) => a - b);
+  const end = (all.at(-1) ?? 0) + BLOCK_MS, begin = end - CHART_BLOCKS * BLOCK_MS;
+  const starts = all.filter((start) => start >= begin);
   const blocks = starts.map((start) => byStart.get(start));
   const top = Math.max(1, ...blocks.map((block) => Math.max(block.bad, block.high)));
-  const step = width / CHART_BLOCKS, offset = width - blocks.length * step;
+  const step = width / CHART_BLOCKS;
   const y = (value) => height - 1 - (value / top) * (height - 3);
   let line = "";
   blocks.forEach((block, place) => {
-    const x = offset + place * step;
+    const x = ((starts[place] - begin) / BLOCK_MS) * step;
     svg.append(shape("rect", { class: "band", x, y: y(block.high), width: step + 0.5, height: Math.max(0.8, y(block.low) - y(block.high)) }));
     if (block.bad > 0.005) svg.append(shape("rect", { class: "bar", x: x + step * 0.2, y: y(block.bad), width: step * 0.6, height: Math.max(0.5, height - 1 - y(block.bad)) }));
-    line += `${line ? "L" : "M"}${x.toFixed(1)} ${y(block.expected).toFixed(1)}L${(x + step).toFixed(1)} ${y(block.expected).toFixed(1)}`;
+    const joined = place && starts[place] - starts[place - 1] === BLOCK_MS;
+    line += `${joined ? "L" : "M"}${x.toFixed(1)} ${y(block.expected).toFixed(1)}L${(x + step).toFixed(1)} ${y(block.expected).toFixed(1)}`;
   });
   if (line) svg.append(shape("path", { class: "line", d: line }));
   const latest = blocks.at(-1);
@@ -141,7 +163,14 @@ function chart(points, name) {
   const title = shape("title", {});
   title.textContent = told;
   svg.prepend(title);
-  return svg;
+  const axis = latest ? make("div", { class: "axis" }, when(begin), when(end)) : null;
+  return make("div", {}, svg, axis);
+}
+
+/* A score above its threshold is not yet an alert: that asks for several stories of several publishers. */
+function waits(key) {
+  const fresh = key.latest && Date.now() - Date.parse(key.latest.end) < 3_600_000;
+  return fresh && !key.firing && key.score >= key.threshold ? " · above its threshold, too little evidence to ring" : "";
 }
 
 async function drawKeys() {
@@ -153,9 +182,9 @@ async function drawKeys() {
   }));
   keys = fresh;
   byId("keys").replaceChildren(...shown.map((key) => {
-    const label = key.name === key.key ? key.key : `${key.name}`;
+    const label = key.name;
     const mood = typeof key.sentiment_index === "number" ? ` · mood ${key.sentiment_index >= 0 ? "+" : ""}${number(key.sentiment_index, 2)}` : "";
-    const note = key.baseline_span ? `score ${number(key.score)} of ${number(key.threshold)} · baseline ${span(key.baseline_span)}${mood}` : "no history yet";
+    const note = key.baseline_span ? `score now ${number(key.score)} of ${number(key.threshold)} · baseline ${span(key.baseline_span)}${mood}${waits(key)}` : "no history yet";
     return make("div", { class: key.firing ? "key firing" : "key" },
       make("div", { class: "name" }, make("span", { text: key.firing ? `${label} — ${key.firing}` : label, title: key.key }), make("span", { class: "span", text: note })),
       chart(keys.get(key.key) || [], label));
@@ -166,9 +195,9 @@ function tapeRow(one) {
   const mood = one.sentiment ? one.sentiment.label : "unread";
   const about = one.entities.map((entity) => entity.name);
   if (one.topic) about.push(one.topic.label);
-  const by = [clock(one.published), one.publisher || one.author || one.source, ...about];
+  const by = [when(one.published), one.publisher || one.author || one.source, ...about];
   return make("li", {}, make("span", { class: `mood ${mood}`, text: mood }), " ", link(one.title, one.url), " ",
-    make("span", { class: "by", text: by.join(" · ") }));
+    byline(by));
 }
 
 async function drawTape() {
@@ -184,11 +213,12 @@ function onDocument(one) {
 
 async function drawSources() {
   const found = await get("/api/v1/sources");
-  byId("sources").replaceChildren(...found.sources.map((one) => make("tr", {},
+  byId("sources").replaceChildren(...found.sources.flatMap((one) => [make("tr", {},
     make("th", { scope: "row", text: one.source }),
-    make("td", { class: one.state, text: one.reason ? `${one.state}: ${one.reason}` : one.state }),
-    make("td", { text: clock(one.last_success) }), make("td", { text: clock(one.last_new) }),
-    make("td", { text: String(one.items_total) }))));
+    make("td", { class: one.state, text: one.state }),
+    make("td", {}, when(one.last_success)), make("td", {}, when(one.last_new)),
+    make("td", { text: String(one.items_total) })),
+  ...(one.reason ? [make("tr", {}, make("td", { class: "reason", colspan: "5", text: one.reason }))] : [])]));
 }
 
 async function drawFacts() {
@@ -234,12 +264,20 @@ async function showAlert(id) {
   const latest = found.events.at(-1);
   box.append(make("div", { class: "wide" }, alertCard(latest, true, true)));
   box.append(make("section", {}, make("h2", { text: "Life" }), make("ul", {}, ...found.events.map((event) =>
-    make("li", { text: `${new Date(event.at).toLocaleString()} — ${event.type.replace("alert.", "")} (${event.severity})` })))));
+    make("li", {}, when(event.at), ` — ${event.type.replace("alert.", "")} (${event.severity})`)))));
+  const kinds = new Map(found.events.map((event) => [event.id, event.type.replace("alert.", "")]));
   box.append(make("section", {}, make("h2", { text: "Delivery" }), make("ul", {}, ...found.attempts.map((attempt) =>
-    make("li", { text: `${attempt.channel}: ${attempt.ok ? "delivered" : attempt.reason}, attempt ${attempt.number}` })))));
+    make("li", {}, when(1000 * attempt.at), ` — ${kinds.get(attempt.event)} to ${attempt.channel}: ${attempt.ok ? "delivered" : attempt.reason}, attempt ${attempt.number}`)))));
   say("", "");
 }
 
+function noAlert(error) {
+  const gone = error.message.endsWith(": 404");
+  say(gone ? "no such alert" : "the alert could not be read", "lost");
+  byId("one").replaceChildren(make("p", { class: "wide" }, gone ? "It never was, or its time of keeping is over. " : `${error.message}. `,
+    make("a", { href: "/", text: "Back to what is firing now" })));
+}
+
 const path = location.pathname.match(/^\/alerts\/([^/]+)$/);
-if (path) showAlert(decodeURIComponent(path[1])).catch(() => say("no such alert", "lost"));
+if (path) showAlert(decodeURIComponent(path[1])).catch(noAlert);
 else follow();

@@ -7,7 +7,10 @@ import os
 import shutil
 import time
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import aiohttp
 import pytest
@@ -17,6 +20,9 @@ from models.classifier import FakeClassifier
 from monitor.app import Daemon
 from monitor.settings import load
 from monitor.web import Web
+
+if TYPE_CHECKING:
+    from playwright.async_api import Route
 
 CHROMIUM = shutil.which("chromium")
 if CHROMIUM is None and not os.environ.get("CI"):
@@ -128,6 +134,71 @@ async def test_page_shows_what_rings_and_why(served: tuple[Daemon, Web], tmp_pat
         assert wrong == []
         await web.stop()
         await page.wait_for_selector("#state.lost", timeout=10_000)
+        await browser.close()
+
+
+LONG = "Amalgamated Consolidated Holdings of the Northern Territories and Subsidiaries " * 2
+
+
+async def test_page_fits_a_telephone_and_dates_its_times(served: tuple[Daemon, Web]) -> None:
+    from playwright.async_api import async_playwright
+
+    _, web = served
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        page = await browser.new_page(viewport={"width": 390, "height": 800}, timezone_id="Asia/Tokyo")
+
+        async def many(route: "Route") -> None:
+            """The daemon's own alert, six times, as if six keys rang; its name is made long."""
+            found = await (await route.fetch()).json()
+            for one in found["alerts"]:
+                one["body"]["data"]["summary"] = LONG
+            found["alerts"] = [{**found["alerts"][0], "alert": f"a{n}"} for n in range(6)] if found["alerts"] else []
+            await route.fulfill(json=found)
+
+        async def long_keys(route: "Route") -> None:
+            found = await (await route.fetch()).json()
+            for one in found["keys"]:
+                one.update(name=LONG.replace(" ", ""), score=1234567.8, threshold=5.2, baseline_span=1_728_000.0)
+            await route.fulfill(json=found)
+
+        await page.goto(web.address)
+        await page.wait_for_selector("#overview.calm")
+        await page.wait_for_selector("#keys .axis")
+        assert not await page.is_visible("#count")
+        box = await page.locator("section:has(#firing)").bounding_box()
+        assert box is not None and box["height"] < 200, box
+        names = await page.inner_text("#keys")
+        assert "The market" in names and "Watch-list mine" in names and "list:mine" not in names
+        old = page.locator("#tape time").last
+        text, title, exact = (
+            await old.inner_text(),
+            await old.get_attribute("title"),
+            await old.get_attribute("datetime"),
+        )
+        local = datetime.fromisoformat(str(exact)).astimezone(ZoneInfo("Asia/Tokyo"))
+        assert text == f"{local:%Y-%m-%d %H:%M}" and str(title).endswith(" UTC")
+        begin, end = [
+            datetime.fromisoformat(str(await one.get_attribute("datetime")))
+            for one in (await page.locator("#keys .axis").first.locator("time").all())
+        ]
+        assert (end - begin).total_seconds() == 48 * 3600
+
+        await post(web.address, *bad_news())
+        await page.wait_for_selector("article.alert", timeout=10_000)
+        await page.route("**/api/v1/alerts?status=firing", many)
+        await page.route("**/api/v1/keys", long_keys)
+        await page.reload()
+        await page.wait_for_selector("#firing article >> nth=5")
+        await page.wait_for_selector("#keys .name:has-text('1234567.8')")
+        assert await page.inner_text("#count") == "6"
+        assert await page.evaluate("byId('firing').scrollHeight <= byId('firing').clientHeight")
+        for scheme in ("dark", "light"):
+            await page.emulate_media(color_scheme=scheme)
+            assert await page.evaluate("document.documentElement.scrollWidth") == 390, scheme
+
+        await page.goto(f"{web.address}/alerts/nosuch")
+        await page.wait_for_selector("#one a[href='/']")
         await browser.close()
 
 
