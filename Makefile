@@ -7,7 +7,7 @@ DATA ?= ../shared/data/train
 OUT ?= build/model
 PYTEST_ARGS ?=
 
-.PHONY: setup setup-dev run kafka test test-train test-packages lint bench train docs lock screenshot dashboards clean
+.PHONY: setup setup-dev run kafka run-kafka test test-train test-packages lint bench train docs lock screenshot dashboards clean
 
 # uv installs the locked set in seconds; pip alone would take half a minute.
 $(VENV)/.uv:
@@ -35,6 +35,10 @@ run: setup
 # A real Kafka of one node from Maven artefacts on port 9092, in the foreground, its data in .kafka; needs Java 17.
 kafka: setup-dev
 	@$(BIN)/python -m tests.kafka_cluster
+
+# The demo through a real Kafka, every part a process of its own, with a Prometheus beside them if there is one.
+run-kafka: setup-dev
+	@$(BIN)/python -m tests.kafka_cluster -- $(BIN)/tapewatch demo --kafka {} $(DEMO_ARGS)
 
 # Debian packages that only tests need, where this user may install them.
 DEBIAN := chromium:chromium promtool:prometheus amtool:prometheus-alertmanager systemd-analyze:systemd

@@ -53,11 +53,14 @@ def version() -> None:
 def demo(
     seconds: Annotated[float | None, typer.Option(help="End after this many seconds.")] = None,
     listen: Annotated[str, typer.Option(help="Address of the page.")] = "127.0.0.1:8686",
+    kafka: Annotated[
+        str | None, typer.Option(help="Brokers without TLS: play on them, each part a process of its own.")
+    ] = None,
 ) -> None:
     """The whole main job, offline: a fictional newsroom, a crisis, a signed alert."""
     from monitor.commands.serve import run_demo
 
-    run_demo(seconds, listen)
+    run_demo(seconds, listen, kafka)
 
 
 @app.command()

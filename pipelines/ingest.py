@@ -39,6 +39,9 @@ EARLIEST = 86_400.0 * 366
 SEEN_FOR = 30 * 86_400.0
 """How long an id is remembered beyond its last sight, so that a feed's old entries are no news."""
 
+HISTORY = "history"
+"""Where documents of history go, in their order: one partition."""
+
 DAY = 86_400.0
 
 
@@ -120,7 +123,11 @@ class Ingest:
             by_time.put(key, Names(names))
             self._forget(state, now)
         outcome.documents.sort(key=lambda document: (document.at, document.id))
-        outcome.outputs = [Output(DOCUMENTS, document.id, encode(document)) for document in outcome.documents]
+        # History is sorted by its time and must come so: from several partitions half of it would be late.
+        together = HISTORY if self._backfill else ""
+        outcome.outputs = [
+            Output(DOCUMENTS, document.id, encode(document), together=together) for document in outcome.documents
+        ]
         return outcome
 
     def _accept(

@@ -298,8 +298,12 @@ class Cluster:
 
 
 def main() -> None:
-    """Runs a cluster in the foreground and prints its address; Ctrl-C or SIGTERM stops it, its data stay."""
+    """Runs a cluster in the foreground and prints its address; Ctrl-C or SIGTERM stops it, its data stay.
+
+    With a command after "--" it runs that instead, "{}" in it being the address of a cluster that goes with it.
+    """
     parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("command", nargs="*")
     parser.add_argument("--nodes", type=int, choices=(1, 3), default=1)
     parser.add_argument("--port", type=int, default=9092, help="of the first node; the others follow")
     parser.add_argument("--folder", type=Path, default=Path(".kafka"))
@@ -308,6 +312,11 @@ def main() -> None:
     if lacking:
         sys.exit(lacking)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    if options.command:
+        with tempfile.TemporaryDirectory(prefix="kafka-") as scratch, Cluster(Path(scratch), options.nodes) as cluster:
+            # Ctrl-C is the command's business: this waits for its end.
+            signal.signal(signal.SIGINT, lambda *_: None)
+            sys.exit(subprocess.call([part.replace("{}", cluster.address) for part in options.command]))
     folder = options.folder.resolve() / f"nodes-{options.nodes}"
     cluster = Cluster(folder, options.nodes, ports=[options.port + i for i in range(options.nodes)], heap="512m")
     try:

@@ -155,10 +155,10 @@ async def _backfill(daemon: Daemon, inputs: list[Path]) -> int:
     return 1 if errors else 0
 
 
-def run_demo(seconds: float | None, listen: str) -> None:
+def run_demo(seconds: float | None, listen: str, kafka: str | None) -> None:
     """The fictional newsroom and a daemon that watches it."""
     from monitor.demo.run import play
 
-    code = asyncio.run(play(seconds, listen))
+    code = asyncio.run(play(seconds, listen, kafka))
     if code:
         raise typer.Exit(code)

@@ -19,13 +19,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from monitor import log as logs
-from monitor.app import Daemon
 from monitor.demo import scenario as acts
 from monitor.demo import stories
 from monitor.demo.newsroom import CLASSES, FEEDS, Newsroom
 from monitor.demo.receiver import Receiver
-from monitor.settings import load
-from monitor.web import Web
+from monitor.demo.watchers import InProcess, Spread, Watcher
 
 SEED = 20
 MIN_OPEN = "20s"
@@ -78,18 +76,20 @@ class Teller:
         return f"{time.time() - self.started:6.1f} s"
 
 
-async def play(seconds: float | None, listen: str) -> int:
-    """Runs until ``seconds`` are over, or for good; returns the exit code."""
+async def play(seconds: float | None, listen: str, kafka: str | None = None) -> int:
+    """Runs until ``seconds`` are over, or for good; returns the exit code. ``kafka``: brokers, for the demo on them."""
     logs.configure("console", "error")
     console = Console()
     ended = asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, ended.set)
     with tempfile.TemporaryDirectory(prefix="tapewatch-demo-") as folder:
-        return await _play(Path(folder), seconds, _free(listen, console), console, ended)
+        return await _play(Path(folder), seconds, _free(listen, console), kafka, console, ended)
 
 
-async def _play(folder: Path, seconds: float | None, listen: str, console: Console, ended: asyncio.Event) -> int:
+async def _play(
+    folder: Path, seconds: float | None, listen: str, kafka: str | None, console: Console, ended: asyncio.Event
+) -> int:
     teller = Teller(console)
     secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
     receiver = Receiver(secret, teller.ring)
@@ -103,30 +103,22 @@ async def _play(folder: Path, seconds: float | None, listen: str, console: Conso
         f"min_open = {MIN_OPEN}.",
         highlight=False,
     )
-    config = _settings(folder, newsroom, receiver, secret, listen)
-    daemon = Daemon(load(config, {}), watermark_interval=0.25)
-    await daemon.open()
+    config = _settings(folder, newsroom, receiver, secret, None if kafka else listen)
+    watcher: Watcher = InProcess(config) if kafka is None else Spread(config, kafka, listen)
     try:
-        history = _history(folder, script)
-        learned, _ = await daemon.intake.backfill([history])
+        learned = await watcher.learn(_history(folder, script))
         teller.say(
-            f"{acts.HISTORY_DAYS} days of history judged and learned: {learned.accepted} texts. "
-            "Nothing rings from the past."
+            f"{acts.HISTORY_DAYS} days of history judged and learned: {learned} texts. Nothing rings from the past."
         )
         # The newsroom's clock starts with the daemon's.
         newsroom.begin(acts.build(SEED, time.time()))
         teller.started = time.time()
-        await daemon.begin()
-        web = Web(daemon)
-        await web.start()
-        teller.say(f"Live. The page is at [link]{web.address}[/link]")
-        try:
-            await _tell(teller, seconds, ended)
-        finally:
-            await web.stop()
-        _sum_up(teller, daemon, newsroom, receiver, console)
+        for line in await watcher.begin():
+            teller.say(f"Live. {line}")
+        await _tell(teller, seconds, ended)
+        _sum_up(teller, await watcher.unhealthy(), newsroom, receiver, console)
     finally:
-        await daemon.stop()
+        await watcher.stop()
         await newsroom.stop()
         await receiver.stop()
     return 0
@@ -145,7 +137,7 @@ async def _tell(teller: Teller, seconds: float | None, ended: asyncio.Event) -> 
             await asyncio.wait_for(ended.wait(), 0.2)
 
 
-def _sum_up(teller: Teller, daemon: Daemon, newsroom: Newsroom, receiver: Receiver, console: Console) -> None:
+def _sum_up(teller: Teller, down: list[str], newsroom: Newsroom, receiver: Receiver, console: Console) -> None:
     first = f"{teller.first - teller.started:.1f} s after the daemon's start" if teller.first else "none"
     console.rule("what happened", align="left")
     console.print(f"first alert: {first}", highlight=False)
@@ -159,7 +151,6 @@ def _sum_up(teller: Teller, daemon: Daemon, newsroom: Newsroom, receiver: Receiv
     for key, why in quiet.items():
         verdict = "RANG" if key in teller.fired else "stayed silent, as it should"
         console.print(f"{why} ({key}): {verdict}", highlight=False)
-    down = [source.name for source in daemon.sources if source.status.state != "up"]
     console.print(
         f"feeds: {newsroom.requests} requests, {newsroom.unchanged} answered 304; "
         f"not healthy: {', '.join(down) or 'none'}; webhooks with a bad signature: {receiver.refused}",
@@ -183,7 +174,7 @@ def _history(folder: Path, script: acts.Scenario) -> Path:
     return path
 
 
-def _settings(folder: Path, newsroom: Newsroom, receiver: Receiver, secret: str, listen: str) -> Path:
+def _settings(folder: Path, newsroom: Newsroom, receiver: Receiver, secret: str, listen: str | None) -> Path:
     sources = "".join(
         f'[[sources]]\nkind = "feed"\nname = "{name}"\nurl = "{newsroom.address}/{path}"\ninterval = "1s"\n'
         f'class = "{CLASSES[name]}"\n\n'
@@ -196,11 +187,12 @@ def _settings(folder: Path, newsroom: Newsroom, receiver: Receiver, secret: str,
     )
     (folder / "desk.secret").write_text(secret + "\n")
     path = folder / "tapewatch.toml"
+    web = f'[web]\nlisten = "{listen}"\nexternal_url = "http://{listen}"\n\n' if listen is not None else ""
     path.write_text(
         f'[detection]\nmin_open = "{MIN_OPEN}"\n\n{sources}'
         f'[[watchlists]]\nname = "demo"\nentities = [{entities}]\n\n'
         f'[[channels]]\nkind = "webhook"\nname = "desk"\nurl = "{receiver.address}"\nsecret_file = "desk.secret"\n\n'
-        f'[web]\nlisten = "{listen}"\nexternal_url = "http://{listen}"\n\n[network]\nallow_private = ["127.0.0.0/8"]\n'
+        f'{web}[network]\nallow_private = ["127.0.0.0/8"]\n'
     )
     return path
 

@@ -91,12 +91,14 @@ class Record(NamedTuple):
 
 
 class Output(NamedTuple):
-    """One record that a stage wants written. ``origin``: the partition that a watermark speaks for."""
+    """One record that is to be written. ``origin``: the partition that a watermark speaks for. ``together``: records
+    with the same text go to one partition, in their order; without it those of one key do."""
 
     topic: str
     key: str
     value: bytes
     origin: int = 0
+    together: str = ""
 
 
 V = TypeVar("V")

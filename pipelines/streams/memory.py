@@ -182,7 +182,7 @@ class MemoryEngine:
             if output.key == WATERMARK:
                 targets = list(range(len(logs)))
             else:
-                targets = [zlib.crc32(output.key.encode()) % len(logs)]
+                targets = [zlib.crc32((output.together or output.key).encode()) % len(logs)]
             for target in targets:
                 self._next += 1
                 logs[target].append((Record(output.topic, output.key, output.value, self._next, target), output.origin))

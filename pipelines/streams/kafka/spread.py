@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from kafka.partitioner.default import murmur2
+
 from pipelines.streams.base import WATERMARK, Output
 from pipelines.streams.kafka.topics import Layout
 from pipelines.streams.layout import BROADCAST
@@ -37,6 +39,9 @@ def spread(output: Output, layout: Layout) -> Iterator[Posting]:
     elif output.topic in BROADCAST:
         for partition in range(layout.count(output.topic)):
             yield Posting(topic, key, output.value, partition, [])
+    elif output.together:
+        partition = (murmur2(output.together.encode()) & 0x7FFFFFFF) % layout.count(output.topic)
+        yield Posting(topic, key, output.value, partition, [])
     else:
         yield Posting(topic, key, output.value, None, [])
 
