@@ -76,6 +76,9 @@ def _rows(task: str, data: Path, split: str | None, classifier: OnnxClassifier) 
                 raise typer.BadParameter(
                     f"{data}, line {reader.line_num}: label {entry['label']!r} is none of {', '.join(labels)}"
                 )
+    if not rows:
+        chosen = "" if split is None else f" with split {split!r}"
+        raise typer.BadParameter(f"--data {data}: no labelled rows{chosen}; nothing to evaluate")
     return rows, skipped
 
 

@@ -100,6 +100,15 @@ def test_models_evaluate_prints_one_object(tmp_path: Path) -> None:
     assert set(found) >= {"macro_f1", "per_class", "ece", "nll", "confusion"}
 
 
+def test_models_evaluate_refuses_a_split_without_rows(tmp_path: Path) -> None:
+    data = tmp_path / "own.csv"
+    data.write_text("split,text,label\ntrain,Record profit lifts shares,positive\n")
+    answer = run("models", "evaluate", "--task", "sentiment", "--data", data, "--split", "test")
+    said = answer.stderr.decode()
+    assert answer.returncode == 2 and "own.csv" in said and "'test'" in said
+    assert not answer.stdout
+
+
 def test_kafka_and_training_say_plainly_what_is_missing(tmp_path: Path) -> None:
     assert run("kafka", "init").returncode == 2
     answer = run("models", "train", "--data", tmp_path, "--out", tmp_path / "o")
