@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from alerts.channels import check
 from alerts.channels.alertmanager import RESEND
@@ -242,6 +242,13 @@ class Web(Section):
     grafana_url: str = Field("", description="A Grafana dashboard; alerts link to it.")
     token: SecretStr | None = Field(None, description="Token that writes need.")
     token_file: Path | None = Field(None, description="File that holds the token.")
+
+    @field_validator("listen", "metrics_listen")
+    @classmethod
+    def _port(cls, value: str | None) -> str | None:
+        if value is not None and int(value.rpartition(":")[2]) > 65_535:
+            raise ValueError("a port is at most 65535")
+        return value
 
     def key(self) -> str | None:
         """The token, if writes need one."""

@@ -226,6 +226,9 @@ def run_replay(
     (out / "summary.json").write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
     for error in errors[:100]:
         typer.echo(f"{error.file}, line {error.line}: {error.reason}", err=True)
+    for event in summary.get("events", ()):
+        if not event["keys"]:
+            typer.echo(f"{events}: {event['entity']!r} is no watched company: it can't be found", err=True)
     brief = {name: value for name, value in summary.items() if name not in ("unlabelled", "events", "by_key")}
     sys.stdout.write(json.dumps(brief) + "\n")
 
@@ -299,7 +302,7 @@ def _match(
                 "keys": sorted(keys),
                 "rang": first.at if first else None,
                 "key": first.key if first else None,
-                "delay_days": round((epoch(first.at) - event.onset) / DAY, 2) if first else None,
+                "delay_days": round((epoch(first.at) - event.onset) / DAY, 2) + 0.0 if first else None,  # never -0.0
             }
         )
     return found, used
@@ -315,6 +318,8 @@ def keys_of(name: str, parts: Parts) -> set[str]:
         if not key.startswith("entity:"):
             continue
         names = {n.casefold() for entity in watched.entities for n in (entity.name, entity.id, *entity.aliases)}
+        # A ticker only as it is: "A" and "T" are words of many names.
+        names |= {ticker.casefold() for entity in watched.entities for ticker in entity.tickers if ticker == name}
         if wanted in names or any(n in wanted.split() or wanted in n.split() for n in names):
             keys.add(key)
     return keys

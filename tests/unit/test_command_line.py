@@ -5,6 +5,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from monitor.commands.replay import keys_of
+from pipelines.entities import Entity
+from pipelines.watch import Watch, WatchList
 
 
 def run(*arguments: object, stdin: bytes = b"", cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
@@ -113,3 +119,10 @@ def test_kafka_and_training_say_plainly_what_is_missing(tmp_path: Path) -> None:
     assert run("kafka", "init").returncode == 2
     answer = run("models", "train", "--data", tmp_path, "--out", tmp_path / "o")
     assert answer.returncode == 1 and b"make train" in answer.stderr
+
+
+def test_an_event_finds_its_company_by_name_or_ticker() -> None:
+    own = Entity(id="zorblatt", name="Zorblatt Industries", tickers=("ZBLT",), custom=True)
+    parts: Any = SimpleNamespace(watch=Watch([WatchList(name="mine", entities=(own,))], ()))
+    assert keys_of("ZBLT", parts) == keys_of("zorblatt industries", parts) == {"entity:zorblatt"}
+    assert keys_of("Nobody Corp", parts) == set()

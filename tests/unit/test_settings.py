@@ -44,6 +44,7 @@ def test_paths_start_at_the_files_folder_and_durations_have_units(tmp_path: Path
         ('[[sources]]\nkind = "feed"\nname = "a"\n', ["sources #1 (a)", "url"]),
         ('[[sources]]\nkind = "feed"\nname = "a"\nurl = "ftp://x"\n', ["sources #1 (a)", "https://"]),
         ('[web]\nlisten = "0.0.0.0:8686"\n', ["web", "token_file"]),
+        ('[web]\nlisten = "127.0.0.1:99999"\n', ["web.listen", "99999", "65535"]),
         ('[network]\nallow_private = ["10.0.0.0/99"]\n', ["network.allow_private", "10.0.0.0/99"]),
         ('[[routes]]\nchannels = ["nobody"]\n', ["routes #1", "nobody"]),
         ("[detection\n", ["tapewatch.toml", "line 1"]),
