@@ -5,7 +5,7 @@ An alert stays what it was, its id too: only headlines, links and who told it fi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import msgspec
@@ -20,6 +20,11 @@ def older_than(before: float) -> Gone:
     """Stories that were first seen before ``before``, in seconds since 1970."""
     limit = iso(before)
     return lambda story: str(story.get("first_seen", "")) < limit
+
+
+def of(documents: Collection[str]) -> Gone:
+    """Stories that one of ``documents`` told first."""
+    return lambda story: story.get("id") in documents
 
 
 def without(body: bytes, gone: Gone) -> bytes | None:

@@ -26,6 +26,7 @@ silences = typer.Typer(help="Keep alerts from being sent for a time (of a runnin
 deliveries = typer.Typer(help="What is owed to channels (of a running daemon).", no_args_is_help=True)
 channels = typer.Typer(help="Where alerts go.", no_args_is_help=True)
 kafka = typer.Typer(help="The Kafka engine.", no_args_is_help=True)
+documents = typer.Typer(help="What was taken in.", no_args_is_help=True)
 export = typer.Typer(help="What was kept, for other tools.", no_args_is_help=True)
 for name, group in (
     ("models", models),
@@ -35,6 +36,7 @@ for name, group in (
     ("channels", channels),
     ("kafka", kafka),
     ("export", export),
+    ("documents", documents),
 ):
     app.add_typer(group, name=name)
 
@@ -327,6 +329,24 @@ def channels_test(name: str, config: Config = CONFIG) -> None:
     from monitor.commands.operations import test_channel
 
     test_channel(config, name)
+
+
+@documents.command(name="find")
+def documents_find(words: str, config: Config = CONFIG) -> None:
+    """Documents whose title or address holds WORDS, with their ids: a JSON object a line, the latest first."""
+    from monitor.commands import documents as commands
+
+    commands.find(config, words)
+
+
+@documents.command(name="forget")
+def documents_forget(
+    ids: Annotated[list[str], typer.Argument(help="Ids of documents, as find prints them.")], config: Config = CONFIG
+) -> None:
+    """Take documents out of a stopped daemon's files: texts, evidence, quotes in alerts and in what is owed."""
+    from monitor.commands import documents as commands
+
+    commands.forget(config, ids)
 
 
 @export.command(name="openmetrics")

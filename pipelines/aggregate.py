@@ -387,14 +387,14 @@ class Aggregate:
     def _shed(self, now: float, state: State) -> None:
         """Lets go of last events that nobody is told again, and of quotes that are too old."""
         told: Table[Told] = state.table("told")
-        before = now - self._quotes if self._quotes is not None else None
+        gone = exhibits.older_than(now - self._quotes) if self._quotes is not None else None
         for key, last in list(told.items()):
             if not last.open and now - last.at > TELL_AGAIN:
                 told.delete(key)
-            elif before is not None and (lighter := exhibits.without(last.candidate, before)) is not None:
+            elif gone is not None and (lighter := exhibits.lighter(last.candidate, gone)) is not None:
                 told.put(key, Told(last.open, last.at, lighter))
-        if before is not None:
-            exhibits.shed(state.table("shown"), before)
+        if gone is not None:
+            exhibits.take_down(state.table("shown"), gone)
 
     def _tell_open_blocks(self, state: State, outputs: list[Output]) -> None:
         for key, backfill in self._here.touched.items():
@@ -436,7 +436,7 @@ class Aggregate:
             now = max(now, epoch(evidence.scored))
             backlog = now - epoch(evidence.at)
         if self._quotes is not None:
-            shown = exhibits.younger(shown, now - self._quotes)
+            shown = exhibits.without(shown, exhibits.older_than(now - self._quotes))
         candidate = Candidate(
             event=event,
             rule=RULE,

@@ -56,6 +56,20 @@ class Answers:
             )
         return [json.loads(row[0]) for row in rows]
 
+    def find(self, words: str) -> Iterator[dict[str, Any]]:
+        """Documents whose title or address holds ``words``, whatever their case, the latest first."""
+        rows = self._reader().execute("SELECT record FROM documents ORDER BY number DESC")
+        wanted = words.casefold()
+        for (record,) in rows:
+            document = json.loads(record)
+            if wanted in document["title"].casefold() or wanted in (document["url"] or "").casefold():
+                yield document
+
+    @property
+    def watch(self) -> Watch:
+        """What is watched."""
+        return self._watch
+
     def series(self, key: str, since: float = 0.0, limit: int = 5_000) -> list[dict[str, Any]]:
         """A key's blocks from ``since`` on, oldest first."""
         rows = self._rows(

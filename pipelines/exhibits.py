@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from alerts.evidence import Exhibit
@@ -71,28 +73,32 @@ def reprint(shown: Shown, evidence: Evidence, story: int) -> None:
             return
 
 
-def younger(shown: Shown, before: float) -> Shown:
-    """What was not first seen before ``before``."""
-    return Shown(
-        [one for one in shown.exhibits if one.first_seen >= before],
-        [one for one in shown.counter if one.first_seen >= before],
-    )
+Gone = Callable[[Exhibit], bool]
+"""Whether an exhibit must go."""
 
 
-def shed(table: Table[Shown], before: float) -> None:
-    """Takes down what was first seen before ``before``."""
+def older_than(before: float) -> Gone:
+    """What was first seen before ``before``, in seconds since 1970."""
+    return lambda exhibit: exhibit.first_seen < before
+
+
+def without(shown: Shown, gone: Gone) -> Shown:
+    """What is left."""
+    return Shown([one for one in shown.exhibits if not gone(one)], [one for one in shown.counter if not gone(one)])
+
+
+def take_down(table: Table[Shown], gone: Gone) -> None:
     for key, shown in list(table.items()):
-        kept = younger(shown, before)
-        if kept != shown:
-            table.put(key, kept)
+        left = without(shown, gone)
+        if left != shown:
+            table.put(key, left)
 
 
-def without(candidate: bytes, before: float) -> bytes | None:
-    """A candidate without what was first seen before ``before``; None where it shows nothing of that."""
+def lighter(candidate: bytes, gone: Gone) -> bytes | None:
+    """A candidate without what must go; None where it shows nothing of that."""
     whole = decode(Candidate, candidate)
     shown = Shown(list(whole.exhibits), list(whole.counter))
-    kept = younger(shown, before)
-    if kept == shown:
+    left = without(shown, gone)
+    if left == shown:
         return None
-    lighter = msgspec.structs.replace(whole, exhibits=tuple(kept.exhibits), counter=tuple(kept.counter))
-    return encode(lighter)
+    return encode(msgspec.structs.replace(whole, exhibits=tuple(left.exhibits), counter=tuple(left.counter)))

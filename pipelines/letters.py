@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import structlog
 from prometheus_client import Counter
 
@@ -39,3 +41,8 @@ def dead_letter(stage: str, record: Record, reason: str, detail: str, now: float
         payload=record.value,
     )
     return Output(DEAD_LETTERS, record.key, encode(letter))
+
+
+def about(letter: DeadLetter, documents: Collection[str]) -> bool:
+    """Whether the record that could not be handled was one of ``documents``, or spoke of one."""
+    return letter.id in documents or any(name.encode() in letter.payload for name in documents)

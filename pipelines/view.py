@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import msgspec
 import structlog
 
 from alerts.outbox import DeliveryAttempt, Obligation, apply
-from alerts.quotes import Gone, older_than, without
+from alerts.quotes import Gone, of, older_than, without
 from alerts.rules import Silence
 from pipelines.answers import Answers
 from pipelines.commands import ended, silence_of
@@ -34,6 +35,7 @@ from pipelines.documents import (
     iso,
 )
 from pipelines.gauges import KeyGauges
+from pipelines.letters import about
 from pipelines.moods import Moods
 from pipelines.streams.base import (
     ALERTS,
@@ -327,18 +329,38 @@ class ReadModel(Answers):
     def shed(self, before: float) -> None:
         """Lets go of texts that were taken in before ``before``, in seconds since 1970; alerts lose what they quote."""
         limit = iso(before)
-        self._db.execute("BEGIN")
-        try:
+        with self._transaction():
             old = "SELECT number FROM documents WHERE json_extract(record, '$.fetched') < ?"
             self._db.execute(f"DELETE FROM document_keys WHERE number IN ({old})", (limit,))  # noqa: S608 (text of ours)
             self._db.execute(f"DELETE FROM documents WHERE number IN ({old})", (limit,))  # noqa: S608
             self._db.execute("DELETE FROM letters WHERE json_extract(record, '$.at') < ?", (limit,))
             self._unquote(older_than(before))
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def forget(self, documents: Collection[str]) -> int:
+        """Takes single documents out; returns how many were there."""
+        taken = 0
+        with self._transaction():
+            for name in documents:
+                mine = "(SELECT number FROM documents WHERE id = ?)"
+                self._db.execute(f"DELETE FROM document_keys WHERE number = {mine}", (name,))  # noqa: S608
+                taken += self._db.execute("DELETE FROM documents WHERE id = ?", (name,)).rowcount
+            for number, record in self._db.execute("SELECT number, record FROM letters").fetchall():
+                if about(decode(DeadLetter, record.encode()), documents):
+                    self._db.execute("DELETE FROM letters WHERE number = ?", (number,))
+            self._unquote(of(documents))
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return taken
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN")
+        try:
+            yield
             self._db.execute("COMMIT")
         finally:
-            if self._db.in_transaction:
+            if self._db.in_transaction:  # a full disk may have rolled it back already
                 self._db.execute("ROLLBACK")
-        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def _unquote(self, gone: Gone) -> None:
         for name, record in self._db.execute("SELECT id, record FROM alerts").fetchall():

@@ -36,7 +36,7 @@ def export_openmetrics(
     settings = load(config)
     begin, end = time_option("--since", since) or 0.0, time_option("--until", until) or time.time()
     named = JOB | dict(_label(text) for text in labels)
-    answers, keys = _read_model(settings)
+    answers, keys = read_model(settings)
     try:
         written = openmetrics.Written()
         for file, first, last in _files(answers, out, begin, end, daily=daily):
@@ -82,7 +82,7 @@ def _write(
     return written
 
 
-def _read_model(settings: Settings) -> tuple[Answers, list[str]]:
+def read_model(settings: Settings) -> tuple[Answers, list[str]]:
     """The read model's file, to be asked only, and the keys that are watched. Raises SettingsError."""
     path = view_path(settings)
     if not path.is_file():

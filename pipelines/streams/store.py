@@ -248,6 +248,23 @@ class Store:
             if changes := table.changes():
                 home.write(changes)
 
+    def rewrite(self, topic: str, change: Callable[[Record], bytes | None], holding: bytes = b"") -> int:
+        """Inside a transaction: what ``change`` says of each record that holds these bytes is its value; None takes the
+        record out. Returns how many are not what they were."""
+        name, changed = _table("log", topic), 0
+        rows = self._db.execute(
+            f"SELECT key, value, offset FROM {name} WHERE instr(value, ?)",  # noqa: S608
+            (holding,),
+        ).fetchall()
+        for key, value, offset in rows:
+            after = change(Record(topic, key, value, offset))
+            if after is None:
+                self._db.execute(f"DELETE FROM {name} WHERE offset = ?", (offset,))  # noqa: S608
+            elif after != value:
+                self._db.execute(f"UPDATE {name} SET value = ? WHERE offset = ?", (after, offset))  # noqa: S608
+            changed += after != value
+        return changed
+
     def trim(self, topic: str, before: float, consumed: int, limit: int = 5_000) -> int:
         """Drops up to ``limit`` records written before ``before`` that every reader is past."""
         name = _table("log", topic)
