@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -15,12 +13,13 @@ from alerts.detector import VERSION as DETECTOR_VERSION
 from alerts.rules import Matcher, Route, Silence
 from monitor import __version__
 from monitor.http import USER_AGENT, GuardedClient
-from monitor.sections import ChannelSettings, NetworkSettings, SourceSettings, WatchListSettings
+from monitor.sections import ChannelSettings, NetworkSettings, WatchListSettings
 from monitor.settings import Settings, SettingsError
+from monitor.source_settings import SourceSettings
 from pipelines.entities import EntityConfigError, EntityIndex, resolve
 from pipelines.notify import Context
 from pipelines.sources import registry
-from pipelines.sources.base import Source, Tools
+from pipelines.sources.base import Source, SourceConfigError, Tools
 from pipelines.universe import Entity, load_universe
 from pipelines.watch import Watch, WatchList
 
@@ -114,7 +113,8 @@ def channel(entry: ChannelSettings, http: GuardedClient) -> Channel:
 
 
 def source(entry: SourceSettings, tools: Tools) -> Source:
-    fields = {name: getattr(entry, name) for name in type(entry).model_fields if name != "kind"}
-    fields = {name: str(value) if isinstance(value, Path) else value for name, value in fields.items()}
-    options: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
-    return registry.build(entry.kind, options, tools)
+    """Raises SettingsError where it can't work."""
+    try:
+        return registry.build(entry.kind, entry.options(), tools)
+    except SourceConfigError as error:
+        raise SettingsError(f"sources: {error}") from None

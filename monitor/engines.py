@@ -23,15 +23,15 @@ KAFKA_PACKAGES = ("faust-streaming", "kafka-python", "rocksdict", "crc32c", "lz4
 
 
 def check_engine(settings: Settings) -> None:
-    """Raises SettingsError where this installation has no such engine."""
-    if settings.engine.kind != "kafka":
-        return
-    for name in KAFKA_PACKAGES:
+    """Raises SettingsError where this installation has no such engine, or can't read a source."""
+    wanting = ["engine.kind"] if settings.engine.kind == "kafka" else []
+    wanting += [f"sources ({entry.name}): kind" for entry in settings.sources if entry.kind == "kafka"]
+    for name in KAFKA_PACKAGES if wanting else ():
         try:
             distribution(name)
         except PackageNotFoundError:
             raise SettingsError(
-                f"{settings.file}: engine.kind = \"kafka\" needs the package {name}: pip install 'tapewatch[kafka]'"
+                f"{settings.file}: {wanting[0]} = \"kafka\" needs the package {name}: pip install 'tapewatch[kafka]'"
             ) from None
 
 

@@ -25,6 +25,9 @@ log = structlog.get_logger(__name__)
 PUSH = "api"
 """The source of documents that come over POST."""
 
+NAMED = 20
+"""Bad lines of one batch that are logged each: where all are bad, a log of them all says no more."""
+
 CHUNK = 1_000
 """Documents of history that are taken in as one unit."""
 
@@ -74,14 +77,16 @@ class Intake:
         )
         if not batch.items and not batch.errors and batch.cursor is None:
             return Outcome()
-        for error in batch.errors:
-            log.warning("bad_line", action="skip", source=source.name, line=error.line, reason=error.reason)
+        _name(source.name, batch.errors)
         while True:
             await self._engine.admitted()
             try:
-                return await self.commit(batch.items, origin, cursor=batch.cursor)
+                outcome = await self.commit(batch.items, origin, cursor=batch.cursor)
             except Unwritable:
                 await self._clock.sleep(1.0)
+            else:
+                outcome.add(source.name, "invalid", len(batch.errors))
+                return outcome
 
     async def commit(
         self, items: Sequence[RawItem], origin: Origin, *, cursor: bytes | None = None, ingest: Ingest | None = None
@@ -136,6 +141,14 @@ class Intake:
                 await sources.look()
                 await self._engine.watermark(DOCUMENTS, self._clock.time())
             await self._clock.sleep(interval)
+
+
+def _name(source: str, errors: Sequence[LineError]) -> None:
+    """Logs what could not be read: the first of many, and how many they are."""
+    for error in errors[:NAMED]:
+        log.warning("bad_line", action="skip", source=source, line=error.line, reason=error.reason)
+    if len(errors) > NAMED:
+        log.warning("bad_lines", action="skip", source=source, more=len(errors) - NAMED, last=errors[-1].reason)
 
 
 def _sorted_items(paths: Sequence[Path | str], now: float) -> tuple[list[RawItem], list[LineError]]:

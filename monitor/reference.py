@@ -19,6 +19,7 @@ from alerts import schema as bodies
 from monitor import openapi
 from monitor.sections import EntitySettings
 from monitor.settings import Settings
+from monitor.source_settings import FieldSettings
 from pipelines import documents
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -70,6 +71,8 @@ def configuration() -> str:
     for name, model, many in sections(Settings):
         lines += [f"## {'[[' if many else '['}{name}{']]' if many else ']'}", "", (model.__doc__ or "").strip(), ""]
         lines += list(_fields(model, "" if many else name))
+        if name == "sources":
+            lines += ["### Fields of another's records", "", "As a table in `fields`:", "", *_fields(FieldSettings, "")]
         if name == "watchlists":
             lines += ["### A company of one's own", "", "As a table in `entities`:", "", *_fields(EntitySettings, "")]
     return "\n".join(lines)
@@ -115,6 +118,8 @@ def _model(annotation: Any) -> type[BaseModel]:
 
 def _type(annotation: Any) -> str:
     text = str(annotation)
+    if "Settings" in text and "tuple" not in text:
+        return "table"
     if "Literal" in text:
         options = [str(a) for a in _literals(annotation)]
         return " or ".join(f"`{option}`" for option in options)

@@ -6,7 +6,6 @@ import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from zoneinfo import available_timezones
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 
@@ -79,46 +78,6 @@ class Retention(Section):
         description="Longest time that a text is kept in any form, from when it was taken in; at least 2d more than "
         "engine.retention. Default: not bounded.",
     )
-
-
-_SOURCE_KEYS: dict[str, tuple[str | None, tuple[str, ...]]] = {
-    "feed": ("url", ("path", "follow")),
-    "file": ("path", ("url",)),
-    "stdin": (None, ("url", "path", "follow", "interval")),
-}
-"""By kind: the key that a source needs, and those it has not."""
-
-
-class SourceSettings(Section):
-    """One source."""
-
-    kind: Literal["feed", "file", "stdin"] = Field(
-        description="feed: RSS, RDF, Atom or JSON Feed; file: a file or folder; stdin: what is piped into the daemon."
-    )
-    name: Name = Field(description="Its name, in metrics, records and logs.")
-    url: str | None = Field(None, description="Address of a feed.")
-    path: Path | None = Field(None, description="File or folder of a file source.")
-    follow: bool | None = Field(None, description="file: go on reading what is added (default true).")
-    interval: Duration | None = Field(None, description="Time between polls; wins over what the feed asks for.")
-    publisher: str | None = Field(None, description="Whose texts these are, where items don't say.")
-    class_: Class = Field("news", alias="class", description="news, filing or social.")
-    timezone: str | None = Field(None, description="Time zone of dates that name none, as in Asia/Shanghai.")
-
-    @model_validator(mode="after")
-    def _complete(self) -> SourceSettings:
-        needed, unknown = _SOURCE_KEYS[self.kind]
-        if needed is not None and getattr(self, needed) is None:
-            raise ValueError(f"a {self.kind} source needs {needed}")
-        for name in unknown:
-            if getattr(self, name) is not None:
-                raise ValueError(f"a {self.kind} source has no {name}")
-        if self.timezone is not None and self.timezone not in available_timezones():
-            raise ValueError(f"timezone {self.timezone!r} is unknown; one is Asia/Shanghai")
-        if self.url is not None and not self.url.startswith(("http://", "https://")):
-            raise ValueError("url must start with https:// or http://")
-        if self.interval is not None and self.interval < 1:
-            raise ValueError('interval must be at least "1s"')
-        return self
 
 
 class EntitySettings(Section):

@@ -29,11 +29,11 @@ from monitor.sections import (
     RouteSettings,
     Section,
     SilenceSettings,
-    SourceSettings,
     WatchListSettings,
     Web,
 )
 from monitor.settings_file import SettingsError
+from monitor.source_settings import SourceSettings
 
 __all__ = ["Settings", "SettingsError", "load"]
 

@@ -28,6 +28,10 @@ LEFT_OUT = Counter(
     "tapewatch_source_left_out_total", "Items of one answer beyond the number that is read of a feed.", ["source"]
 )
 
+GONE = Counter(
+    "tapewatch_source_gone_total", "Records of a topic that were removed before they could be read.", ["source"]
+)
+
 SourceClass = Literal["news", "filing", "social"]
 SourceState = Literal["up", "stale", "down", "stopped"]
 
@@ -97,6 +101,7 @@ class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
         STREAK.labels(self.source).set(self.streak)
         INTERVAL.labels(self.source).set(self.interval)
         LEFT_OUT.labels(self.source)
+        GONE.labels(self.source)
         if self.last_success is not None:
             LAST_SUCCESS.labels(self.source).set(self.last_success)
         if self.last_new is not None:

@@ -11,9 +11,15 @@ import msgspec
 from pipelines.sources.base import Source, SourceConfigError, Tools
 from pipelines.sources.feeds import FeedOptions, FeedSource
 from pipelines.sources.follow import FileOptions, FileSource
+from pipelines.sources.kafka_topic import KafkaOptions, KafkaSource
 from pipelines.sources.stdin import StdinOptions, StdinSource
 
-OPTIONS: dict[str, type[msgspec.Struct]] = {"feed": FeedOptions, "file": FileOptions, "stdin": StdinOptions}
+OPTIONS: dict[str, type[msgspec.Struct]] = {
+    "feed": FeedOptions,
+    "file": FileOptions,
+    "stdin": StdinOptions,
+    "kafka": KafkaOptions,
+}
 
 
 def build(kind: str, options: Mapping[str, Any], tools: Tools) -> Source:
@@ -29,6 +35,8 @@ def build(kind: str, options: Mapping[str, Any], tools: Tools) -> Source:
             return FeedSource(msgspec.convert(fields, FeedOptions), tools)
         if kind == "stdin":
             return StdinSource(msgspec.convert(fields, StdinOptions), tools)
+        if kind == "kafka":
+            return KafkaSource(msgspec.convert(fields, KafkaOptions), tools)
         return FileSource(msgspec.convert(fields, FileOptions), tools)
     except msgspec.ValidationError as error:
         raise SourceConfigError(f"source {options.get('name')!r}: {error}") from error

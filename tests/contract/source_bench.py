@@ -10,6 +10,7 @@ import asyncio
 import csv
 import io
 import json
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,6 +25,8 @@ from pipelines.sources import registry
 from pipelines.sources.base import Batch, HttpClient, LineError, Source, Tools
 from pipelines.streams.memory import MemoryState
 from tests.contract.feed_server import FORMATS, NOW, Entry, FeedServer
+from tests.kafka_cluster import Cluster
+from tests.kafka_topic import Topic, make_topic
 
 DAY = 86_400.0
 PATIENCE = 20.0
@@ -233,9 +236,53 @@ def table(entries: Any) -> str:
     return written.getvalue()
 
 
+class KafkaBench:
+    """A topic in somebody else's format on a real broker, which ``cluster`` is and the test's fixture gives."""
+
+    kind = "kafka"
+    cluster: Cluster
+
+    def __init__(self) -> None:
+        self.options: dict[str, Any] = {}
+
+    async def open(self, folder: Path) -> None:
+        topic = f"articles-{uuid.uuid4().hex[:8]}"
+        await asyncio.to_thread(make_topic, self.cluster.address, topic)
+        self.topic = Topic(self.cluster.address, topic)
+        paths = {"id": "id", "title": "headline", "text": "body.plain", "url": "url", "published": "meta.ts"}
+        brokers = tuple(self.cluster.address.split(","))
+        self.options = {
+            "name": "wire",
+            "brokers": brokers,
+            "topic": topic,
+            "start": "earliest",
+            "fields": paths,
+            "group": topic,
+        }
+
+    async def close(self) -> None:
+        await self.mend()
+
+    async def publish(self, *entries: Entry) -> None:
+        await asyncio.to_thread(self.topic.write, *map(foreign, entries))
+
+    async def fail(self) -> None:
+        self.cluster.kill()
+
+    async def mend(self) -> None:
+        await asyncio.to_thread(self.cluster.start)
+
+
+def foreign(one: Entry) -> dict[str, Any]:
+    """An entry as another house writes it."""
+    words = {"headline": one.title, "body": {"plain": one.body}, "url": one.url}
+    return {"id": one.guid, **words, "meta": {"ts": int(one.published * 1_000)}}
+
+
 BENCHES: dict[str, Callable[[], Bench]] = {
     **{form: (lambda form=form: FeedBench(form)) for form in FORMATS},  # type: ignore[misc]
     **{form: (lambda form=form: FileBench(form)) for form in ("lines", "table", "folder")},  # type: ignore[misc]
+    "kafka": KafkaBench,
 }
 
 

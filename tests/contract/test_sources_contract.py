@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,8 +11,10 @@ import pytest_asyncio
 from pipelines.parse import Jail
 from pipelines.sources import registry
 from pipelines.sources.base import SourceConfigError, Tools
+from tests.conftest import need_kafka
 from tests.contract.feed_server import NOW, entry
-from tests.contract.source_bench import BENCHES, Bench, BenchClock, Driver, Log, build, tools
+from tests.contract.source_bench import BENCHES, Bench, BenchClock, Driver, KafkaBench, Log, build, tools
+from tests.kafka_cluster import Cluster
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -24,9 +26,19 @@ async def jail() -> AsyncIterator[Jail]:
     await made.close()
 
 
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A broker of this module's own: its tests kill it."""
+    need_kafka()
+    with Cluster(tmp_path_factory.mktemp("kafka")) as cluster:
+        yield cluster
+
+
 @pytest_asyncio.fixture(loop_scope="module", params=sorted(BENCHES))
 async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
     one = BENCHES[request.param]()
+    if isinstance(one, KafkaBench):
+        one.cluster = request.getfixturevalue("broker")
     await one.open(tmp_path)
     yield one
     await one.close()

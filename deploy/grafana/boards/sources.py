@@ -91,6 +91,11 @@ HISTORY = [
         Query(f"60 * sum by (source) (rate(tapewatch_source_left_out_total{CHOSEN}[$__rate_interval]))", "{{source}}"),
         unit="short", wide=12,
     ),
+    timeseries(
+        "Gone", "Records of a Kafka topic that its retention removed before they could be read.",
+        Query(f"sum by (source) (increase(tapewatch_source_gone_total{CHOSEN}[$__rate_interval]))", "{{source}}"),
+        unit="short", wide=12,
+    ),
 ]  # fmt: skip
 
 BOARD = Board(
