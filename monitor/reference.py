@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from alerts import schema as bodies
-from monitor import openapi
+from monitor import asyncapi, openapi
 from monitor.sections import EntitySettings
 from monitor.settings import Settings
 from monitor.source_settings import FieldSettings
@@ -45,6 +45,7 @@ def pages() -> dict[str, str]:
         "configuration.md": configuration(),
         "cli.md": command_line(),
         "metrics.md": metrics(),
+        "asyncapi.json": json.dumps(asyncapi.document(), indent=2) + "\n",
         "openapi.json": json.dumps(openapi.document(), indent=2) + "\n",
     }
     for record in RECORDS:
