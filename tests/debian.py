@@ -12,6 +12,7 @@ PACKAGES = {
     "promtool": "prometheus",
     "prometheus-alertmanager": "prometheus-alertmanager",
     "amtool": "prometheus-alertmanager",
+    "kcat": "kcat",
     "systemd-analyze": "systemd",
 }
 
