@@ -98,6 +98,12 @@ class Told(msgspec.Struct, array_like=True):
     candidate: bytes
 
 
+class Watched(msgspec.Struct, array_like=True):
+    """Since when each key is watched; 0 since the stream began."""
+
+    since: dict[str, float]
+
+
 class Profiles(msgspec.Struct, array_like=True):
     """Profile versions that items may still need, oldest first."""
 
@@ -141,7 +147,7 @@ class Aggregate:
         "coverage": Seeing,
         "profiles": Profiles,
         "begun": float,
-        "watched": dict[str, float],
+        "watched": Watched,
     }
 
     def __init__(
@@ -233,12 +239,12 @@ class Aggregate:
 
     def _note_watched(self, state: State) -> None:
         """Notes since when each key is watched: the exposure of one that came later doesn't begin with the stream."""
-        table: Table[dict[str, float]] = state.table("watched")
-        known = table.get("all")
-        since = 0.0 if known is None else self._clock.time()
-        added = {key: since for key in self._watch.keys if known is None or key not in known}
+        table: Table[Watched] = state.table("watched")
+        held = table.get("all")
+        known, since = (held.since, self._clock.time()) if held is not None else ({}, 0.0)
+        added = {key: since for key in self._watch.keys if key not in known}
         if added:
-            table.put("all", {**(known or {}), **added})
+            table.put("all", Watched({**known, **added}))
 
     # -- one piece of evidence ----------------------------------------------------------------------------
 
@@ -306,8 +312,8 @@ class Aggregate:
         if first is None:
             begun.put("all", at)
             return at
-        watched: dict[str, float] = state.table("watched").get("all") or {}
-        return min(max(first, watched.get(key, 0.0)), at)
+        watched: Watched | None = state.table("watched").get("all")
+        return min(max(first, watched.since.get(key, 0.0) if watched is not None else 0.0), at)
 
     def _memory(self, key: str, state: State) -> Memory:
         memory = self._here.memories.get(key)
