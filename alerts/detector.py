@@ -248,9 +248,10 @@ class Detector:
         episode = state.episode
         if episode is None or watermark <= state.clock:
             return []
-        if watermark - state.clock > EXPIRY:
-            return [self._close(key, state, state.clock + EXPIRY, shape, "expired")]
-        over = self._doubt(key, state, watermark, shape, missing)
+        end = state.clock + EXPIRY
+        over = self._doubt(key, state, min(watermark, end), shape, missing)
+        if over is None and watermark > end:
+            over = self._close(key, state, end, shape, "expired")
         return [] if over is None else [over]
 
     def _doubt(

@@ -306,14 +306,18 @@ class Aggregate:
         return blind
 
     def _since(self, key: str, at: float, state: State) -> float:
-        """When a key's exposure began: when anything was first seen, or the key was first watched."""
+        """When a key's exposure began: when the stream did, or the key was first watched."""
+        first = self._begun(at, state)
+        watched: Watched | None = state.table("watched").get("all")
+        return min(max(first, watched.since.get(key, 0.0) if watched is not None else 0.0), at)
+
+    def _begun(self, at: float, state: State) -> float:
+        """When the stream began: with the first item, or with the first watermark, which every partition hears."""
         begun: Table[float] = state.table("begun")
         first = begun.get("all")
         if first is None:
             begun.put("all", at)
-            return at
-        watched: Watched | None = state.table("watched").get("all")
-        return min(max(first, watched.since.get(key, 0.0) if watched is not None else 0.0), at)
+        return at if first is None else first
 
     def _memory(self, key: str, state: State) -> Memory:
         memory = self._here.memories.get(key)
@@ -356,6 +360,8 @@ class Aggregate:
         """Keeps the evidence of a running excursion, and lets go of it when the excursion ended."""
         table: Table[Shown] = state.table("shown")
         shown = table.get(evidence.key)
+        if step.late:
+            return shown or Shown()  # it tells nothing of the excursion, not even that it is over
         closing = any(event.kind == "resolved" for event in step.events)
         if step.score <= 0 and held.episode is None and not closing:
             if shown is not None:
@@ -373,6 +379,7 @@ class Aggregate:
 
     def _pass(self, watermark: float, state: State, outputs: list[Output]) -> None:
         """Lets time pass for open episodes, and tells the open blocks of keys that moved."""
+        self._begun(watermark, state)
         detectors: Table[Held] = state.table("detector")
         seeing = self._seeing(state)
         for key in sorted(self._here.open):
