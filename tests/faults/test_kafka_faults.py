@@ -140,7 +140,11 @@ async def compare(bench: KafkaBench, load: Load) -> None:
     print(
         f"acknowledged {len(load.acknowledged)}, logged {count}, said {len(said)}, slowest append {load.slowest:.1f} s"
     )
-    assert sum(again for again, *_ in last.values()) == 0, "a record was handed over although the state had it"
+    again = sum(again for again, *_ in last.values())
+    print(f"handed over again {again}")
+    # An append whose acknowledgement a hung broker swallowed may have been done: its unit is then handled once more,
+    # which stages bear by the offset in their state. Without an outage nobody has a reason for it.
+    assert again == 0 or load.slowest > OUTAGE * 0.8, "a record was handed over although the state had it"
 
 
 def by_key(records: Sequence[Record]) -> dict[str, list[int]]:
