@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kafka import KafkaProducer
 
-from tests.daemon_bench import ACME, Receiver, wait_for
+from tests.daemon_bench import ACME, Receiver, request, wait_for
 from tests.kafka_fleet import PATIENCE, Fleet
 
 
@@ -36,11 +36,22 @@ def test_from_a_post_to_a_webhook_over_five_processes(tmp_path: Path, kafka: str
             )
             assert ingest.get("status")["parts"] == ["ingest"] and ingest.get("status")["engine"] == "kafka"
 
+            for stage in ("score", "aggregate"):
+                assert fleet[stage].metric("tapewatch_stage_partitions", stage=stage) == 2
+                wait_for(lambda stage=stage: _commits(fleet, stage), f"offsets that {stage} commits", PATIENCE)  # type: ignore[misc]
+
             _strangers(fleet)
             _operators(fleet)
             print(f"14 documents posted, {len(firing)} alerts fired over {len(fleet.daemons)} processes")
             for part, daemon in fleet.daemons.items():
                 assert daemon.stop(signal.SIGTERM) == 0, (part, daemon.log()[-2000:])
+
+
+def _commits(fleet: Fleet, stage: str) -> bool:
+    """Whether the age of what is not committed is measured, and small."""
+    text = request(f"{fleet[stage].url}/metrics")[2].decode()
+    known = f'tapewatch_commit_age_seconds{{stage="{stage}"}}' in text
+    return known and fleet[stage].metric("tapewatch_commit_age_seconds", stage=stage) < 30
 
 
 def _strangers(fleet: Fleet) -> None:

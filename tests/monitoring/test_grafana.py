@@ -58,7 +58,11 @@ def test_no_file_is_left_over() -> None:
     assert set(FOLDER.glob("*.json")) == set(files())
 
 
-@pytest.mark.parametrize("expr", list(queries()))
+KAFKA = {"tapewatch_commit_age_seconds", "tapewatch_stage_partitions"}
+"""Metrics of the Kafka engine, which the run here has not: tests/integration/test_kafka_stages.py asks for them."""
+
+
+@pytest.mark.parametrize("expr", [one for one in queries() if not KAFKA & set(METRIC.findall(one.values[0]))])
 def test_every_query_of_every_panel_has_data(story: Story, expr: str) -> None:
     query = filled(expr)
     now = story.prometheus.api("query", query=query, time=story.ended)["result"]

@@ -65,6 +65,15 @@ FLOW = [
         Query("sum by (stage) (tapewatch_stage_lag_records)", "{{stage}}"), unit="short", wide=8, defaults={"min": 0},
     ),
     timeseries(
+        "Not committed (Kafka)", "How long a stage has handled records whose offsets are not committed.",
+        Query("max by (stage) (tapewatch_commit_age_seconds)", "{{stage}}"), unit="s", wide=12,
+        steps=[(None, GREEN), (30, ORANGE), (120, RED)], defaults={"min": 0},
+    ),
+    timeseries(
+        "Partitions (Kafka)", "Partitions of a stage's input, by the process that has them.",
+        Query("tapewatch_stage_partitions", "{{stage}} {{instance}}"), unit="short", wide=12, defaults={"min": 0},
+    ),
+    timeseries(
         "News to alert", "From the publication of the document that crossed the threshold to the decision.",
         Query(
             "histogram_quantile(0.5, sum by (le) (increase(tapewatch_publish_to_alert_seconds_bucket[1h])))", "p50"

@@ -18,7 +18,6 @@ from pipelines.clock import Clock
 from pipelines.documents import Watermark, encode, iso
 from pipelines.streams.backlog import Backlog
 from pipelines.streams.base import (
-    DOCUMENTS,
     INGEST,
     WATERMARK,
     Behind,
@@ -32,10 +31,11 @@ from pipelines.streams.kafka.apps import Site
 from pipelines.streams.kafka.connection import Connection
 from pipelines.streams.kafka.intake import Intake
 from pipelines.streams.kafka.probe import Place, Probe
-from pipelines.streams.kafka.publisher import WATCHDOG, Publisher
+from pipelines.streams.kafka.publisher import Publisher
 from pipelines.streams.kafka.quiet import calm
 from pipelines.streams.kafka.reader import KafkaReader
 from pipelines.streams.kafka.topics import Layout, differences
+from pipelines.streams.kafka.watchdog import Watchdog, places_of, position_of
 from pipelines.streams.kafka.worker import Worker
 from pipelines.streams.kafka.writer import Writer
 from pipelines.streams.store import Lock
@@ -47,15 +47,8 @@ T = TypeVar("T")
 BACKLOG = 20_000
 """Documents that may wait for the score stage before ingest is held back."""
 
-MEASURE = 0.5
-"""Seconds between two looks at where the log ends."""
-
 SILENT = 5.0
 """Seconds without an answer or an acknowledgement from which brokers count as unreachable."""
-
-STALL = 60.0
-"""Seconds in which records wait, none is under way and none is handled, after which the process ends: Faust now and
-then never fetches a partition after a rebalance, and only a restart helps (faust-streaming issues 602 and 629)."""
 
 
 class KafkaEngine:
@@ -87,12 +80,9 @@ class KafkaEngine:
         self._workers: dict[str, Worker] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._listeners: list[Callable[[Sequence[Output]], None]] = []
-        self._answered: float | None = None
-        """When a broker last answered, in monotonic seconds."""
+        self._watchdog: Watchdog | None = None
         self._fatal: BaseException | None = None
         self._stopped = False
-        self._moved: dict[str, tuple[dict[Place, int], float]] = {}
-        """Stage to its positions and since when they have not moved."""
 
     # -- what others ask ----------------------------------------------------------------------------------
 
@@ -103,7 +93,8 @@ class KafkaEngine:
 
     def waiting_for(self) -> str | None:
         """Why nothing can be written now: no broker answers, or acknowledges."""
-        answers = [at for at in (self._answered, self._publisher.answered) if at is not None]
+        watched = self._watchdog.answered if self._watchdog is not None else None
+        answers = [at for at in (watched, self._publisher.answered) if at is not None]
         if answers and time.monotonic() - max(answers) < SILENT and self._publisher.oldest() < SILENT:
             return None
         return f"no broker of {', '.join(self._connection.brokers)} answers: nothing is accepted, work resumes with it"
@@ -189,7 +180,17 @@ class KafkaEngine:
         await self._publisher.start()
         self._workers = {stage.name: Worker(stage, self._site) for stage in stages}
         await asyncio.gather(*(worker.start() for worker in self._workers.values()))
-        self._spawn(self._measure(), "measure")
+        self._watchdog = Watchdog(
+            self._layout,
+            self._workers,
+            self._publisher,
+            self._backlog,
+            self._probe,
+            self._ask,
+            self._failed,
+            self._clock.time,
+        )
+        self._spawn(self._watchdog.run(), "watchdog")
 
     async def _meet(self, stages: Sequence[Stage]) -> None:
         told = ""
@@ -213,9 +214,13 @@ class KafkaEngine:
 
     async def drained(self) -> None:
         """Returns when the stages that run here have handled what was written before, one after the other."""
-        for name, worker in self._workers.items():
-            ends = await self._ask(partial(self._probe.ends, self._places(worker)))
-            while any(self._position(name, place) < end for place, end in ends.items() if self._is_here(worker, place)):
+        for worker in self._workers.values():
+            ends = await self._ask(partial(self._probe.ends, places_of(worker, self._layout)))
+            while any(
+                position_of(worker, self._layout, place) < end
+                for place, end in ends.items()
+                if place[1] in worker.partitions
+            ):
                 self._raise_fatal()
                 await asyncio.sleep(0.02)
         self._raise_fatal()
@@ -243,60 +248,6 @@ class KafkaEngine:
             log.warning("stop_cut_short", action="leave", seconds=round(seconds, 1))
         except Exception as error:
             log.warning("stop_failed", action="leave", error=repr(error))
-
-    # -- measuring ----------------------------------------------------------------------------------------
-
-    async def _measure(self) -> None:
-        """Lag, the brokers' answers, and the watchdogs."""
-        while True:
-            try:
-                await self._look()
-                self._answered = time.monotonic()
-            except KafkaError as error:
-                log.debug("no_answer", action="wait", error=repr(error))
-            self._backlog.show(self._clock.time())
-            self._watch()
-            await asyncio.sleep(MEASURE)
-
-    async def _look(self) -> None:
-        committed: dict[Place, int] = {}
-        documents = [(self._layout.topic(DOCUMENTS), number) for number in range(self._layout.count(DOCUMENTS))]
-        places = {place for worker in self._workers.values() for place in self._places(worker)} | set(documents)
-        ends = await self._ask(partial(self._probe.ends, places))
-        if "score" not in self._workers:
-            committed = dict(await self._ask(partial(self._probe.committed, self._layout.group("score"))))
-            waiting = sum(max(0, ends[place] - committed.get(place, 0)) for place in documents if place in ends)
-            self._backlog.measured("score", waiting, None)
-        for name, worker in self._workers.items():
-            self._note(name, worker, {place: end for place, end in ends.items() if self._is_here(worker, place)})
-
-    def _note(self, name: str, worker: Worker, ends: dict[Place, int]) -> None:
-        positions = {place: self._position(name, place) for place in ends}
-        waiting = sum(max(0, end - positions[place]) for place, end in ends.items())
-        self._backlog.measured(name, waiting, worker.oldest() or None)
-        now = time.monotonic()
-        before, since = self._moved.get(name, ({}, now))
-        idle = worker.busy or not waiting or positions != before
-        self._moved[name] = (positions, now if idle else since)
-        if not idle and now - since > STALL:
-            self._failed(EngineError(f"stage {name}: {waiting} records wait and none is fetched for {STALL:.0f} s"))
-
-    def _watch(self) -> None:
-        for worker in self._workers.values():
-            if (reason := worker.crashed()) is not None:
-                self._failed(reason)
-        if self._publisher.oldest() > WATCHDOG:
-            self._failed(EngineError(f"no record was acknowledged for {WATCHDOG:.0f} s"))
-
-    def _places(self, worker: Worker) -> list[Place]:
-        """Where the inputs of a stage come from, in the partitions that are this process's."""
-        return [(self._layout.topic(topic), number) for topic in worker.stage.inputs for number in worker.partitions]
-
-    def _is_here(self, worker: Worker, place: Place) -> bool:
-        return self._layout.plain(place[0]) in worker.stage.inputs and place[1] in worker.partitions
-
-    def _position(self, stage: str, place: Place) -> int:
-        return self._workers[stage].position(self._layout.plain(place[0]), place[1])
 
     async def _starts(self, group: str, places: Sequence[Place]) -> dict[Place, int]:
         """Where a group goes on: what it has committed, else the first record that there is."""
