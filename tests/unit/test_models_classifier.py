@@ -2,12 +2,14 @@
 
 import os
 import threading
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models import risk
 from models.classifier import ClassifierError, FakeClassifier, OnnxClassifier, load, scoring_text
 from models.session import DeviceError, providers_for
 
@@ -38,6 +40,18 @@ def test_a_text_is_judged_the_same_alone_and_in_any_batch(batch: list[str], data
     together = model.predict(batch)
     place = data.draw(st.integers(0, len(batch) - 1))
     assert model.predict([batch[place]])[0] == together[place]
+
+
+def test_hundreds_of_texts_of_every_length_are_judged_the_same_alone(classifier: OnnxClassifier) -> None:
+    rows = [line.split("\t") for line in (Path(risk.__file__).parent / "test.tsv").read_text("utf-8").splitlines()]
+    texts = [max(row, key=len) for row in rows]
+    texts = texts[::3] + [f"{one} {another}" for one, another in pairwise(texts[::2])]
+    assert len(texts) > 500 and len({len(text) for text in texts}) > 150
+    alone = [classifier.predict([text])[0] for text in texts]
+    for size in (32, len(texts)):
+        batches = (texts[start : start + size] for start in range(0, len(texts), size))
+        together = [prediction for batch in batches for prediction in classifier.predict(batch)]
+        assert [text for text, a, b in zip(texts, alone, together, strict=True) if a != b] == []
 
 
 _MODEL: list[OnnxClassifier] = []
