@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import random
 import time
 from collections.abc import Callable, Collection, Coroutine, Sequence
@@ -118,7 +119,9 @@ class Daemon:
             self._operators = Operators(
                 self.engine, self._viewer.read_model, lambda: self.parts.silences, clock=self._clock
             )
-        await self.engine.start(self._stages())
+        stages = self._stages()
+        _rest_collector()
+        await self.engine.start(stages)
         self._started = self._clock.time()
         if self._viewer is not None:
             self._view = asyncio.create_task(self._viewer.run(), name="view")
@@ -332,3 +335,14 @@ class Daemon:
         told = self._viewer.read_model.sources() if self._viewer is not None else []
         healthy = sum(one["state"] == "up" for one in told if one["source"] in known)
         return {"expected": len(known), "healthy": healthy}
+
+
+def _rest_collector() -> None:
+    """Looks for cyclic garbage more seldom, and never among what lives as long as the process.
+
+    A stage makes many small objects and next to no cycles; at Python's own thresholds the collector takes some 4 % of
+    the processor time of a document.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
