@@ -19,7 +19,7 @@ from prometheus_client import Gauge
 from models.classifier import Classifier, load
 from monitor import __version__, assembly
 from monitor.assembly import assemble
-from monitor.engines import WATERMARKS, build_engine, view_path
+from monitor.engines import WATERMARKS, build_engine, claim, view_path
 from monitor.health import LagWatch, RoomWatch, SourceWatch, Watcher, watch
 from monitor.http import GuardedClient
 from monitor.intake import Intake
@@ -32,7 +32,7 @@ from pipelines.clock import Clock, ForwardClock, SystemClock
 from pipelines.documents import iso
 from pipelines.parse import Jail
 from pipelines.sources.base import Source, Tools
-from pipelines.streams.base import Engine, EngineError, Stage
+from pipelines.streams.base import Claim, Engine, EngineError, Stage
 from pipelines.view import ReadModel
 
 log = structlog.get_logger(__name__)
@@ -81,6 +81,7 @@ class Daemon:
         self._own_classifier = classifier is None
         self._classifier = classifier
         self._watermark_interval = watermark_interval or WATERMARKS[settings.engine.kind]
+        self._claim: Claim | None = None
         self._engine: Engine | None = None
         self._view: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -97,6 +98,11 @@ class Daemon:
 
     # -- life ---------------------------------------------------------------------------------------------
 
+    def claim(self) -> Claim:
+        """Makes this process the only one on its store, once. Raises StoreLocked."""
+        self._claim = self._claim or claim(self.settings)
+        return self._claim
+
     async def open(self) -> None:
         """Opens model, engine, stages and view, without sources and deliveries: what backfill needs."""
         settings = self.settings
@@ -105,17 +111,14 @@ class Daemon:
         BUILD.labels(__version__).set(1)
         CONFIG.labels(settings.sha256()).set(1)
         MODEL.labels(self.model.name).set(1)
-        self._engine = build_engine(settings, clock=self._clock)
+        claimed = self.claim()
+        # Not on the loop: a store that has to be read whole takes its time, and the probes have to answer meanwhile.
+        self._engine = await asyncio.to_thread(build_engine, settings, clock=self._clock, claimed=claimed)
         if "ingest" in self.only:
             self._intake = Intake(self.engine, clock=self._clock, max_age=settings.detection.max_age)
         if "view" in self.only:
-            self._viewer = Viewer(
-                self.engine,
-                view_path(settings),
-                self.parts.watch,
-                clock=self._clock,
-                texts=settings.retention.texts,
-            )
+            model = await asyncio.to_thread(ReadModel, view_path(settings), self.parts.watch)
+            self._viewer = Viewer(self.engine, model, clock=self._clock, texts=settings.retention.texts)
             self._operators = Operators(
                 self.engine, self._viewer.read_model, lambda: self.parts.silences, clock=self._clock
             )
@@ -197,6 +200,8 @@ class Daemon:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._engine is not None:
             await self._engine.stop(max(1.0, budget - (time.monotonic() - started)))
+        elif self._claim is not None:
+            self._claim.release()
         if self._viewer is not None:
             self._viewer.close()
         if self._http is not None:
@@ -212,6 +217,8 @@ class Daemon:
         while True:
             if self.engine.fatal is not None:
                 return self.engine.fatal
+            if self._viewer is not None and self._viewer.read_model.torn is not None:
+                return self._viewer.read_model.torn
             for task in [*self._tasks, *([self._view] if self._view is not None else [])]:
                 if task.done() and not task.cancelled() and task.exception() is not None:
                     return task.exception() or EngineError(task.get_name())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from monitor.settings import Settings, SettingsError
 from pipelines.clock import Clock
-from pipelines.streams.base import Engine
+from pipelines.streams.base import Claim, Engine
 from pipelines.streams.embedded import EmbeddedEngine
 
 if TYPE_CHECKING:
@@ -35,20 +35,35 @@ def check_engine(settings: Settings) -> None:
             ) from None
 
 
-def build_engine(settings: Settings, *, clock: Clock) -> Engine:
-    """The engine that the settings name; it holds its resources and does nothing yet. Raises SettingsError."""
+def claim(settings: Settings) -> Claim:
+    """What makes this process the only one on its store, or on its data folder. Raises SettingsError, StoreLocked."""
     check_engine(settings)
     if settings.engine.kind == "kafka":
         from pipelines.streams.kafka import KafkaEngine
 
+        return KafkaEngine.claim(settings.engine.kafka.data_dir)
+    return EmbeddedEngine.claim(settings.engine.path)
+
+
+def build_engine(settings: Settings, *, clock: Clock, claimed: Claim) -> Engine:
+    """The engine that the settings name; it holds its resources and does nothing yet. ``claimed``: as
+    ``claim`` gives it, and then the engine's. Raises EngineError."""
+    if settings.engine.kind == "kafka":
+        from pipelines.streams.kafka import KafkaEngine
+
         return KafkaEngine(
-            kafka_connection(settings), kafka_layout(settings), settings.engine.kafka.data_dir, clock=clock
+            kafka_connection(settings),
+            kafka_layout(settings),
+            settings.engine.kafka.data_dir,
+            clock=clock,
+            claimed=claimed,
         )
     return EmbeddedEngine(
         settings.engine.path,
         clock=clock,
         retention=settings.engine.retention,
         letters=settings.retention.texts,
+        claimed=claimed,
     )
 
 

@@ -15,7 +15,7 @@ from aiohttp import web
 from prometheus_client import Counter
 
 from monitor.app import NotHere
-from pipelines.streams.base import Behind, Unwritable
+from pipelines.streams.base import Behind, StoreTorn, Unwritable
 
 log = structlog.get_logger(__name__)
 
@@ -66,6 +66,8 @@ async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = Problem(429, "The pipeline is behind", str(behind)).response({"retry-after": wait})
     except Unwritable as closed:
         response = Problem(503, "Nothing can be written", str(closed)).response({"retry-after": "30"})
+    except StoreTorn as torn:
+        response = Problem(503, "A file is damaged", str(torn)).response({"retry-after": "30"})
     except NotHere as elsewhere:
         response = Problem(503, "Runs elsewhere", str(elsewhere)).response()
     except web.HTTPRequestEntityTooLarge:

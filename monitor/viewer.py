@@ -6,7 +6,6 @@ import asyncio
 import math
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -14,7 +13,6 @@ import structlog
 from pipelines.clock import Clock
 from pipelines.streams.base import Engine, PositionLost
 from pipelines.view import TOPICS, ReadModel
-from pipelines.watch import Watch
 
 log = structlog.get_logger(__name__)
 
@@ -31,12 +29,12 @@ SHED_EVERY = 3_600.0
 
 
 class Viewer:
-    """Fills the read model at ``path``, in its own thread: page and API never hold up the stages.
+    """Fills ``read_model``, which is then its own, in its own thread: page and API never hold up the stages.
 
     ``texts``: seconds for which a text may be kept; None knows of no end.
     """
 
-    def __init__(self, engine: Engine, path: Path, watch: Watch, *, clock: Clock, texts: float | None) -> None:
+    def __init__(self, engine: Engine, read_model: ReadModel, *, clock: Clock, texts: float | None) -> None:
         self._engine = engine
         self._clock = clock
         self._texts = texts
@@ -46,7 +44,8 @@ class Viewer:
         self._reader = engine.reader()
         self._ending = asyncio.Event()
         self._subscribers: set[asyncio.Queue[tuple[str, Any]]] = set()
-        self.read_model = ReadModel(path, watch, listener=self._heard)
+        self.read_model = read_model
+        read_model.listener = self._heard
 
     async def run(self) -> None:
         """Follows the log until ``end``, and then to where it stands."""

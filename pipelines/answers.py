@@ -6,21 +6,27 @@ import json
 import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pipelines.documents import SeriesPoint, decode
+from pipelines.streams.base import StoreTorn
+from pipelines.streams.soundness import guarded
 from pipelines.watch import Watch
 
 
 class Answers:
-    """The asking side of the read model's file; each thread has a connection of its own."""
+    """The asking side of the read model's file; each thread has a connection of its own. Whoever asks, StoreTorn may
+    be the answer."""
 
     def __init__(self, path: Path, watch: Watch) -> None:
         self.path = path
         self._watch = watch
         self._local = threading.local()
         self._readers: list[sqlite3.Connection] = []
+        self.torn: StoreTorn | None = None
+        """How the file proved damaged, if it did."""
 
     def adopt(self, watch: Watch) -> None:
         """Takes over new watch-lists."""
@@ -40,8 +46,22 @@ class Answers:
             self._readers.append(reader)
         return reader
 
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            with guarded(self.path):
+                yield
+        except StoreTorn as error:
+            self.torn = self.torn or error
+            raise
+
+    def _each(self, sql: str, *values: Any) -> Iterator[Any]:
+        """Row after row: more than should be held at once."""
+        with self._guarded():
+            yield from self._reader().execute(sql, values)
+
     def _rows(self, sql: str, *values: Any) -> list[Any]:
-        return self._reader().execute(sql, values).fetchall()
+        return list(self._each(sql, *values))
 
     def documents(self, key: str | None = None, limit: int = 50) -> list[dict[str, Any]]:
         """The latest documents, of a key or of all, newest first."""
@@ -58,9 +78,8 @@ class Answers:
 
     def find(self, words: str) -> Iterator[dict[str, Any]]:
         """Documents whose title or address holds ``words``, whatever their case, the latest first."""
-        rows = self._reader().execute("SELECT record FROM documents ORDER BY number DESC")
         wanted = words.casefold()
-        for (record,) in rows:
+        for (record,) in self._each("SELECT record FROM documents ORDER BY number DESC"):
             document = json.loads(record)
             if wanted in document["title"].casefold() or wanted in (document["url"] or "").casefold():
                 yield document
@@ -131,10 +150,8 @@ class Answers:
 
     def history(self, key: str, since: float, until: float) -> Iterator[SeriesPoint]:
         """A key's blocks that began in a time, history too, oldest first."""
-        rows = self._reader().execute(
-            "SELECT record FROM series WHERE key = ? AND start >= ? AND start < ? ORDER BY start, class",
-            (key, since, until),
-        )
+        sql = "SELECT record FROM series WHERE key = ? AND start >= ? AND start < ? ORDER BY start, class"
+        rows = self._each(sql, key, since, until)
         return (decode(SeriesPoint, record.encode()) for (record,) in rows)
 
     def oldest(self) -> float | None:

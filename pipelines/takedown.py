@@ -32,6 +32,7 @@ from pipelines.streams.base import (
     Record,
     Table,
 )
+from pipelines.streams.soundness import guarded
 from pipelines.streams.store import Store
 
 ID = re.compile(r"[\w.:/-]{1,200}")
@@ -39,10 +40,11 @@ ID = re.compile(r"[\w.:/-]{1,200}")
 
 
 def forget(path: Path, documents: Collection[str], *, now: Callable[[], float]) -> dict[str, int]:
-    """Topic to how many records it lost, or that lost a quote. Raises StoreLocked while a daemon runs."""
+    """Topic to how many records it lost, or that lost a quote. Raises StoreLocked while a daemon runs, StoreTorn."""
     store = Store(path, now=now)
     try:
-        return _forget(store, documents)
+        with guarded(path):
+            return _forget(store, documents)
     finally:
         store.close()
 

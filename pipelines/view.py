@@ -7,8 +7,6 @@ what the log still holds. Nothing in it depends on the order between two topics,
 from __future__ import annotations
 
 import json
-import sqlite3
-import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,8 +47,7 @@ from pipelines.streams.base import (
     WATERMARK,
     Record,
 )
-from pipelines.streams.store import aside
-from pipelines.view_schema import BEGIN_ANEW, MIGRATIONS
+from pipelines.view_file import BEGIN_ANEW, open_file
 from pipelines.watch import Watch
 
 log = structlog.get_logger(__name__)
@@ -66,22 +63,18 @@ KEEP_LETTERS = 10_000
 """Of more dead letters only the latest can be listed and retried here; the log keeps them all."""
 
 
-class NewerReadModel(Exception):
-    """The file was written by a newer version."""
-
-
 Listener = Callable[[list[tuple[str, Any]]], None]
 """Told what is new after each commit: (kind, body) in the order of the log."""
 
 
 class ReadModel(Answers):
-    """The read model's file. One thread applies, any thread asks."""
+    """The read model's file. One thread applies, any thread asks. All of it raises StoreTorn."""
 
-    def __init__(self, path: Path, watch: Watch, *, listener: Listener | None = None) -> None:
+    def __init__(self, path: Path, watch: Watch) -> None:
         super().__init__(path, watch)
-        self._listener = listener
-        self._db = self._open()
-        self.position: str = self._db.execute("SELECT position FROM place").fetchone()[0]
+        self.listener: Listener | None = None
+        self._db = open_file(path)
+        self.position: str = self._rows("SELECT position FROM place")[0][0]
         """Up to where the log was read, as its reader says it."""
         self._since_trim = 0
         self._gauges = KeyGauges(watch)
@@ -97,37 +90,6 @@ class ReadModel(Answers):
             SOURCES: self._source,
         }
         self._show()
-
-    def _open(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            return self._connect()
-        except NewerReadModel as error:
-            moved = aside(self.path, "newer", time.time())
-            log.warning("read_model_rebuilt", action="rebuild", path=str(self.path), why=str(error), aside=str(moved))
-            return self._connect()
-        except sqlite3.DatabaseError as error:
-            log.warning("read_model_rebuilt", action="rebuild", path=str(self.path), why=str(error))
-            for suffix in ("", "-wal", "-shm"):
-                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
-            return self._connect()
-
-    def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=10)
-        try:
-            db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA secure_delete=ON")  # what is let go of is gone from the file, too
-            db.execute("PRAGMA synchronous=NORMAL")  # what a power cut takes is read again from the log
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version > len(MIGRATIONS):
-                raise NewerReadModel(f"schema {version}, this version knows {len(MIGRATIONS)}")
-            for number in range(version, len(MIGRATIONS)):
-                db.executescript(f"BEGIN; {MIGRATIONS[number]} PRAGMA user_version = {number + 1}; COMMIT;")
-            db.execute("SELECT position FROM place").fetchone()
-        except BaseException:
-            db.close()
-            raise
-        return db
 
     def adopt(self, watch: Watch) -> None:
         super().adopt(watch)
@@ -155,33 +117,28 @@ class ReadModel(Answers):
         if position == self.position:
             return
         news: list[tuple[str, Any]] = []
-        self._db.execute("BEGIN")
         try:
-            for record in records:
-                self._one(record, news)
-            self._moods.write()
-            self._db.execute("UPDATE place SET position = ?", (position,))
-            self._since_trim += len(records)
-            if self._since_trim > 5_000:
-                self._trim()
-            self._db.execute("COMMIT")
+            with self._transaction():
+                for record in records:
+                    self._one(record, news)
+                self._moods.write()
+                self._db.execute("UPDATE place SET position = ?", (position,))
+                self._since_trim += len(records)
+                if self._since_trim > 5_000:
+                    self._trim()
         except BaseException:
-            if self._db.in_transaction:  # a full disk may have rolled it back already
-                self._db.execute("ROLLBACK")
             self._moods.forget()
             raise
         self.position = position
-        if self._listener is not None and news:
-            self._listener(news)
+        if self.listener is not None and news:
+            self.listener(news)
 
     def begin_anew(self) -> None:
         """For a log that is another one than was read: what only that one could settle or still held goes, what it
         told (documents, series, alerts that are over) stays."""
-        try:
-            self._db.executescript(BEGIN_ANEW)
-        finally:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+        with self._transaction():
+            for statement in BEGIN_ANEW:
+                self._db.execute(statement)
         self.position = ""
 
     def _one(self, record: Record, news: list[tuple[str, Any]]) -> None:
@@ -354,13 +311,14 @@ class ReadModel(Answers):
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        finally:
-            if self._db.in_transaction:  # a full disk may have rolled it back already
-                self._db.execute("ROLLBACK")
+        with self._guarded():
+            self._db.execute("BEGIN")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            finally:
+                if self._db.in_transaction:  # a full disk may have rolled it back already
+                    self._db.execute("ROLLBACK")
 
     def _unquote(self, gone: Gone) -> None:
         for name, record in self._db.execute("SELECT id, record FROM alerts").fetchall():

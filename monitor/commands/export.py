@@ -21,7 +21,7 @@ from monitor.stages import facts_on_card
 from pipelines import openmetrics
 from pipelines.answers import Answers
 from pipelines.documents import iso
-from pipelines.view_schema import MIGRATIONS
+from pipelines.view_file import MIGRATIONS
 
 _LABEL = re.compile(r"^([a-zA-Z_][a-zA-Z0-9_]*)=(.*)$", re.ASCII | re.DOTALL)
 DAY = 86_400.0

@@ -67,6 +67,7 @@ async def serve(daemon: Daemon) -> int:
         loop.add_signal_handler(name, stop, name)
     hangup = asyncio.Event()
     loop.add_signal_handler(signal.SIGHUP, hangup.set)  # its default would end a daemon that is still starting
+    daemon.claim()  # before the ports: that the store is open elsewhere says more than that an address is taken
     web = Web(daemon)
     try:
         await web.start()  # first: its probes tell what the start waits for

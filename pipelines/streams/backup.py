@@ -20,7 +20,8 @@ import structlog
 
 from pipelines.documents import Time, encode, iso
 from pipelines.streams.base import EngineError
-from pipelines.streams.store import VERSION, Lock, aside
+from pipelines.streams.soundness import aside
+from pipelines.streams.store import Lock, version
 
 log = structlog.get_logger(__name__)
 
@@ -157,7 +158,6 @@ def restore(folder: Path, store: Path, view: Path, *, now: float) -> tuple[Manif
     """
     manifest, store = read(folder), store.resolve()
     try:
-        store.parent.mkdir(parents=True, exist_ok=True)
         lock = Lock(store)
         try:
             return manifest, _put_back(folder, manifest, store, view, now)
@@ -176,7 +176,7 @@ def read(folder: Path) -> Manifest:
         raise BackupError(f"{folder / MANIFEST}: {why}") from None
     except msgspec.DecodeError as error:
         raise BackupError(f"{folder / MANIFEST}: {error}") from None
-    if manifest.schema > SCHEMA or manifest.store.version > VERSION:
+    if manifest.schema > SCHEMA or manifest.store.version > version():
         raise BackupError(f"{folder}: was taken by a newer tapewatch ({manifest.tapewatch}); restore it with that one")
     for copy in (manifest.store, manifest.view):
         if copy is not None:

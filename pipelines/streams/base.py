@@ -5,6 +5,7 @@ EngineError
 +-- Unwritable     nothing can be written now
 |   +-- StoreFull  the disk has no room
 +-- StoreLocked    another daemon holds the store
++-- StoreTorn      a file's content proved damaged
 +-- PositionLost   the log was never where its reader is
 
 A stage is a pure handler over batches of records and keyed state (the classifier apart). The engine owns
@@ -76,6 +77,10 @@ class StoreLocked(EngineError):
     """Another daemon holds the store."""
 
 
+class StoreTorn(EngineError):
+    """A file's content proved damaged while it was in use: nothing more can be done with it."""
+
+
 class PositionLost(EngineError):
     """A reader's place is none of this log's: the log began anew, or is an older copy. The reader begins anew, too."""
 
@@ -113,6 +118,12 @@ class Table(Protocol[V]):
     def items(self, below: str | None = None, limit: int | None = None) -> Iterator[tuple[str, V]]:
         """Rows in the order of their keys, from the smallest up to ``below`` (exclusive)."""
         ...
+
+
+class Claim(Protocol):
+    """That no other process uses the same store, until it is released or this process ends."""
+
+    def release(self) -> None: ...
 
 
 class State(Protocol):

@@ -24,20 +24,21 @@ from pipelines.documents import Watermark, encode, iso
 from pipelines.ingest import TABLES as INGEST_TABLES
 from pipelines.streams.backlog import Backlog
 from pipelines.streams.base import (
-    COMMANDS,
-    DEAD_LETTERS,
     INGEST,
-    TOPICS,
     WATERMARK,
     Behind,
+    Claim,
     EngineError,
     Output,
     Record,
     Stage,
     State,
     StoreFull,
+    StoreTorn,
 )
-from pipelines.streams.store import LogTail, Store, Transaction
+from pipelines.streams.retention import Retention
+from pipelines.streams.soundness import guarded
+from pipelines.streams.store import Lock, LogTail, Store, Transaction
 from pipelines.streams.tables import StageState
 from pipelines.streams.units import StageRaised, attempt, emit, handle, raised, recover
 
@@ -60,14 +61,9 @@ FULL_RETRY = 1.0
 T = TypeVar("T")
 
 
-KEPT = (COMMANDS, DEAD_LETTERS)
-"""Topics that retention leaves alone, an operator's business: what was commanded, and what awaits a retry, but for
-dead letters where there is a bound of their own."""
-
-
 class EmbeddedEngine:
     """Runs stages over a Store. ``clock`` stamps what is written and paces retries; records are kept for ``retention``
-    seconds, dead letters for ``letters``."""
+    seconds, dead letters for ``letters``. ``claimed``: what ``claim`` gave for ``path``."""
 
     name = "embedded"
 
@@ -80,15 +76,15 @@ class EmbeddedEngine:
         letters: float | None = None,
         backlog: int = BACKLOG,
         batch: int = BATCH,
+        claimed: Claim | None = None,
     ) -> None:
         self._clock = clock
-        self._retention = retention
-        self._letters = letters
         self._backlog = Backlog(backlog)
         self._batch = batch
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._workers = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="stage")
-        self.store = Store(path, now=clock.time)
+        self.store = Store(path, now=clock.time, claimed=claimed)
+        self._retention = Retention(self.store, self._on_store, self._past, records=retention, letters=letters)
         self._stages: list[Stage] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._wake: dict[str, asyncio.Event] = {}
@@ -98,6 +94,11 @@ class EmbeddedEngine:
         self._full = False
         self._fatal: BaseException | None = None
         self._stopping = asyncio.Event()
+
+    @staticmethod
+    def claim(path: Path) -> Lock:
+        """What makes this process the only one on ``path``. Raises StoreLocked."""
+        return Lock(path)
 
     # -- what others ask ----------------------------------------------------------------------------------
 
@@ -328,11 +329,16 @@ class EmbeddedEngine:
             listener(outputs)
 
     async def _on_store(self, work: Callable[..., T], *arguments: Any) -> T:
-        result: T = await asyncio.get_running_loop().run_in_executor(self._thread, partial(work, *arguments))
-        return result
+        work = guarded(self.store.path)(work)
+        try:
+            result: T = await asyncio.get_running_loop().run_in_executor(self._thread, partial(work, *arguments))
+            return result
+        except StoreTorn as error:
+            self._fatal = self._fatal or error  # whoever met it, a stage or a POST: nothing more can be written
+            raise
 
     def _spawn(self, work: Awaitable[None], name: str) -> None:
-        async def guarded() -> None:
+        async def to_its_end() -> None:
             try:
                 await work
             except asyncio.CancelledError:
@@ -342,7 +348,7 @@ class EmbeddedEngine:
                 log.exception("stage_ended", action="stop", stage=name)
                 self._fatal = error
 
-        self._tasks.append(asyncio.create_task(guarded(), name=name))
+        self._tasks.append(asyncio.create_task(to_its_end(), name=name))
 
     def _raise_fatal(self) -> None:
         if self._fatal is not None:
@@ -362,31 +368,16 @@ class EmbeddedEngine:
                 STORE_BYTES.set(self.store.path.stat().st_size)
             if self._clock.monotonic() >= next_trim:
                 with contextlib.suppress(StoreFull):
-                    await self.retain(self._clock.time() - self._retention)
-                    await self._retain_letters()
-                    await self._on_store(self.store.empty_wal)
+                    await self._retention.sweep(self._clock.time())
                 next_trim = self._clock.monotonic() + 60.0
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), 1.0)
 
     async def retain(self, before: float) -> int:
         """Drops what was written before ``before`` and every reader is past; returns how many records."""
-        dropped = 0
-        for topic in TOPICS:
-            if topic in KEPT:
-                continue
-            while count := await self._on_store(self._trim, topic, before):
-                dropped += count
-        await self._on_store(self.store.release_pages)
-        return dropped
+        return await self._retention.drop(before)
 
-    async def _retain_letters(self) -> None:
-        if self._letters is not None:
-            before = self._clock.time() - self._letters
-            while await self._on_store(self._trim, DEAD_LETTERS, before):
-                pass
-
-    def _trim(self, topic: str, before: float) -> int:
+    def _past(self, topic: str) -> int:
         positions = [self.store.offset(stage.name) for stage in self._stages if topic in stage.inputs]
         positions.extend(tail.past for tail in self._tails if not tail.closed)
-        return self.store.trim(topic, before, min(positions, default=self.store.head))
+        return min(positions, default=self.store.head)

@@ -17,16 +17,11 @@ from typing import Any
 
 import structlog
 
-from pipelines.streams.base import TOPICS, EngineError, Output, PositionLost, Record, StoreFull, StoreLocked
+from pipelines.streams.base import TOPICS, Claim, EngineError, Output, PositionLost, Record, StoreFull, StoreLocked
+from pipelines.streams.soundness import aside, check, guarded, is_torn
 from pipelines.streams.tables import CachedTable, SqlRows, StageState
 
 log = structlog.get_logger(__name__)
-
-VERSION = 1
-"""Schema version of the file, kept in ``PRAGMA user_version``."""
-
-QUICK_CHECK_BYTES = 1 << 30
-"""Files larger than this are not scanned whole at start: a scan reads about 1 GB in some seconds."""
 
 _FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 
@@ -51,13 +46,19 @@ def _create_v1(db: sqlite3.Connection) -> None:
 
 
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create_v1,)
-"""MIGRATIONS[n] brings a file from version n to n + 1."""
+"""MIGRATIONS[n] brings a file from version n to n + 1, inside a transaction: no ``executescript``, which ends it."""
+
+
+def version() -> int:
+    """The schema version of the files that are written here, kept in ``PRAGMA user_version``."""
+    return len(MIGRATIONS)
 
 
 class Lock:
     """One daemon a store: an advisory lock that the kernel drops with the process."""
 
     def __init__(self, path: Path, setting: str = "[engine] path") -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path = path.resolve()  # by whatever name it is reached, it is one store
         self._path = path.with_name(path.name + ".lock")
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -74,35 +75,28 @@ class Lock:
         os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
-        os.close(self._fd)
-
-
-def aside(path: Path, why: str, now: float) -> Path | None:
-    """Renames a database and what SQLite keeps beside it, so that it can still be opened; None where there is none."""
-    name = f"{path.name}.{why}-{int(now)}"
-    moved = None
-    for suffix in ("", "-wal", "-shm"):
-        part = path.with_name(path.name + suffix)
-        if part.exists():
-            moved = part.rename(path.with_name(name + suffix))
-    return moved and path.with_name(name)
+        """Once or more often."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
 
 class Store:
-    """The file, used from one thread at a time."""
+    """The file, used from one thread at a time. ``claimed``: the lock on it, if it was taken already."""
 
-    def __init__(self, path: Path, *, cache: int = 20_000, now: Callable[[], float]) -> None:
+    def __init__(
+        self, path: Path, *, cache: int = 20_000, now: Callable[[], float], claimed: Claim | None = None
+    ) -> None:
         self.path = path
         self._cache = cache
         self._now = now
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = Lock(path)
+        self._lock = claimed or Lock(path)
+        self._head = 0
         try:
             self._db = self._open()
         except BaseException:
             self._lock.release()
             raise
-        self._head: int = self._db.execute("SELECT offset FROM head").fetchone()[0]
         self._states: dict[str, StageState] = {}
         self._all_tables: list[tuple[SqlRows, CachedTable[Any]]] = []
 
@@ -112,10 +106,7 @@ class Store:
         try:
             return self._connect()
         except sqlite3.DatabaseError as error:
-            if getattr(error, "sqlite_errorcode", None) not in (
-                sqlite3.SQLITE_CORRUPT,
-                sqlite3.SQLITE_NOTADB,
-            ):
+            if not is_torn(error):
                 raise EngineError(f"{self.path}: can't be opened: {error}") from error
             self._quarantine(str(error))
             return self._connect()
@@ -129,13 +120,9 @@ class Store:
             db.execute("PRAGMA secure_delete=ON")  # what is let go of is gone from the file, too
             db.execute("PRAGMA wal_autocheckpoint=2000")
             db.execute("PRAGMA cache_size=-32000")
-            if self.path.stat().st_size <= QUICK_CHECK_BYTES:
-                verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-                if verdict != "ok":
-                    torn = sqlite3.DatabaseError(verdict)
-                    torn.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-                    raise torn
+            check(db, self.path)
             self._migrate(db)
+            self._head = db.execute("SELECT offset FROM head").fetchone()[0]
         except BaseException:
             db.close()
             raise
@@ -147,13 +134,13 @@ class Store:
         log.error("store_quarantined", action="quarantine", path=str(self.path), aside=str(moved), why=why)
 
     def _migrate(self, db: sqlite3.Connection) -> None:
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version > VERSION:
+        found = db.execute("PRAGMA user_version").fetchone()[0]
+        if found > version():
             raise StoreTooNew(
-                f"{self.path}: written by a newer tapewatch (schema {version}, this one knows {VERSION}); "
+                f"{self.path}: written by a newer tapewatch (schema {found}, this one knows {version()}); "
                 "upgrade, or give this one another [engine] path"
             )
-        for number in range(version, VERSION):
+        for number in range(found, version()):
             db.execute("BEGIN IMMEDIATE")
             try:
                 MIGRATIONS[number](db)
@@ -320,6 +307,7 @@ class LogTail:
     """A read-only view of the log for a reader on a thread of its own; a position is an offset in digits."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False, timeout=10)
         self.past = 0
         """The offset up to which the reader needs nothing any more."""
@@ -329,6 +317,10 @@ class LogTail:
 
     def read(self, topics: Sequence[str], position: str, limit: int) -> tuple[list[Record], str]:
         """Up to ``limit`` records of ``topics`` beyond ``position``, in the order of the log, and where they end."""
+        with guarded(self._path):
+            return self._read(topics, position, limit)
+
+    def _read(self, topics: Sequence[str], position: str, limit: int) -> tuple[list[Record], str]:
         self.past = int(position or 0)
         if not self._known:
             head = self._db.execute("SELECT offset FROM head").fetchone()[0]

@@ -1,4 +1,4 @@
-"""The store under fault: a full disk, a torn file, a newer version."""
+"""The store under fault: a full disk, a second daemon, a newer version."""
 
 from __future__ import annotations
 
@@ -16,10 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.clock import SystemClock
-from pipelines.streams.base import DOCUMENTS, Output
-from pipelines.streams.embedded import EmbeddedEngine
 from pipelines.streams.store import Store, StoreTooNew
+from tests.daemon_bench import ACME, Daemon
 
 
 def can_unshare() -> bool:
@@ -110,25 +108,16 @@ def _address(log: Path, process: subprocess.Popen[bytes]) -> str:
     raise AssertionError(log.read_text())
 
 
-async def test_a_torn_store_is_set_aside_and_work_begins_anew(tmp_path: Path) -> None:
-    path = tmp_path / "store.db"
-    store = Store(path, now=time.time)
-    with store.transaction() as unit:
-        unit.emit([Output(DOCUMENTS, f"k{n}", b"x" * 500) for n in range(2_000)])
-    store.close()
-    with sqlite3.connect(path) as db:
-        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    db.close()
-    torn = bytearray(path.read_bytes())
-    torn[8192:40_000] = os.urandom(40_000 - 8192)
-    path.write_bytes(torn)
-    engine = EmbeddedEngine(path, clock=SystemClock())
-    await engine.start([])
-    await engine.append([Output(DOCUMENTS, "new", b"1")])
-    count = await engine.ask(lambda one: one.count([DOCUMENTS], 0))
-    await engine.stop()
-    assert count == 1
-    assert len(list(tmp_path.glob("store.db.quarantined-*"))) >= 1
+def test_a_second_daemon_on_one_store_is_told_of_the_first(tmp_path: Path) -> None:
+    """Not of the address, which is taken as well."""
+    with Daemon(tmp_path / "d", ACME) as first:
+        assert first.process is not None
+        second = first.cli("run")
+        assert second.returncode == 1, second.stderr
+        assert f"another tapewatch (process {first.process.pid}) has this store open" in second.stderr
+        assert "listening" not in second.stderr and "web.listen" not in second.stderr
+        first.push({"title": "The first one goes on"})
+        assert first.stop() == 0
 
 
 def test_a_store_of_a_newer_version_is_refused_untouched(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from pipelines.streams.base import (
     INGEST,
     WATERMARK,
     Behind,
+    Claim,
     EngineError,
     Output,
     Stage,
@@ -52,7 +53,8 @@ SILENT = 5.0
 
 
 class KafkaEngine:
-    """``data``: a folder for this process alone; what is in it can be lost and is then restored from the brokers."""
+    """``data``: a folder for this process alone; what is in it can be lost and is then restored from the brokers.
+    ``claimed``: what ``claim`` gave for it."""
 
     name = "kafka"
 
@@ -64,12 +66,12 @@ class KafkaEngine:
         *,
         clock: Clock,
         backlog: int = BACKLOG,
+        claimed: Claim | None = None,
     ) -> None:
         self._connection = connection
         self._layout = layout
         self._clock = clock
-        data.mkdir(parents=True, exist_ok=True)
-        self._lock = Lock(data / "worker", "[engine.kafka] data")
+        self._lock = claimed or self.claim(data)
         self._intake = Intake(data / "ingest.db", clock)
         self._backlog = Backlog(backlog)
         self._probe = Probe(connection)
@@ -83,6 +85,11 @@ class KafkaEngine:
         self._watchdog: Watchdog | None = None
         self._fatal: BaseException | None = None
         self._stopped = False
+
+    @staticmethod
+    def claim(data: Path) -> Lock:
+        """What makes this process the only one on ``data``. Raises StoreLocked."""
+        return Lock(data / "worker", "[engine.kafka] data_dir")
 
     # -- what others ask ----------------------------------------------------------------------------------
 
@@ -279,10 +286,10 @@ class KafkaEngine:
             raise EngineError(f"a stage ended: {self._fatal}") from self._fatal
 
     def _spawn(self, work: Awaitable[None], name: str) -> None:
-        async def guarded() -> None:
+        async def to_its_end() -> None:
             try:
                 await work
             except Exception as error:
                 self._failed(error)
 
-        self._tasks.append(asyncio.create_task(guarded(), name=name))
+        self._tasks.append(asyncio.create_task(to_its_end(), name=name))

@@ -1,0 +1,60 @@
+"""What the embedded engine's log lets go of, in small bites, so that no batch waits long for it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from pipelines.streams.base import COMMANDS, DEAD_LETTERS, TOPICS
+from pipelines.streams.store import Store
+
+KEPT = (COMMANDS, DEAD_LETTERS)
+"""Topics that retention leaves alone, an operator's business: what was commanded, and what awaits a retry, but for
+dead letters where there is a bound of their own."""
+
+
+class Retention:
+    """Records are kept for ``records`` seconds, dead letters for ``letters``, for ever if None.
+
+    ``run`` awaits what is done on the store's thread; ``past`` says there up to where every reader of a topic is.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        run: Callable[..., Awaitable[Any]],
+        past: Callable[[str], int],
+        *,
+        records: float,
+        letters: float | None,
+    ) -> None:
+        self._store = store
+        self._run = run
+        self._past = past
+        self._records = records
+        self._letters = letters
+
+    async def sweep(self, now: float) -> None:
+        """Drops what is too old ``now``, from the write-ahead log as well. Raises StoreFull."""
+        await self.drop(now - self._records)
+        if self._letters is not None:
+            await self._drop(DEAD_LETTERS, now - self._letters)
+        await self._run(self._store.empty_wal)
+
+    async def drop(self, before: float) -> int:
+        """Drops what was written before ``before`` and every reader is past; returns how many records."""
+        dropped = 0
+        for topic in TOPICS:
+            if topic not in KEPT:
+                dropped += await self._drop(topic, before)
+        await self._run(self._store.release_pages)
+        return dropped
+
+    async def _drop(self, topic: str, before: float) -> int:
+        dropped = 0
+        while count := await self._run(self._bite, topic, before):
+            dropped += count
+        return dropped
+
+    def _bite(self, topic: str, before: float) -> int:
+        return self._store.trim(topic, before, self._past(topic))
