@@ -202,9 +202,12 @@ def test_the_golden_store_has_something_in_every_table(tmp_path: Path) -> None:
 
 async def test_a_store_of_the_first_version_goes_on(tmp_path: Path) -> None:
     clock = ManualClock(EXPECTED["now"])
-    engine = EmbeddedEngine(unpacked(tmp_path, STORE), clock=clock)
-    made = stages(clock)
-    await engine.start(made)
+    await goes_on(EmbeddedEngine(unpacked(tmp_path, STORE), clock=clock), clock)
+
+
+async def goes_on(engine: EmbeddedEngine, clock: ManualClock) -> None:
+    """What an engine does on over the golden store, whatever was done to it before."""
+    await engine.start(stages(clock))
     await engine.drained()
     intake = Intake(engine, clock=clock, max_age=DAY)
     before = await count(engine, EVIDENCE)
