@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -40,3 +40,16 @@ def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     need_kafka()
     with Cluster(tmp_path_factory.mktemp("kafka")) as cluster:
         yield cluster
+
+
+@pytest.fixture
+def counted(capsys: pytest.CaptureFixture[str]) -> Callable[..., None]:
+    """Prints what a fault test injected and what it saw of it: ``counted("bombs", injected=3, refused=3)``. A count of
+    nothing fails: that fault did not happen, or was not seen."""
+
+    def tell(what: str, **counts: float) -> None:
+        with capsys.disabled():
+            print(f"\n{what}: " + ", ".join(f"{name.replace('_', ' ')} {count:g}" for name, count in counts.items()))
+        assert all(counts.values()), f"{what}: a fault did not happen, or was not seen: {counts}"
+
+    return tell

@@ -76,6 +76,7 @@ class FileSource:
         """Files that could not be read, as they were then: tried again when they change."""
         self._troubles: dict[str, str] = {}
         self._down = False
+        self._streak = 0
         self._last_success: float | None = None
         self._last_new: float | None = None
         self._items = 0
@@ -95,6 +96,7 @@ class FileSource:
             last_success=self._last_success,
             last_new=self._last_new,
             interval=self.interval,
+            streak=self._streak,
             reason=reason,
             items_total=self._items,
         )
@@ -134,6 +136,7 @@ class FileSource:
             if self._troubles.get(path) != reason:
                 log.warning("file_unreadable", action="retry", source=self.name, reason=reason)
         self._troubles, self._down = troubles, bool(troubles) and len(troubles) >= paths
+        self._streak = self._streak + 1 if self._down else 0
         if not self._down:
             self._last_success = self._clock.time()
 

@@ -83,6 +83,8 @@ class Driver:
         self.waits: list[float] = []
         self.handed = 0
         """Items that the source gave, before ingest looked at them."""
+        self.lost = 0
+        """Items that a kill took."""
         self._ingest = Ingest(max_age=max_age)
         self._running = source.batches(log.cursor)
 
@@ -101,7 +103,10 @@ class Driver:
             if not waiting.done():
                 waiting.cancel()
         batch = waiting.result()
-        if batch is None or lose:
+        if batch is None:
+            return None
+        if lose:
+            self.lost += len(batch.items)
             return None
         return self._take(batch)
 

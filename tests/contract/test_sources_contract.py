@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -111,7 +111,9 @@ async def test_a_restart_brings_nothing_twice_and_what_came_meanwhile(
     assert sorted(log.titles) == sorted(entry(n).title for n in range(4))
 
 
-async def test_a_kill_before_the_log_had_the_batch_loses_nothing(bench: Bench, given: Tools, clock: BenchClock) -> None:
+async def test_a_kill_before_the_log_had_the_batch_loses_nothing(
+    bench: Bench, given: Tools, clock: BenchClock, counted: Callable[..., None]
+) -> None:
     log = Log()
     driver = await start(bench, given, clock, log)
     await bench.publish(entry(0))
@@ -124,6 +126,7 @@ async def test_a_kill_before_the_log_had_the_batch_loses_nothing(bench: Bench, g
     again = await start(bench, given, clock, log)
     await until_new(again, 3)
     assert sorted(log.titles) == sorted(entry(n).title for n in range(3))
+    counted(f"kill before the log, {bench.kind}", items_lost_with_it=driver.lost, brought_again=len(log.documents) - 1)
 
 
 async def test_an_edit_under_its_own_guid_is_a_revision_and_no_news(
@@ -139,7 +142,7 @@ async def test_an_edit_under_its_own_guid_is_a_revision_and_no_news(
 
 
 async def test_trouble_is_one_reason_in_health_and_ends_by_itself(
-    bench: Bench, given: Tools, clock: BenchClock
+    bench: Bench, given: Tools, clock: BenchClock, counted: Callable[..., None]
 ) -> None:
     driver = await start(bench, given, clock, Log())
     await bench.publish(entry(0))
@@ -153,6 +156,7 @@ async def test_trouble_is_one_reason_in_health_and_ends_by_itself(
     assert "\n" not in status.reason
     assert status.last_success is not None
     assert status.last_success < clock.time()
+    failed, reason = status.streak, status.reason
     await bench.mend()
     await bench.publish(entry(1))
     await until_new(driver, 2)
@@ -160,20 +164,24 @@ async def test_trouble_is_one_reason_in_health_and_ends_by_itself(
     status = driver.source.status
     assert (status.state, status.reason, status.streak) == ("up", None, 0)
     assert driver.log.titles == [entry(n).title for n in range(2)]
+    counted(f"trouble, {bench.kind}: {reason[:60]}", polls_in_it=len(outcomes), failed=failed, new_after_it=1)
 
 
-async def test_a_source_that_was_never_read_is_down_and_says_why(bench: Bench, given: Tools, clock: BenchClock) -> None:
+async def test_a_source_that_was_never_read_is_down_and_says_why(
+    bench: Bench, given: Tools, clock: BenchClock, counted: Callable[..., None]
+) -> None:
     await bench.fail()
     driver = await start(bench, given, clock, Log())
     await driver.poll()
     status = driver.source.status
     assert (status.state, status.last_success, status.last_new) == ("down", None, None)
     assert status.reason
+    counted(f"never read, {bench.kind}: {status.reason[:60]}", polls=1, failed=status.streak)
 
 
 @pytest.mark.parametrize("bad", [b"", b"\xc1", b"no cursor", b"\x93\x01\x02\x03", b"\x81\xa1x\x01"])
 async def test_a_cursor_of_another_kind_or_torn_starts_anew(
-    bench: Bench, given: Tools, clock: BenchClock, bad: bytes
+    bench: Bench, given: Tools, clock: BenchClock, bad: bytes, counted: Callable[..., None]
 ) -> None:
     log = Log()
     log.cursor = bad
@@ -181,6 +189,7 @@ async def test_a_cursor_of_another_kind_or_torn_starts_anew(
     await bench.publish(entry(0))
     await until_new(driver, 1)
     assert log.cursor != bad
+    counted(f"torn cursor {bad!r}, {bench.kind}", injected=1, read_from_the_beginning=len(log.documents))
 
 
 async def test_settings_that_cannot_work_are_named_when_the_source_is_built(bench: Bench, given: Tools) -> None:
