@@ -22,7 +22,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from alerts.baseline import DAY, MONTH, Profile, Shape
-from alerts.detector import Detector, Item
+from alerts.detector import Detector
+from alerts.key_state import Item
 
 FLAT = Shape(Profile())
 START = 1_790_000_000.0

@@ -6,9 +6,7 @@ document's id in the key's memory of stories (a document scored again, a revisio
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -17,8 +15,9 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from alerts.baseline import Profile, Shape
-from alerts.detector import Block, Detector, Item, KeyState, Step
+from alerts.detector import Detector, Step
 from alerts.episode import EpisodeEvent
+from alerts.key_state import Item, KeyState
 from pipelines import exhibits
 from pipelines.clock import Clock
 from pipelines.coverage import Seeing, Sights, mark_of
@@ -26,7 +25,6 @@ from pipelines.documents import (
     Candidate,
     Evidence,
     RecordError,
-    SeriesPoint,
     SourceRecord,
     Watermark,
     decode,
@@ -35,13 +33,15 @@ from pipelines.documents import (
     iso,
 )
 from pipelines.exhibits import Shown
+from pipelines.held import Derived, Held, Profiles, Told, Watched
 from pipelines.letters import dead_letter
-from pipelines.stories import WINDOW, Bucket, Index, Memory, Novelty, id64
+from pipelines.memories import Starts, remember
+from pipelines.points import point_of
+from pipelines.stories import Bucket, Novelty, id64
 from pipelines.streams.base import (
     CANDIDATES,
     EVIDENCE,
     PROFILES,
-    SERIES,
     SOURCES,
     WATERMARK,
     Output,
@@ -56,7 +56,6 @@ log = structlog.get_logger(__name__)
 LATE = Counter("tapewatch_late_evidence_total", "Evidence further behind its key's clock than the lateness.")
 REPRINTS = Counter("tapewatch_reprints_total", "Evidence that told a story again that its key had counted.")
 COUNTED = Counter("tapewatch_counted_evidence_total", "Evidence counted once by its key.")
-EVICTED = Counter("tapewatch_story_evictions_total", "Entries dropped from full story memories.")
 PUBLISH_TO_ALERT = Histogram(
     "tapewatch_publish_to_alert_seconds",
     "From the publication of the document that crossed the threshold to the decision.",
@@ -65,67 +64,11 @@ PUBLISH_TO_ALERT = Histogram(
 
 RULE = "burst"
 
-MEMORIES = 4_000
-REMEMBERED = 200_000
-"""Story memories kept decoded, and documents in them, some 200 MB; what is let go is read from its buckets again."""
-
 TELL_AGAIN = 3_600.0
 """How long after its end an episode's last event is sent again at a restart."""
 
 SHED_EVERY = 3_600.0
 """Seconds of the log between two looks for what need not be kept any more."""
-
-
-class Held(msgspec.Struct, array_like=True):
-    """A key's detector state, the offset up to which it has been folded, and what the key lives on."""
-
-    state: KeyState
-    applied: int = -1
-    sights: Sights = msgspec.field(default_factory=Sights)
-
-
-class Starts(msgspec.Struct, array_like=True):
-    """The starts of a key's story buckets."""
-
-    starts: list[float]
-
-
-class Told(msgspec.Struct, array_like=True):
-    """A key's last candidate, to be said again after a restart."""
-
-    open: bool
-    at: float
-    candidate: bytes
-
-
-class Watched(msgspec.Struct, array_like=True):
-    """Since when each key is watched; 0 since the stream began."""
-
-    since: dict[str, float]
-
-
-class Profiles(msgspec.Struct, array_like=True):
-    """Profile versions that items may still need, oldest first."""
-
-    versions: list[Profile]
-
-
-@dataclass
-class Derived:
-    """What is kept in memory of one partition's state, and void with its ``generation``."""
-
-    generation: int
-    shapes: list[tuple[float, Shape]] = field(default_factory=list)
-    open: set[str] = field(default_factory=set)
-    """Keys whose episode is open."""
-    touched: dict[str, bool] = field(default_factory=dict)
-    """Keys that moved since their open blocks were told, and whether by history."""
-    memories: OrderedDict[str, Memory] = field(default_factory=OrderedDict)
-    index: Index = field(default_factory=Index)
-    shed: float = 0.0
-    """When it was last looked for what need not be kept any more."""
-    watch: Watch | None = None
-    """The watch-lists whose keys are noted in the state."""
 
 
 class Aggregate:
@@ -258,12 +201,12 @@ class Aggregate:
             return
         held.applied = offset
         detectors.put(key, held)
-        memory = self._memory(key, state)
+        memory = self._here.memories.of(key, state, len(self._by_state))
         number = id64(evidence.id)
         novelty = memory.judge(number, evidence.signature, at)
         if novelty.duplicate:
             return
-        self._remember(evidence, number, memory, novelty, at, state)
+        remember(evidence, number, memory, novelty, at, state)
         self._counted += 1
         self._reprinted += not novelty.new_story
         seeing = self._seeing(state)
@@ -287,7 +230,7 @@ class Aggregate:
         shown = self._exhibit(evidence, novelty, step, held.state, state)
         self._here.touched[key] = evidence.backfill
         for block in step.blocks:
-            outputs.append(_point(key, block, closed_at=held.state.clock, backfill=evidence.backfill))
+            outputs.append(point_of(key, block, closed_at=held.state.clock, backfill=evidence.backfill))
         for event in step.events:
             outputs.append(self._candidate(event, shown, held.sights, evidence, state))
 
@@ -318,43 +261,6 @@ class Aggregate:
         if first is None:
             begun.put("all", at)
         return at if first is None else first
-
-    def _memory(self, key: str, state: State) -> Memory:
-        memory = self._here.memories.get(key)
-        if memory is None:
-            starts: Starts | None = state.table("starts").get(key)
-            buckets: Table[Bucket] = state.table("buckets")
-            found = [buckets.get(_bucket_key(key, start)) for start in (starts.starts if starts else ())]
-            known = (bucket for bucket in found if bucket is not None)
-            memory = self._here.memories[key] = Memory(known, self._here.index)
-            self._let_go()
-        else:
-            self._here.memories.move_to_end(key)
-        return memory
-
-    def _let_go(self) -> None:
-        """Drops the memories used longest ago beyond this partition's share of what may be kept."""
-        here, share = self._here, max(1, len(self._by_state))
-        while len(here.memories) > 1 and (
-            len(here.memories) > MEMORIES // share or len(here.index) > REMEMBERED // share
-        ):
-            here.memories.popitem(last=False)[1].close()
-
-    def _remember(
-        self, evidence: Evidence, number: int, memory: Memory, novelty: Novelty, at: float, state: State
-    ) -> None:
-        key, buckets = evidence.key, state.table("buckets")
-        gone = memory.expire(at - WINDOW)
-        for start in gone:
-            buckets.delete(_bucket_key(key, start))
-        known = len(memory.buckets)
-        bucket = memory.remember(evidence.class_, number, evidence.signature, at, novelty.story)
-        buckets.put(_bucket_key(key, bucket.start), bucket)
-        if gone or len(memory.buckets) != known:
-            state.table("starts").put(key, Starts(sorted(memory.buckets)))
-        if bucket.evicted:
-            EVICTED.inc(bucket.evicted)
-            bucket.evicted = 0
 
     def _exhibit(self, evidence: Evidence, novelty: Novelty, step: Step, held: KeyState, state: State) -> Shown:
         """Keeps the evidence of a running excursion, and lets go of it when the excursion ended."""
@@ -417,7 +323,7 @@ class Aggregate:
                 budget = watched.budget if watched is not None else None
                 shape = self._shape(held.state.clock)
                 for block in self._detector.open_blocks(held.state, shape, budget):
-                    outputs.append(_point(key, block, closed_at=None, backfill=False))
+                    outputs.append(point_of(key, block, closed_at=None, backfill=False))
         self._here.touched.clear()
 
     def _adopt(self, profile: Profile, state: State) -> None:
@@ -477,33 +383,6 @@ class Aggregate:
 
     def _dead(self, record: Record, error: RecordError) -> Output:
         return dead_letter(self.name, record, error.reason, str(error), self._clock.time())
-
-
-def _bucket_key(key: str, start: float) -> str:
-    return f"{key}|{int(start):012d}"
-
-
-def _point(key: str, block: Block, *, closed_at: float | None, backfill: bool) -> Output:
-    figures = block.closed
-    point = SeriesPoint(
-        key=key,
-        class_="social" if block.class_ == "social" else "news",
-        start=iso(figures.start),
-        end=iso(figures.start + 1800.0),
-        bad=round(figures.bad, 4),
-        others=round(figures.others, 4),
-        documents=figures.documents,
-        expected=round(figures.expected, 5),
-        expected_low=round(block.low, 5),
-        expected_high=round(block.high, 5),
-        score=round(block.score, 4),
-        threshold=round(block.threshold, 4),
-        baseline_span=round(block.span, 3),
-        closed=closed_at is not None,
-        closed_at=None if closed_at is None else iso(closed_at),
-        backfill=backfill,
-    )
-    return Output(SERIES, key, encode(point))
 
 
 def profile_records(profiles: Iterable[Profile]) -> list[Output]:

@@ -17,8 +17,9 @@ from alerts import quotes
 from alerts.evidence import Exhibit
 from alerts.outbox import Obligation
 from pipelines import exhibits, owing
-from pipelines.aggregate import Aggregate, Told
+from pipelines.aggregate import Aggregate
 from pipelines.documents import AlertRecord, DeadLetter, decode, encode
+from pipelines.held import Told
 from pipelines.letters import about
 from pipelines.notify import OPERATION, Notify
 from pipelines.streams.base import (

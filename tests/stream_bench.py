@@ -12,10 +12,11 @@ from typing import Any
 from alerts.baseline import Profile, rates
 from alerts.detector import Detector
 from models.classifier import FakeClassifier
-from pipelines.aggregate import Aggregate, Held, Profiles
+from pipelines.aggregate import Aggregate
 from pipelines.clock import ManualClock
 from pipelines.documents import AlertRecord, Document, SourceRecord, Watermark, decode, encode, epoch, iso
 from pipelines.entities import Entity, EntityIndex
+from pipelines.held import Held, Profiles
 from pipelines.notify import Context, Notify
 from pipelines.score import Score
 from pipelines.streams.base import ALERTS, DOCUMENTS, SOURCES, WATERMARK, Output

@@ -12,8 +12,9 @@ import msgspec
 import typer
 
 from alerts.baseline import Profile, Shape
-from alerts.detector import Detector, Item, KeyState
+from alerts.detector import Detector
 from alerts.episode import EpisodeEvent
+from alerts.key_state import Item, KeyState
 from alerts.wording import iso
 from monitor.commands.predict import open_input
 

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from alerts.detector import Detector
 from models.classifier import FakeClassifier
-from pipelines.aggregate import Aggregate, Held
+from pipelines.aggregate import Aggregate
 from pipelines.clock import ManualClock
 from pipelines.documents import AlertRecord, Evidence, SeriesPoint, Watermark, decode, encode, epoch, iso
+from pipelines.held import Held
 from pipelines.notify import Context, Notify
 from pipelines.signatures import signature
 from pipelines.streams.base import ALERTS, EVIDENCE, SERIES, WATERMARK, Output

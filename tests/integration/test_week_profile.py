@@ -15,9 +15,9 @@ from models.classifier import FakeClassifier
 from monitor.app import assemble
 from monitor.commands import replay
 from monitor.settings import load
-from pipelines.aggregate import Profiles
 from pipelines.clock import ManualClock
 from pipelines.documents import Candidate, decode, epoch
+from pipelines.held import Profiles
 from pipelines.sources.base import RawItem
 from pipelines.streams.base import ALERTS, CANDIDATES, PROFILES, Output
 from pipelines.streams.embedded import EmbeddedEngine

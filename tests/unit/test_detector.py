@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerts.baseline import DAY, MONDAY, Profile, Shape, learn_profile
-from alerts.detector import Detector, Item, KeyState
+from alerts.detector import Detector
 from alerts.episode import EpisodeEvent
+from alerts.key_state import Item, KeyState
 
 FLAT = Shape(Profile())
 T0 = 1_790_000_000.0

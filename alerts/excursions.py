@@ -1,0 +1,92 @@
+"""What the running excursions of a key come to: the figures that its events carry, and the rate of its burst."""
+
+from __future__ import annotations
+
+from math import log
+
+from alerts.baseline import ClassSettings, Shape, bad_share
+from alerts.episode import Figures
+from alerts.key_state import KeyState, classes
+from alerts.spike import TAU, ClassState, Excursion, best, expectation, gamma_quantile, monthly, terms_of
+
+SHORTEST_BURST = 60.0
+"""Seconds over which a burst's rate is reckoned at least: two items in one second are no hundred a minute."""
+
+
+def figures_of(state: KeyState, score: float, h: float, shape: Shape) -> Figures:
+    """What an event says: sums over the classes' running excursions, with the baseline's expectation of them."""
+    observed = others = expected = low = high = 0.0
+    since, span, share = state.clock, 0.0, 0.0
+    stories, publishers = 0, set[int]()
+    for one, settings in classes(state):
+        top = best(one)
+        span = max(span, state.clock - one.base.since)
+        share = max(share, bad_share(one.base))
+        if top is None:
+            continue
+        terms = terms_of(one.base, shape.prior[settings.name])
+        bounds = expectation(top.u, terms)
+        observed += top.x
+        others += top.y
+        expected += top.u
+        low, high = low + bounds[0], high + bounds[1]
+        since = min(since, _burst_began(one, top))
+        stories += one.stories
+        publishers.update(one.publishers)
+    certain = gamma_quantile(observed, observed, -1.645) if observed > 0 else 0.0
+    return Figures(
+        since=since,
+        score=score,
+        threshold=h,
+        observed=observed,
+        others=others,
+        expected=expected,
+        expected_low=low,
+        expected_high=high,
+        stories=stories,
+        publishers=len(publishers),
+        share=observed / (observed + others) if observed + others > 0 else 0.0,
+        usual_share=share,
+        baseline_span=span,
+        excess=observed - expected,
+        excess_low=max(0.0, certain - high),
+        monthly_bad=sum(monthly(one, shape, settings) for one, settings in classes(state)),
+        scores={settings.name: one.score for one, settings in classes(state)},
+    )
+
+
+def burst_rates(state: KeyState) -> tuple[float, float]:
+    """Bad evidence per second since the excursion began, for news and social; 0 where there is no excursion."""
+    return _burst_rate(state.news, state.clock), _burst_rate(state.social, state.clock)
+
+
+def _burst_began(one: ClassState, top: Excursion) -> float:
+    """When the bad news began: an excursion may well begin with a harmless item a little above nothing."""
+    return max(top.since, one.first_bad)
+
+
+def _burst_rate(one: ClassState | None, clock: float) -> float:
+    if one is None or not one.run:
+        return 0.0
+    top = one.run[0]
+    span = clock - _burst_began(one, top)
+    return top.x / (max(SHORTEST_BURST, span))
+
+
+def excess(state: KeyState) -> tuple[float, float, int]:
+    """(observed, observed less expected, stories) of the running excursions."""
+    observed = above = 0.0
+    stories = 0
+    for one in (state.news, state.social):
+        top = None if one is None else best(one)
+        if one is not None and top is not None:
+            observed += top.x
+            above += top.x - top.u
+            stories += one.stories
+    return observed, above, stories
+
+
+def contribution(one: ClassState, x: float, settings: ClassSettings) -> float:
+    """The nats of an item with ``x`` of bad evidence: x ln(ρ/τ)/φ at the leading ratio."""
+    top = best(one)
+    return 0.0 if top is None else x * log(settings.ratios[top.tested[0]] / TAU) / settings.phi

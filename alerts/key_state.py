@@ -1,0 +1,80 @@
+"""What the detector knows of one key, and the small changes that an item makes to it."""
+
+from __future__ import annotations
+
+import zlib
+from typing import NamedTuple
+
+import msgspec
+
+from alerts.baseline import NEWS, SOCIAL, ClassSettings
+from alerts.episode import Episode
+from alerts.spike import PUBLISHERS, ClassState, new_class, reset
+
+CLEAR = 0.5
+"""Probability from which a new story counts towards the two that an alarm needs."""
+
+
+class Item(NamedTuple):
+    """One scored item of a key. ``weight`` is novelty times relevance."""
+
+    at: float
+    b: float
+    weight: float = 1.0
+    social: bool = False
+    id: str = ""
+    publisher: str | None = None
+    new_story: bool = True
+
+
+class KeyState(msgspec.Struct, array_like=True):
+    """Everything the detector knows of a key; about half a kilobyte."""
+
+    since: float
+    clock: float
+    news: ClassState | None = None
+    social: ClassState | None = None
+    episode: Episode | None = None
+    episodes: int = 0
+    late: int = 0
+
+
+def begin(state: KeyState, social: bool) -> ClassState:
+    """The state of a class that the key has its first item of."""
+    one = new_class(state.since, 0.0)
+    if social:
+        state.social = one
+    else:
+        state.news = one
+    return one
+
+
+def breadth(one: ClassState, item: Item) -> None:
+    """Counts the stories and publishers of a running excursion."""
+    if item.b < CLEAR or item.weight <= 0:
+        return
+    one.stories += item.new_story
+    if one.first_bad == 0.0:
+        one.first_bad = one.last
+    if item.publisher is not None and len(one.publishers) < PUBLISHERS:
+        name = zlib.crc32(item.publisher.encode())
+        if name not in one.publishers:
+            one.publishers.append(name)
+
+
+def classes(state: KeyState) -> list[tuple[ClassState, ClassSettings]]:
+    """The classes that the key has had an item of."""
+    return [(one, settings) for one, settings in ((state.news, NEWS), (state.social, SOCIAL)) if one is not None]
+
+
+def count(one: ClassState, x: float, y: float) -> None:
+    """An item's bad evidence and its other, in the block that is open."""
+    one.base.block_bad += x
+    one.base.block_others += y
+    one.base.block_documents += 1
+
+
+def learn(one: ClassState, at: float, blind: float) -> None:
+    """No excursion runs while baselines learn."""
+    reset(one)
+    one.last, one.blind = at, blind

@@ -1,0 +1,154 @@
+"""The groups of commands of an installation at work: what lies aside, is silenced, owed, kept; the brokers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from monitor.arguments import CONFIG, Config
+
+letters = typer.Typer(help="Records that could not be handled (of a running daemon).", no_args_is_help=True)
+silences = typer.Typer(help="Keep alerts from being sent for a time (of a running daemon).", no_args_is_help=True)
+deliveries = typer.Typer(help="What is owed to channels (of a running daemon).", no_args_is_help=True)
+channels = typer.Typer(help="Where alerts go.", no_args_is_help=True)
+kafka = typer.Typer(help="The Kafka engine.", no_args_is_help=True)
+documents = typer.Typer(help="What was taken in.", no_args_is_help=True)
+export = typer.Typer(help="What was kept, for other tools.", no_args_is_help=True)
+
+
+@letters.command(name="list")
+def letters_list(config: Config = CONFIG) -> None:
+    """The dead letters, a JSON object a line."""
+    from monitor.commands.operations import listing
+
+    listing(config, "dead-letters", "dead_letters", without=("payload",))
+
+
+@letters.command(name="show")
+def letters_show(number: int, config: Config = CONFIG) -> None:
+    """One dead letter with its bytes."""
+    from monitor.commands.operations import letter
+
+    letter(config, number)
+
+
+@letters.command(name="retry")
+def letters_retry(number: int, config: Config = CONFIG) -> None:
+    """Put a dead letter back on its topic."""
+    from monitor.commands.operations import send
+
+    send(config, "POST", f"dead-letters/{number}/retry")
+
+
+@silences.command(name="list")
+def silences_list(config: Config = CONFIG) -> None:
+    """All silences, a JSON object a line."""
+    from monitor.commands.operations import listing
+
+    listing(config, "silences", "silences")
+
+
+@silences.command(name="add")
+def silences_add(
+    until: Annotated[str, typer.Option(help="When it ends, ISO 8601.")],
+    keys: Annotated[list[str] | None, typer.Option("--key", help="Keys as shell patterns.")] = None,
+    watchlists: Annotated[list[str] | None, typer.Option("--watchlist", help="Watch-lists.")] = None,
+    severities: Annotated[list[str] | None, typer.Option("--severity", help="Severities.")] = None,
+    comment: Annotated[str, typer.Option(help="Why.")] = "",
+    author: Annotated[str, typer.Option(help="Who.")] = "",
+    config: Config = CONFIG,
+) -> None:
+    """Keep matching alerts from being sent until a time."""
+    from monitor.commands.operations import send
+
+    body: dict[str, Any] = {"until": until, "comment": comment, "author": author}
+    body |= {"keys": keys or [], "watchlists": watchlists or [], "severities": severities or []}
+    send(config, "POST", "silences", body)
+
+
+@silences.command(name="expire")
+def silences_expire(name: str, config: Config = CONFIG) -> None:
+    """End a silence."""
+    from monitor.commands.operations import quote, send
+
+    send(config, "DELETE", f"silences/{quote(name)}")
+
+
+@deliveries.command(name="list")
+def deliveries_list(
+    state: Annotated[str | None, typer.Option(help="pending, standing, delivered or failed.")] = None,
+    config: Config = CONFIG,
+) -> None:
+    """Deliveries, a JSON object a line."""
+    from monitor.commands.operations import listing, quote
+
+    listing(config, "deliveries" + (f"?state={quote(state)}" if state else ""), "deliveries")
+
+
+@deliveries.command(name="retry")
+def deliveries_retry(name: str, config: Config = CONFIG) -> None:
+    """Owe a delivery anew, at once, and enable its channel again."""
+    from monitor.commands.operations import quote, send
+
+    send(config, "POST", f"deliveries/{quote(name)}/retry")
+
+
+@channels.command(name="test")
+def channels_test(name: str, config: Config = CONFIG) -> None:
+    """Send a signed test event to a channel; works without a daemon."""
+    from monitor.commands.operations import test_channel
+
+    test_channel(config, name)
+
+
+@documents.command(name="find")
+def documents_find(words: str, config: Config = CONFIG) -> None:
+    """Documents whose title or address holds WORDS, with their ids: a JSON object a line, the latest first."""
+    from monitor.commands import documents as commands
+
+    commands.find(config, words)
+
+
+@documents.command(name="forget")
+def documents_forget(
+    ids: Annotated[list[str], typer.Argument(help="Ids of documents, as find prints them.")], config: Config = CONFIG
+) -> None:
+    """Take documents out of a stopped daemon's files: texts, evidence, quotes in alerts and in what is owed."""
+    from monitor.commands import documents as commands
+
+    commands.forget(config, ids)
+
+
+@export.command(name="openmetrics")
+def export_openmetrics(
+    out: Annotated[Path, typer.Option(help="File to write, a folder with --daily.")],
+    since: Annotated[str | None, typer.Option(help="Leave out what was before; a day or ISO 8601.")] = None,
+    until: Annotated[str | None, typer.Option(help="Leave out what was after; default: now.")] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(help="name=value on every series; job=tapewatch unless given.")
+    ] = None,
+    daily: Annotated[bool, typer.Option("--daily", help="OUT is a folder: a file a day, far quicker to load.")] = False,
+    config: Config = CONFIG,
+) -> None:
+    """The watched keys' history for promtool, in the names of the live metrics; the daemon may run or not."""
+    from monitor.commands import export as commands
+
+    commands.export_openmetrics(config, since, until, label or [], out, daily=daily)
+
+
+@kafka.command(name="init")
+def kafka_init(config: Config = CONFIG) -> None:
+    """Create the topics that are missing, and say what of the others is not as the settings have it."""
+    from monitor.commands.kafka import make_topics
+
+    make_topics(config)
+
+
+@kafka.command(name="check")
+def kafka_check(config: Config = CONFIG) -> None:
+    """Say whether brokers, topics, rights and clocks are fit."""
+    from monitor.commands.kafka import check_brokers
+
+    check_brokers(config)
