@@ -138,6 +138,21 @@ def export_openmetrics(
     commands.export_openmetrics(config, since, until, label or [], out, daily=daily)
 
 
+@export.command(name="series")
+def export_series(
+    out: Annotated[Path, typer.Option(help="File to write: .csv, .csv.gz or .parquet.")],
+    every: Annotated[str, typer.Option(help="A row for each such period: 30m, 6h, 1d, 1w.")] = "30m",
+    key: Annotated[list[str] | None, typer.Option(help="Only these keys, as shell patterns; all unless given.")] = None,
+    since: Annotated[str | None, typer.Option(help="Leave out what was before; a day or ISO 8601.")] = None,
+    until: Annotated[str | None, typer.Option(help="Leave out what was after; default: now.")] = None,
+    config: Config = CONFIG,
+) -> None:
+    """The watched keys' counts, expectations, scores and sentiment as a table; the daemon may run or not."""
+    from monitor.commands import export as commands
+
+    commands.export_series(config, since, until, key or [], every, out)
+
+
 @kafka.command(name="init")
 def kafka_init(config: Config = CONFIG) -> None:
     """Create the topics that are missing, and say what of the others is not as the settings have it."""

@@ -7,21 +7,28 @@ import re
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
+from alerts.baseline import BLOCK
 from monitor.assembly import assemble
 from monitor.commands.detect import time_option
 from monitor.engines import view_path
+from monitor.sections import duration
 from monitor.settings import Settings, SettingsError, load
 from monitor.stages import facts_on_card
 from pipelines import openmetrics
 from pipelines.answers import Answers
 from pipelines.documents import iso
 from pipelines.view_file import MIGRATIONS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _LABEL = re.compile(r"^([a-zA-Z_][a-zA-Z0-9_]*)=(.*)$", re.ASCII | re.DOTALL)
 DAY = 86_400.0
@@ -50,6 +57,56 @@ def export_openmetrics(
         raise typer.Exit(1)
     span = {"from": iso(written.first or 0.0), "to": iso(written.last or 0.0)}
     sys.stdout.write(json.dumps({"keys": len(written.keys), "samples": written.samples} | span) + "\n")
+
+
+def export_series(
+    config: Path, since: str | None, until: str | None, patterns: Sequence[str], every: str, out: Path
+) -> None:
+    """Writes the watched keys' blocks as a table of CSV or Parquet; prints what was written."""
+    write, step = _form(out), _period(every)
+    from pipelines import frames  # pandas takes a second to load
+
+    begin, end = time_option("--since", since) or 0.0, time_option("--until", until) or time.time()
+    answers, watched = read_model(load(config))
+    keys = [key for key in watched if not patterns or any(fnmatchcase(key, pattern) for pattern in patterns)]
+    partial = out.with_name(out.name + ".partial")
+    try:
+        if not keys:
+            raise SettingsError(f"--key {', '.join(patterns)}: is no watched key; `tapewatch check-config` lists them")
+        table = frames.series(answers, keys, since=begin, until=end, every=step)
+        if table.empty:
+            typer.echo(f"{answers.path}: holds nothing of the {len(keys)} keys from that time", err=True)
+            raise typer.Exit(1)
+        write(table, partial)
+        partial.rename(out)
+    except OSError as error:
+        raise SettingsError(f"--out {out}: {error.strerror or error}") from None
+    finally:
+        answers.close()
+        partial.unlink(missing_ok=True)
+    span = {"from": iso(table["time"].min().timestamp()), "to": iso(table["time"].max().timestamp())}
+    sys.stdout.write(json.dumps({"keys": int(table["key"].nunique()), "rows": len(table)} | span) + "\n")
+
+
+def _form(out: Path) -> Callable[[pd.DataFrame, Path], object]:
+    """What writes a table in the form that a file's name asks for."""
+    if out.name.endswith(".parquet"):
+        return lambda table, path: table.to_parquet(path, index=False)
+    if out.name.endswith((".csv", ".csv.gz")):
+        packed: Literal["gzip"] | None = "gzip" if out.name.endswith(".gz") else None
+        moments = "%Y-%m-%dT%H:%M:%SZ"
+        return lambda table, path: table.to_csv(path, index=False, date_format=moments, compression=packed)
+    raise SettingsError(f"--out {out}: ends in none of .csv, .csv.gz, .parquet")
+
+
+def _period(every: str) -> float:
+    try:
+        step = duration(every)
+    except ValueError as error:
+        raise SettingsError(f"--every {every!r}: {error}") from None
+    if step < BLOCK or step % BLOCK:
+        raise SettingsError(f"--every {every!r}: is no whole number of half hours, as 30m, 6h, 1d and 1w are")
+    return step
 
 
 def _files(
