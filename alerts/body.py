@@ -6,7 +6,7 @@ milliseconds; probabilities and shares lie between 0 and 1; scores are in nats.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Literal, TypedDict, get_args
 
 import msgspec
 
@@ -17,6 +17,9 @@ AlertType = Literal["alert.firing", "alert.updated", "alert.resolved"]
 OperationType = Literal[
     "ops.source_stale", "ops.source_recovered", "ops.pipeline_lag", "ops.channel_disabled", "test.ping"
 ]
+ROUTED: tuple[str, ...] = tuple(kind for kind in get_args(AlertType) + get_args(OperationType) if kind != "test.ping")
+"""What routes decide on: every event but the ping, which goes to the channel that is tried."""
+
 Cut = Literal["headlines", "stories", "counter", "links", "entities", "watchlists", "stale", "details"]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=0)]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from alerts.body import ROUTED
 from alerts.channels import check
 from alerts.channels.alertmanager import RESEND
 from alerts.channels.base import ChannelConfigError
@@ -178,6 +180,15 @@ class RouteSettings(Section):
     keys: tuple[str, ...] = Field((), description="Keys as shell patterns.")
     severities: tuple[Literal["info", "warning", "error", "critical"], ...] = Field((), description="Severities.")
     channels: tuple[str, ...] = Field(description="Names of channels; none tells nobody.")
+
+    @field_validator("types")
+    @classmethod
+    def _known(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        """A pattern that no event ever matches would lose what it was written for."""
+        for pattern in patterns:
+            if not any(fnmatchcase(known, pattern) for known in ROUTED):
+                raise ValueError(f"{pattern!r} matches no event type; types are {', '.join(ROUTED)}")
+        return patterns
 
 
 class SilenceSettings(Section):

@@ -47,6 +47,10 @@ def test_paths_start_at_the_files_folder_and_durations_have_units(tmp_path: Path
         ('[web]\nlisten = "127.0.0.1:99999"\n', ["web.listen", "99999", "65535"]),
         ('[network]\nallow_private = ["10.0.0.0/99"]\n', ["network.allow_private", "10.0.0.0/99"]),
         ('[[routes]]\nchannels = ["nobody"]\n', ["routes #1", "nobody"]),
+        (
+            '[[routes]]\ntypes = ["ops.*", "alrt.*"]\nchannels = []\n',
+            ["routes #1.types", "'alrt.*'", "alert.firing, alert.updated, alert.resolved, ops.source_stale"],
+        ),
         ("[detection\n", ["tapewatch.toml", "line 1"]),
     ],
 )
