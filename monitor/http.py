@@ -8,13 +8,13 @@
     +-- UnreachableError     no connection
 
 The guard sits where the connection is made: it looks at the very address that is dialled, after every resolution and
-on every redirect, so that a name that changes its mind gains nothing.
+on every redirect, so that a name that changes its mind gains nothing. Whether something may go there in the clear is
+decided by the same resolution.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 import ssl
 import zlib
@@ -27,38 +27,25 @@ import msgspec
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
-from alerts.channels.base import TransportError
 from alerts.outbox import Reason
+from monitor.guard import PLAIN, BlockedError, Guard, HttpError, literal_of
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+__all__ = [
+    "BlockedError",
+    "DeadlineError",
+    "EncodingError",
+    "GuardedClient",
+    "GuardedResolver",
+    "HttpError",
+    "Response",
+    "TooLargeError",
+    "UnreachableError",
+]
 
 CHUNK = 65_536
 REDIRECTS = 5
 PER_HOST = 4
 USER_AGENT = "tapewatch (+https://pypi.org/project/tapewatch/)"
-
-# Everything that is no public unicast address, and the ranges through which one can be reached in disguise.
-DENIED: tuple[Network, ...] = tuple(
-    ipaddress.ip_network(text)
-    for text in (
-        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
-        "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24",
-        "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4", "255.255.255.255/32",
-        "::/128", "::1/128", "::ffff:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/23",
-        "2001:db8::/32", "2002::/16", "3fff::/20", "5f00::/16", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8",
-    )
-)  # fmt: skip
-
-
-class HttpError(TransportError):
-    """A request that got no usable answer. ``reason`` is from a closed set."""
-
-    reason: Reason = "connect"
-
-
-class BlockedError(HttpError):
-    reason: Reason = "blocked"
 
 
 class TooLargeError(HttpError):
@@ -88,39 +75,24 @@ class Response(msgspec.Struct, frozen=True):
     moved: str | None = None
 
 
-class Guard:
-    """Which addresses may be dialled."""
-
-    def __init__(self, allow_private: Sequence[str] = ()) -> None:
-        self._allowed = tuple(ipaddress.ip_network(text, strict=False) for text in allow_private)
-
-    def check(self, address: str, host: str) -> None:
-        """Raises BlockedError for an address that is neither public nor expressly allowed."""
-        parsed = ipaddress.ip_address(address.split("%")[0])
-        if self.allowed(parsed):
-            return
-        if any(parsed.version == network.version and parsed in network for network in DENIED):
-            raise BlockedError(
-                f"{host} is {parsed}, which is no public address; if it is yours, add it to [network] allow_private"
-            )
-
-    def allowed(self, address: Address) -> bool:
-        """Whether a private address was expressly allowed."""
-        return any(address.version == network.version and address in network for network in self._allowed)
-
-
 class GuardedResolver(AbstractResolver):
-    """Resolves and hands on only addresses that pass the guard: what it returns is what is dialled."""
+    """Resolves and hands on only addresses that pass the guard: what it returns is what is dialled.
 
-    def __init__(self, guard: Guard, inner: AbstractResolver) -> None:
+    ``plain``: what is sent goes in the clear, so that every address must be expressly allowed.
+    """
+
+    def __init__(self, guard: Guard, inner: AbstractResolver, *, plain: bool = False) -> None:
         self._guard = guard
         self._inner = inner
+        self._plain = plain
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         found = await self._inner.resolve(host, port, family)
         for entry in found:
+            if self._plain:
+                self._guard.check_plain(entry["host"])
             self._guard.check(entry["host"], host)
         return found
 
@@ -142,25 +114,33 @@ class GuardedClient:
     ) -> None:
         self._guard = Guard(allow_private)
         self._proxy = proxy
-        context = ssl.create_default_context(cafile=ca_file)
+        self._context = ssl.create_default_context(cafile=ca_file)
+        self._headers = {"user-agent": user_agent, "accept-encoding": "gzip, deflate"}
+        inner = resolver or ThreadedResolver()
+        self._session = self._open(GuardedResolver(self._guard, inner))
+        # Connections of its own: what it sends in the clear must not go over one that was resolved for a GET.
+        self._plain = self._open(GuardedResolver(self._guard, inner, plain=True))
+
+    def _open(self, resolver: AbstractResolver) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
-            resolver=GuardedResolver(self._guard, resolver or ThreadedResolver()),
+            resolver=resolver,
             use_dns_cache=False,  # a cached answer would be dialled unchecked after the guard's settings changed
             limit=0,  # each source and endpoint asks one thing at a time; a hundred that hang must not hold up the next
             limit_per_host=PER_HOST,
-            ssl=context,
+            ssl=self._context,
             force_close=False,
         )
-        self._session = aiohttp.ClientSession(
+        return aiohttp.ClientSession(
             connector=connector,
             auto_decompress=False,
             trust_env=False,
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"user-agent": user_agent, "accept-encoding": "gzip, deflate"},
+            headers=self._headers,
         )
 
     async def close(self) -> None:
         await self._session.close()
+        await self._plain.close()
 
     async def get(
         self, url: str, *, headers: Mapping[str, str], max_bytes: int, deadline: float, redirects: int = REDIRECTS
@@ -185,52 +165,30 @@ class GuardedClient:
         """POST; redirects are not followed. ``http://`` only to addresses that allow_private covers."""
         try:
             async with asyncio.timeout(deadline):
-                await self._require_tls(url)
                 return await self._once("POST", url, headers, body, CHUNK)
         except TimeoutError:
             raise DeadlineError(f"no complete answer within {deadline:.0f} s") from None
 
-    async def _require_tls(self, url: str) -> None:
+    def _session_for(self, method: str, url: str) -> aiohttp.ClientSession:
+        """Whose connections a request takes. What is posted goes in the clear only where that was expressly allowed;
+        behind a proxy nobody here learns what a name resolves to, so only a literal can be."""
         parts = urlsplit(url)
-        if parts.scheme == "https":
-            return
-        host = parts.hostname or ""
-        literal = _literal(host)
-        addresses = [literal] if literal is not None else await self._lookup(host)
-        if not addresses or not all(self._guard.allowed(address) for address in addresses):
-            raise BlockedError("http:// is allowed only where [network] allow_private covers the address; use https://")
-
-    async def _lookup(self, host: str) -> list[Address]:
-        try:
-            found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        except OSError as error:
-            raise UnreachableError(f"{host}: {error}") from error
-        return [ipaddress.ip_address(str(entry[4][0]).split("%")[0]) for entry in found]
-
-    def _check_url(self, url: str) -> None:
-        try:
-            parts = urlsplit(url)
-            host = parts.hostname or ""
-            _ = parts.port
-        except ValueError as error:
-            raise BlockedError(f"not an address: {error}") from error
-        if parts.scheme not in ("http", "https"):
-            raise BlockedError(f"scheme {parts.scheme!r} is not http or https")
-        if parts.username is not None or parts.password is not None:
-            raise BlockedError("an address with a user name or password in it is refused")
-        literal = _literal(host)
+        if method != "POST" or parts.scheme == "https":
+            return self._session
+        literal = literal_of(parts.hostname or "")
         if literal is not None:
-            self._guard.check(str(literal), host)
-        elif not host or not any(c.isalpha() for c in host.split(".")[-1]):
-            # "127.1", "0x7f000001", "2130706433": forms that some resolvers read as addresses.
-            raise BlockedError(f"host {host!r} is neither a name nor a plain address")
+            self._guard.check_plain(str(literal))
+        elif self._proxy is not None:
+            raise BlockedError(PLAIN)
+        return self._session if self._proxy is not None else self._plain
 
     async def _once(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, max_bytes: int
     ) -> Response:
-        self._check_url(url)
+        self._guard.check_url(url)
+        session = self._session_for(method, url)
         try:
-            async with self._session.request(
+            async with session.request(
                 method, url, headers=headers, data=body, allow_redirects=False, proxy=self._proxy,
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=10.0, sock_read=30.0),
             ) as answer:  # fmt: skip
@@ -273,13 +231,6 @@ def _joined(base: str, target: str) -> str:
         return urljoin(base, target)
     except ValueError as error:
         raise HttpError(f"a redirect to what is no address: {error}") from error
-
-
-def _literal(host: str) -> Address | None:
-    try:
-        return ipaddress.ip_address(host.strip("[]").split("%")[0])
-    except ValueError:
-        return None
 
 
 async def _bounded(stream: Any, encoding: str, limit: int, *, cut: bool) -> bytes:

@@ -238,6 +238,9 @@ FORBIDDEN = (
     "file:///etc/passwd",
     "http://user:pw@example.com/",
     "http://[fe80::1%25lo]/",
+    "http://[::7f00:1]/",
+    "http://[::ffff:0:7f00:1]/",
+    "http://desk.example%00.evil.example/",
 )
 
 
@@ -312,6 +315,41 @@ async def test_posts_follow_no_redirect_and_need_tls_beyond_allowed_addresses(
         await strict.close()
     assert set(asked) == {"/"}, "a redirect was followed"
     counted("redirects to posts", answered=asked["/"], plain_http_blocked=1)
+
+
+class Renamed(Flipping):
+    """Says an allowed address first and a public one afterwards."""
+
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list:
+        found = await super().resolve(host, port, family)
+        return [{**found[0], "host": "127.0.0.1" if self.asked == 1 else "93.184.215.14"}]
+
+
+async def test_one_resolution_decides_that_something_may_go_in_the_clear(
+    serve: Callable[[Handler], Awaitable[str]], counted: Callable[..., None]
+) -> None:
+    taken = 0
+
+    async def handler(request: web.Request) -> web.Response:
+        nonlocal taken
+        taken += 1
+        response = web.Response(status=204)
+        response.force_close()
+        return response
+
+    url = (await serve(handler)).replace("127.0.0.1", "desk.example")
+    assert "desk.example" in url
+    resolver = Renamed()
+    client = GuardedClient(["127.0.0.0/8"], resolver=resolver)
+    try:
+        assert (await client.post(url, body=b"{}", headers={}, deadline=5.0)).status == 204
+        assert resolver.asked == 1, "the address that was judged is not the one that was dialled"
+        with pytest.raises(BlockedError, match="http:// is allowed only where"):
+            await client.post(url, body=b"{}", headers={}, deadline=5.0)
+    finally:
+        await client.close()
+    assert (resolver.asked, taken) == (2, 1)
+    counted("a name that moves to a public address", answers=resolver.asked, taken=taken, blocked=1)
 
 
 async def test_a_dripping_server_meets_the_deadline(
