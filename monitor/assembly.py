@@ -21,7 +21,7 @@ from pipelines.notify import Context
 from pipelines.sources import registry
 from pipelines.sources.base import Source, SourceConfigError, Tools
 from pipelines.universe import Entity, load_universe
-from pipelines.watch import Watch, WatchList
+from pipelines.watch import Watch, WatchList, entity_key, list_key
 
 
 class Parts(msgspec.Struct):
@@ -40,6 +40,7 @@ def assemble(settings: Settings, topics: Sequence[str]) -> Parts:
         _watchlist(f"{settings.file}: watchlists #{number} ({entry.name})", entry, universe, topics)
         for number, entry in enumerate(settings.watchlists, 1)
     ]
+    _check_ids(settings, lists)
     watch = Watch(lists, topics)
     routes = tuple(
         Route(
@@ -70,6 +71,21 @@ def _watchlist(where: str, entry: WatchListSettings, universe: Sequence[Entity],
     )
 
 
+def _check_ids(settings: Settings, lists: Sequence[WatchList]) -> None:
+    """Keys are told apart by ids and slugs: two things with one would be taken for each other."""
+    known: dict[str, tuple[str, object]] = {}
+    for number, watched in enumerate(lists, 1):
+        where = f"watchlists #{number} ({watched.name})"
+        for key, what, thing in (
+            (list_key(watched.name), "name", watched),
+            *((entity_key(one.id), f"entities: {one.name!r}", one) for one in watched.entities),
+        ):
+            first, other = known.setdefault(key, (f"{where}.{what}", thing))
+            if other != thing:
+                remedy = "another name" if thing is watched else "another id"
+                raise SettingsError(f"{settings.file}: {where}.{what}: has the key {key} of {first}; give one {remedy}")
+
+
 def _silences(settings: Settings) -> tuple[Silence, ...]:
     found = []
     for number, entry in enumerate(settings.silences, 1):
@@ -77,7 +93,7 @@ def _silences(settings: Settings) -> tuple[Silence, ...]:
         try:
             until = datetime.fromisoformat(entry.until)
         except ValueError:
-            raise SettingsError(f"{where} is not ISO 8601") from None
+            raise SettingsError(f"{where} is not ISO 8601, as in 2026-01-31T12:00:00Z") from None
         if until.tzinfo is None:
             raise SettingsError(f"{where} needs an offset, as in 2026-01-31T12:00:00Z")
         match = Matcher(keys=entry.keys, watchlists=entry.watchlists, severities=entry.severities)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from monitor.kafka_settings import KafkaAccess
-from monitor.sections import Duration, Section
+from monitor.sections import Positive, Section
 
 Prefix = Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{0,100}$")]
 
@@ -34,8 +34,8 @@ class Engine(Section):
         "embedded", description="embedded: one process and one SQLite file; kafka: many processes on Apache Kafka."
     )
     path: Path = Field(Path("tapewatch.db"), description="The embedded engine's file.")
-    retention: Duration = Field(7 * 86_400.0, description="How long records are kept in the log.")
-    drain: Duration = Field(20.0, description="Longest time that a stop may take.")
+    retention: Positive = Field(7 * 86_400.0, description="How long records are kept in the log.")
+    drain: Positive = Field(20.0, description="Longest time that a stop may take.")
     kafka: Kafka = Field(Kafka(), description="How Kafka is reached.")
 
     @model_validator(mode="after")

@@ -38,11 +38,18 @@ def check_engine(settings: Settings) -> None:
 def claim(settings: Settings) -> Claim:
     """What makes this process the only one on its store, or on its data folder. Raises SettingsError, StoreLocked."""
     check_engine(settings)
-    if settings.engine.kind == "kafka":
-        from pipelines.streams.kafka import KafkaEngine
+    try:
+        if settings.engine.kind == "kafka":
+            from pipelines.streams.kafka import KafkaEngine
 
-        return KafkaEngine.claim(settings.engine.kafka.data_dir)
-    return EmbeddedEngine.claim(settings.engine.path)
+            return KafkaEngine.claim(settings.engine.kafka.data_dir)
+        return EmbeddedEngine.claim(settings.engine.path)
+    except OSError as error:
+        kafka = settings.engine.kind == "kafka"
+        where = f'kafka.data_dir = "{settings.engine.kafka.data_dir}"' if kafka else f'path = "{settings.engine.path}"'
+        raise SettingsError(
+            f"{settings.file}: engine.{where}: {error.strerror or error}; give a place where this process may write"
+        ) from None
 
 
 def build_engine(settings: Settings, *, clock: Clock, claimed: Claim) -> Engine:

@@ -63,6 +63,22 @@ class Guard:
         """Whether a private address was expressly allowed."""
         return any(address.version == network.version and address in network for network in self._allowed)
 
+    def refusal(self, url: str, *, plain: bool = False, proxied: bool = False) -> str | None:
+        """Why an address of the settings can never be dialled, None where that shows at the dial. ``plain``: it is sent
+        to in the clear; ``proxied``: its name is resolved elsewhere."""
+        try:
+            self.check_url(url)
+            host = _split(url).hostname or ""
+            literal = ipaddress.ip_address("127.0.0.1") if host == "localhost" else literal_of(host)
+            if literal is not None:
+                self.check(str(literal), host)
+            named = literal is None and bool(self._allowed) and not proxied
+            if plain and not named and (literal is None or not self.allowed(literal)):
+                raise BlockedError(PLAIN)
+        except BlockedError as error:
+            return str(error)
+        return None
+
     def check_url(self, url: str) -> None:
         """Raises BlockedError for what is no address of the web or can be refused before anything is resolved."""
         parts = _split(url)
@@ -79,6 +95,17 @@ class Guard:
         elif "%" in host or any(c.isspace() for c in host) or not any(c.isalpha() for c in host.split(".")[-1]):
             # "127.1", "0x7f000001", "2130706433": forms that some resolvers read as addresses.
             raise BlockedError(f"host {host!r} is neither a name nor a plain address; give one like {EXAMPLE}")
+
+
+def shown(url: str) -> str:
+    """An address for a message, in quotes: path, query and sign-in may be secrets."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", f":{parts.port}" if parts.port is not None else ""
+    except ValueError:
+        return '"…"'
+    rest = "/…" if parts.path.strip("/") or parts.query else parts.path
+    return f'"{parts.scheme}://{host}{port}{rest}"' if parts.netloc or parts.scheme else f'"{url[:40]}"'
 
 
 def _split(url: str) -> SplitResult:

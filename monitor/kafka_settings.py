@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from monitor.sections import Section, is_loopback
+from monitor.addresses import is_loopback
+from monitor.sections import Section
 
 _BROKER = re.compile(r"^(\[[0-9A-Fa-f:.]+\]|[\w.-]+):(\d{1,5})$", re.ASCII)
 

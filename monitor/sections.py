@@ -8,14 +8,26 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 from alerts.body import ROUTED
 from alerts.channels import check
 from alerts.channels.alertmanager import RESEND
 from alerts.channels.base import ChannelConfigError
+from monitor.addresses import is_loopback, link, listening, proxy
 
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+_NAME = re.compile(r"\w[\w .\-]{0,63}")
+LONGEST = 36_500 * UNITS["d"]
 _DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|min|s|m|h|d|w)\s*$")
 
 
@@ -28,23 +40,44 @@ def duration(value: Any) -> float:
     found = _DURATION.match(str(value))
     if found is None:
         raise ValueError('a duration is a number and a unit (ms, s, m, h, d, w), as in "90s", "15m", "7d"')
-    return float(found[1]) * UNITS[found[2]]
+    seconds = float(found[1]) * UNITS[found[2]]
+    if seconds > LONGEST:
+        raise ValueError('a duration is at most "36500d"')
+    return seconds
+
+
+def some(seconds: float) -> float:
+    """More than no time."""
+    if seconds <= 0.0:
+        raise ValueError('must be more than 0, as in "90s"')
+    return seconds
 
 
 def network(value: Any) -> str:
     """An address range in CIDR form."""
-    return str(ipaddress.ip_network(str(value), strict=False))
+    try:
+        return str(ipaddress.ip_network(str(value), strict=False))
+    except ValueError as error:
+        raise ValueError(f'{error}; a range is written as in "127.0.0.0/8" or "fd00::/8"') from None
 
 
-def is_loopback(address: str) -> bool:
-    """Whether "host:port" can be reached from this machine only."""
-    host = address.rsplit(":", 1)[0].strip("[]")
-    return host == "localhost" or host.startswith("127.") or host == "::1"
+def name(value: str) -> str:
+    """What a source, watch-list or channel is called."""
+    if not _NAME.fullmatch(value):
+        raise ValueError(
+            "a name begins with a letter, digit or _, and has at most 64 of these, spaces, full stops and hyphens"
+        )
+    return value
 
 
 Duration = Annotated[float, BeforeValidator(duration)]
+Positive = Annotated[float, BeforeValidator(duration), AfterValidator(some)]
+"""A duration that must not be 0."""
 Network = Annotated[str, BeforeValidator(network)]
-Name = Annotated[str, Field(pattern=r"^[\w][\w .\-]{0,63}$")]
+Name = Annotated[str, AfterValidator(name)]
+Listen = Annotated[str, AfterValidator(listening)]
+Link = Annotated[str, AfterValidator(link)]
+Proxy = Annotated[str, AfterValidator(proxy)]
 Class = Literal["news", "filing", "social"]
 
 
@@ -67,7 +100,7 @@ class Detection(Section):
     """When it rings."""
 
     false_alarms_per_key_month: float = Field(0.05, gt=0, le=30, description="Expected false alarms per key and month.")
-    max_age: Duration = Field(86_400.0, description="Items published longer ago are counted and dropped.")
+    max_age: Positive = Field(86_400.0, description="Items published longer ago are counted and dropped.")
     lateness: Duration = Field(600.0, description="How far an item may lag behind its key's clock and still count.")
     min_open: Duration = Field(600.0, description="Shortest time that an alert stays open.")
 
@@ -154,6 +187,8 @@ class ChannelSettings(Section):
                 return [line.strip() for line in self.secret_file.read_text().splitlines() if line.strip()]
             except OSError as error:
                 raise ValueError(f"secret_file {self.secret_file}: {error.strerror}") from None
+            except UnicodeDecodeError:
+                raise ValueError(f"secret_file {self.secret_file}: holds no text") from None
         chosen = self.secrets or ((self.secret,) if self.secret is not None else ())
         return [secret.get_secret_value() for secret in chosen]
 
@@ -204,21 +239,12 @@ class SilenceSettings(Section):
 class Web(Section):
     """Page, API and metrics."""
 
-    listen: str = Field("127.0.0.1:8686", pattern=r"^.+:\d{1,5}$", description="Address of page and API.")
-    metrics_listen: str | None = Field(
-        None, pattern=r"^.+:\d{1,5}$", description="Own address for /metrics and probes."
-    )
-    external_url: str = Field("", description="How people reach the page; links in alerts start with it.")
-    grafana_url: str = Field("", description="A Grafana dashboard; alerts link to it.")
+    listen: Listen = Field("127.0.0.1:8686", description="Address of page and API.")
+    metrics_listen: Listen | None = Field(None, description="Own address for /metrics and probes.")
+    external_url: Link = Field("", description="How people reach the page; links in alerts start with it.")
+    grafana_url: Link = Field("", description="A Grafana dashboard; alerts link to it.")
     token: SecretStr | None = Field(None, description="Token that writes need.")
     token_file: Path | None = Field(None, description="File that holds the token.")
-
-    @field_validator("listen", "metrics_listen")
-    @classmethod
-    def _port(cls, value: str | None) -> str | None:
-        if value is not None and int(value.rpartition(":")[2]) > 65_535:
-            raise ValueError("a port is at most 65535")
-        return value
 
     def key(self) -> str | None:
         """The token, if writes need one."""
@@ -228,8 +254,15 @@ class Web(Section):
 
     @model_validator(mode="after")
     def _guarded(self) -> Web:
+        if self.token is not None and self.token_file is not None:
+            raise ValueError("give one of token and token_file")
         if self.token_file is not None and not self.token_file.is_file():
             raise ValueError(f"token_file {self.token_file}: not found")
+        if self.key() == "":
+            name = "token" if self.token_file is None else f"token_file {self.token_file}"
+            raise ValueError(f"{name}: is empty; make one with: openssl rand -hex 32")
+        if self.metrics_listen == self.listen and not self.listen.endswith(":0"):
+            raise ValueError(f"metrics_listen {self.listen} is listen's own address; give another, or leave it out")
         if not is_loopback(self.listen) and self.token is None and self.token_file is None:
             raise ValueError(f"listen {self.listen} is open to others: set token_file (writes then need the token)")
         return self
@@ -239,9 +272,16 @@ class NetworkSettings(Section):
     """What may be dialled."""
 
     allow_private: tuple[Network, ...] = Field((), description="Private ranges that may be dialled, as in 127.0.0.0/8.")
-    proxy: str | None = Field(None, description="HTTP proxy; the guard then checks names and literals only.")
+    proxy: Proxy | None = Field(None, description="HTTP proxy; the guard then checks names and literals only.")
     ca_file: Path | None = Field(None, description="Certificates to trust instead of the system's.")
     user_agent: str | None = Field(None, description="User-Agent with a contact, which some feeds demand.")
+
+    @field_validator("user_agent")
+    @classmethod
+    def _one_line(cls, value: str | None) -> str | None:
+        if value is not None and not (value and value.isascii() and value.isprintable()):
+            raise ValueError("a User-Agent is one line of ASCII, as in tapewatch (desk@bank.example)")
+        return value
 
 
 class Log(Section):

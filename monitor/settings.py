@@ -18,6 +18,7 @@ from pydantic import PrivateAttr, ValidationError, model_validator
 
 from monitor import settings_file
 from monitor.engine_settings import Engine
+from monitor.guard import Guard, shown
 from monitor.sections import (
     UNITS,
     ChannelSettings,
@@ -68,7 +69,7 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
-        problems = [*self._doubles(), *self._unknown_names(), *self._plain_http(), *self._texts()]
+        problems = [*self._doubles(), *self._unknown_names(), *self._silent(), *self._dialled(), *self._texts()]
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -94,15 +95,26 @@ class Settings(Section):
                 if name not in lists:
                     yield f"routes #{number}: watch-list {name!r} is not among {sorted(lists)}"
 
-    def _plain_http(self) -> Iterator[str]:
-        if self.network.allow_private:
-            return
-        for channel in self.channels:
-            if channel.url.get_secret_value().startswith("http://"):
-                yield (
-                    f"channels {channel.name!r}: url is http://; use https://, or cover its address with "
-                    "[network] allow_private"
-                )
+    def _silent(self) -> Iterator[str]:
+        lists = {watched.name for watched in self.watchlists}
+        for number, silence in enumerate(self.silences, 1):
+            if not (silence.keys or silence.watchlists or silence.severities):
+                yield f"silences #{number}: hushes nothing; give keys, watchlists or severities"
+            for name in silence.watchlists:
+                if name not in lists:
+                    yield f"silences #{number}: watch-list {name!r} is not among {sorted(lists)}"
+
+    def _dialled(self) -> Iterator[str]:
+        """Addresses that the guard would refuse at every dial."""
+        guard = Guard(self.network.allow_private)
+        for number, source in enumerate(self.sources, 1):
+            if source.url is not None and (why := guard.refusal(source.url)) is not None:
+                yield f"sources #{number} ({source.name}).url = {shown(source.url)}: {why}"
+        for number, channel in enumerate(self.channels, 1):
+            url = channel.url.get_secret_value()
+            plain = url.lower().startswith("http://")
+            if (why := guard.refusal(url, plain=plain, proxied=self.network.proxy is not None)) is not None:
+                yield f"channels #{number} ({channel.name}).url = {shown(url)}: {why}"
 
     def _texts(self) -> Iterator[str]:
         if self.retention.texts is not None and self.quotes is not None and self.quotes < DAY:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import available_timezones
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from monitor.kafka_settings import KafkaAccess
 from monitor.sections import Class, Duration, Name, Section
@@ -91,13 +91,21 @@ class SourceSettings(KafkaAccess, _Named):
         for name in unknown:
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"a {self.kind} source has no {name}")
-        if self.timezone is not None and self.timezone not in available_timezones():
-            raise ValueError(f"timezone {self.timezone!r} is unknown; one is Asia/Shanghai")
-        if self.url is not None and not self.url.startswith(("http://", "https://")):
-            raise ValueError("url must start with https:// or http://")
-        if self.interval is not None and self.interval < 1:
-            raise ValueError('interval must be at least "1s"')
         return self
+
+    @field_validator("interval")
+    @classmethod
+    def _seldom(cls, interval: float | None) -> float | None:
+        if interval is not None and interval < 1:
+            raise ValueError('must be at least "1s"')
+        return interval
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone(cls, zone: str | None) -> str | None:
+        if zone is not None and zone not in available_timezones():
+            raise ValueError("is no time zone; one is Asia/Shanghai")
+        return zone
 
     def options(self) -> dict[str, object]:
         """What ``pipelines.sources.registry.build`` is given."""

@@ -19,6 +19,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from monitor.api import Api
 from monitor.app import Daemon, NotHere
 from monitor.problems import BODY_LIMIT, Handler, Problem, guarded
+from monitor.settings import SettingsError
 
 log = structlog.get_logger(__name__)
 
@@ -37,25 +38,30 @@ class Web:
         """Where the page is served, once started: its port may have been chosen by the system."""
 
     async def start(self) -> None:
+        """Raises SettingsError where an address can't be had."""
         settings = self._daemon.settings.web
-        self.address = await self._serve(self._application(), settings.listen)
+        self.address = await self._serve(self._application(), "listen", settings.listen)
         if settings.metrics_listen is not None:
             probes = web.Application(middlewares=[guarded])
             probes.add_routes(self._probes())
-            await self._serve(probes, settings.metrics_listen)
+            await self._serve(probes, "metrics_listen", settings.metrics_listen)
         log.info("listening", action="listen", address=self.address)
 
     async def stop(self) -> None:
         for runner in self._runners:
             await runner.cleanup()
 
-    async def _serve(self, application: web.Application, listen: str) -> str:
+    async def _serve(self, application: web.Application, key: str, listen: str) -> str:
         host, port = listen.rsplit(":", 1)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         self._runners.append(runner)
         site = web.TCPSite(runner, host.strip("[]"), int(port))
-        await site.start()
+        try:
+            await site.start()
+        except OSError as error:
+            where = f'{self._daemon.settings.file}: web.{key} = "{listen}"'
+            raise SettingsError(f"{where}: {error.strerror or error}; choose another address") from None
         bound = runner.addresses[0]
         return f"http://{host}:{bound[1]}"
 

@@ -15,7 +15,9 @@ from pathlib import Path
 import structlog
 import typer
 
+from monitor import checks
 from monitor import log as logs
+from monitor.addresses import listening
 from monitor.app import PARTS, Daemon
 from monitor.settings import Settings, SettingsError, load
 from monitor.supervisor import Supervisor
@@ -29,6 +31,7 @@ def run_daemon(config: Path, only: str | None) -> None:
     """Runs until SIGTERM or SIGINT; SIGHUP reads the settings again."""
     settings = load(config)
     parts = chosen(only, settings)
+    checks.check(settings, parts)
     logs.configure(settings.log.format, settings.log.level)
     daemon = Daemon(settings, reread=partial(load, config), only=parts)
     code = asyncio.run(serve(daemon))
@@ -69,11 +72,7 @@ async def serve(daemon: Daemon) -> int:
     loop.add_signal_handler(signal.SIGHUP, hangup.set)  # its default would end a daemon that is still starting
     daemon.claim()  # before the ports: that the store is open elsewhere says more than that an address is taken
     web = Web(daemon)
-    try:
-        await web.start()  # first: its probes tell what the start waits for
-    except OSError as error:
-        listen = daemon.settings.web.listen
-        raise SettingsError(f"web.listen = {listen!r}: {error.strerror or error}; choose another address") from None
+    await web.start()  # first: its probes tell what the start waits for
     supervisor = Supervisor.of(os.environ)
     supervisor.waits("starting; /readyz says what it waits for")
     running = asyncio.create_task(_run(daemon, hangup, supervisor))
@@ -133,9 +132,10 @@ async def _reloads(daemon: Daemon, hangup: asyncio.Event, supervisor: Supervisor
 def run_backfill(config: Path, inputs: list[Path]) -> None:
     """Fills baselines from files."""
     settings = load(config)
-    logs.configure(settings.log.format, "warning")
     # On Kafka the stages are others' work: history is only published.
     parts = PARTS if settings.engine.kind == "embedded" else ("ingest",)
+    checks.check(settings, parts)
+    logs.configure(settings.log.format, "warning")
     code = asyncio.run(_backfill(Daemon(settings, only=parts), inputs))
     if code:
         raise typer.Exit(code)
@@ -160,6 +160,10 @@ def run_demo(seconds: float | None, listen: str, kafka: str | None) -> None:
     """The fictional newsroom and a daemon that watches it."""
     from monitor.demo.run import play
 
+    try:
+        listening(listen)
+    except ValueError as error:
+        raise SettingsError(f"--listen {listen}: {error}") from None
     code = asyncio.run(play(seconds, listen, kafka))
     if code:
         raise typer.Exit(code)

@@ -9,9 +9,7 @@ from pathlib import Path
 
 import typer
 
-from models import card as cards
-from monitor.assembly import assemble
-from monitor.engines import check_engine
+from monitor import checks
 from monitor.settings import SettingsError, load
 
 NAME = "tapewatch.toml"
@@ -30,12 +28,7 @@ def write_settings(folder: Path, *, force: bool) -> None:
 def check(config: Path) -> None:
     """Validates settings down to entities, topics and the model's files, and prints them."""
     settings = load(config)
-    check_engine(settings)
-    try:
-        card = cards.verify(cards.folder_of(settings.model.name))
-    except cards.ModelError as error:
-        raise SettingsError(f"{config}: model.name = {settings.model.name!r}: {error}") from None
-    parts = assemble(settings, card.topic.labels)
+    parts = checks.check(settings)
     json.dump(settings.redacted(), sys.stdout, indent=2, ensure_ascii=False)
     sys.stdout.write("\n")
     typer.echo(f"{config}: fine; {len(settings.sources)} sources, {len(parts.watch.keys)} watched keys", err=True)

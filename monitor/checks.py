@@ -1,0 +1,77 @@
+"""What settings need beside themselves: packages, files, devices. `check-config` and every start ask the same here, so
+that what the one calls fine the other does not die of."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from models import card as cards
+from models.session import DeviceError, providers_for
+from monitor.app import PARTS
+from monitor.assembly import Parts, assemble
+from monitor.engines import check_engine
+from monitor.kafka_settings import KafkaAccess
+from monitor.settings import Settings, SettingsError
+
+
+def check(settings: Settings, only: Collection[str] = PARTS) -> Parts:
+    """What the settings mean, once all is there that the parts of ``only`` need. Raises SettingsError, with a line a
+    problem: file, key, value and what to do."""
+    check_engine(settings)
+    problems = [f"{settings.file}: {problem}" for problem in (*_store(settings), *_certificates(settings))]
+    problems += [f"{settings.file}: {problem}" for problem in _device(settings, only)]
+    if problems:
+        raise SettingsError("\n".join(problems))
+    try:
+        card = cards.verify(cards.folder_of(settings.model.name))
+    except cards.ModelError as error:
+        raise SettingsError(f"{settings.file}: model.name = {settings.model.name!r}: {error}") from None
+    return assemble(settings, card.topic.labels)
+
+
+def _store(settings: Settings) -> Iterator[str]:
+    if settings.engine.kind == "kafka":
+        folder = settings.engine.kafka.data_dir
+        if not _reachable(folder, folder=True):
+            yield f'engine.kafka.data_dir = "{folder}": a file stands there or above it; give a folder'
+        return
+    path = settings.engine.path
+    if path.is_dir():
+        yield f'engine.path = "{path}": is a folder; give a file in it, as in "{path / "tapewatch.db"}"'
+    elif not _reachable(path, folder=False):
+        yield f'engine.path = "{path}": a file, not a folder, stands above it; give a file in a folder'
+
+
+def _reachable(path: Path, *, folder: bool) -> bool:
+    """Whether nothing but folders lies on the way to it."""
+    way = [path, *path.parents] if folder else list(path.parents)
+    return all(step.is_dir() for step in way if step.exists())
+
+
+def _certificates(settings: Settings) -> Iterator[str]:
+    """Files of certificates to trust that are missing or hold none."""
+    held: list[tuple[str, Path | None]] = [("network.ca_file", settings.network.ca_file)]
+    access: list[tuple[str, KafkaAccess]] = [("engine.kafka", settings.engine.kafka)]
+    access += [(f"sources #{number} ({one.name})", one) for number, one in enumerate(settings.sources, 1)]
+    held += [(f"{where}.ca_file", one.ca_file) for where, one in access]
+    for key, path in held:
+        if path is None:
+            continue
+        try:
+            ssl.create_default_context(cafile=str(path))
+        except FileNotFoundError:
+            yield f'{key} = "{path}": not found; give a file of PEM certificates, or leave it out'
+        except (ssl.SSLError, OSError) as error:
+            why = getattr(error, "reason", None) or error.strerror or str(error)
+            yield f'{key} = "{path}": can\'t be read ({why}); give a file of PEM certificates'
+
+
+def _device(settings: Settings, only: Collection[str]) -> Iterator[str]:
+    if "score" not in only:
+        return
+    try:
+        providers_for(settings.model.device)
+    except DeviceError as error:
+        yield f'model.device = "{settings.model.device}": {error}'
