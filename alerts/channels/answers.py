@@ -19,6 +19,8 @@ def check_address(url: str, example: str) -> str:
         raise ChannelConfigError(f"url: not an address ({error}); give one like {example}") from None
     if parts.scheme not in ("https", "http") or not host or any(c.isspace() or not c.isprintable() for c in url):
         raise ChannelConfigError(f"url: {redacted(url)!r} is not an https:// address; give one like {example}")
+    if "%" in host:
+        raise ChannelConfigError(f"url: the host {host!r} has a % in it, which no name has; give one like {example}")
     return host
 
 

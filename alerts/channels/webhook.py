@@ -21,18 +21,22 @@ RECIPE = 'make one with: echo "whsec_$(openssl rand -base64 32)"'
 
 CHAT_SERVICES = {
     "hooks.slack.com": "Slack",
+    "hooks.slack-gov.com": "Slack",
     "discord.com": "Discord",
     "discordapp.com": "Discord",
     "webhook.office.com": "Microsoft Teams",
     "logic.azure.com": "Microsoft Teams",
+    "environment.api.powerplatform.com": "Microsoft Teams",
     "outlook.office.com": "Microsoft Teams",
     "api.telegram.org": "Telegram",
-    "open.feishu.cn": "飞书",
-    "open.larksuite.com": "Lark",
+    "feishu.cn": "飞书",
+    "larksuite.com": "Lark",
     "oapi.dingtalk.com": "钉钉",
     "qyapi.weixin.qq.com": "企业微信",
     "chat.googleapis.com": "Google Chat",
     "hooks.mattermost.com": "Mattermost",
+    "webexapis.com": "Webex",
+    "inbots.zoom.us": "Zoom",
     "events.pagerduty.com": "PagerDuty",
 }
 
