@@ -7,7 +7,7 @@ DATA ?= ../shared/data/train
 OUT ?= build/model
 PYTEST_ARGS ?=
 
-.PHONY: setup setup-dev run kafka run-kafka test test-train test-packages lint bench train docs lock screenshot dashboards clean
+.PHONY: setup setup-dev run kafka run-kafka test test-train test-packages faults lint bench train docs lock screenshot dashboards clean
 
 # uv installs the locked set in seconds; pip alone would take half a minute.
 $(VENV)/.uv:
@@ -56,7 +56,16 @@ lint: setup-dev
 
 # Two files of tests at once: most of their time is waiting. Those with a broker come first by their folders' names.
 test: setup-dev test-packages lint
-	$(BIN)/pytest -m "not train" -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	$(BIN)/pytest -m "not train and not long" -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+# Every fault with what was injected and what was seen of it, also those too long for `make test`; OUTAGE in seconds,
+# ROUNDS of kills of each process.
+OUTAGE ?= 15
+ROUNDS ?= 1
+faults: setup-dev test-packages
+	TAPEWATCH_TEST_OUTAGE=$(OUTAGE) TAPEWATCH_TEST_ROUNDS=$(ROUNDS) $(BIN)/pytest tests/faults tests/hostile \
+	  tests/contract/test_sources_contract.py tests/contract/test_channels_webhook_faults.py \
+	  tests/integration/test_kafka_source.py tests/integration/test_kafka_stages.py $(PYTEST_ARGS)
 
 $(TRAIN)/.ready: $(VENV)/.uv requirements/train.txt requirements/backbone.txt
 	$(PYTHON) -m venv $(TRAIN)

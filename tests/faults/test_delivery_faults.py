@@ -12,6 +12,7 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -65,7 +66,9 @@ async def deliver(path: Path, url: str, *, recording: bool) -> None:
         await loop.stop(1.0)
 
 
-async def test_killed_after_the_2xx_and_before_recording_it_the_same_body_goes_out_again(tmp_path: Path) -> None:
+async def test_killed_after_the_2xx_and_before_recording_it_the_same_body_goes_out_again(
+    tmp_path: Path, counted: Callable[..., None]
+) -> None:
     path = tmp_path / "owed.json"
     body = b'{"type":"alert.firing","timestamp":"2026-11-24T10:00:00.000Z","data":{}}'
     owed = Obligation(
@@ -90,7 +93,7 @@ async def test_killed_after_the_2xx_and_before_recording_it_the_same_body_goes_o
 
         await asyncio.wait_for(deliver(path, far.url, recording=True), 10.0)
         assert FileOutbox(path, recording=True).load().state == "delivered"
-        print(f"injected: 1 SIGKILL after a 2xx; observed: {len(far.requests)} requests of one id")
+        counted("killed after a 2xx", kills=1, requests_of_one_id=len(far.requests))
         first, second = far.requests
         assert (
             (first.body, first.headers["webhook-id"])
@@ -146,7 +149,9 @@ FAULTS = [
 ]
 
 
-async def test_receivers_that_misbehave_are_retried_on_schedule_and_delay_no_other() -> None:
+async def test_receivers_that_misbehave_are_retried_on_schedule_and_delay_no_other(
+    counted: Callable[..., None],
+) -> None:
     async with receiver() as bad, receiver() as good, receiver() as gone, client() as http:
         bad.faults, gone.faults = list(FAULTS), [answering(410)]
 
@@ -169,7 +174,9 @@ async def test_receivers_that_misbehave_are_retried_on_schedule_and_delay_no_oth
         finally:
             await desk.loop.stop(1.0)
     tried = desk.of("bad")
-    print(f"injected: {bad.injected + gone.injected} faults; observed: {[attempt.reason for attempt in tried]}")
+    counted(
+        "receivers that misbehave", injected=bad.injected + gone.injected, tries=len(tried), beside=len(good.requests)
+    )
     assert (bad.injected, gone.injected) == (len(FAULTS), 1)
     assert [a.reason for a in tried] == [
         "server_error", "throttled", "redirect", "connect", "timeout", "rejected", "ok",
@@ -184,7 +191,7 @@ async def test_receivers_that_misbehave_are_retried_on_schedule_and_delay_no_oth
     assert not desk.endpoints["bad"].disabled
 
 
-async def test_a_hung_receiver_delays_no_other_endpoint() -> None:
+async def test_a_hung_receiver_delays_no_other_endpoint(counted: Callable[..., None]) -> None:
     async with receiver() as hung, receiver() as good, client() as http:
         hung.then = Fault(silent=True)
         channels = {
@@ -199,7 +206,7 @@ async def test_a_hung_receiver_delays_no_other_endpoint() -> None:
         await desk.reach(30, "good", within=4.0)
         held = len(hung.requests)
         await desk.loop.stop(0.0)
-    print(f"injected: {held} hung requests; observed: {len(good.requests)} delivered beside them")
+    counted("hung receiver", hung_requests=held, delivered_beside=len(good.requests))
     assert 1 <= held <= 4
     assert desk.of("hung") == []
 

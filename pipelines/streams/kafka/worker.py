@@ -287,8 +287,14 @@ class Worker:
         return found
 
     def _fresh(self, records: Iterable[Record], state: PartitionState) -> list[Record]:
-        """Records that the state has not yet: after a crash some are delivered that it has."""
-        return [record for record in records if record.offset >= state.applied.get(record.topic, 0)]
+        """Records that the state has not yet, each once: after a crash some are delivered that it has, and when Faust
+        turns back to what was committed, one batch may hold a record twice."""
+        ends, fresh = dict(state.applied), []
+        for record in records:
+            if record.offset >= ends.get(record.topic, 0):
+                ends[record.topic] = record.offset + 1
+                fresh.append(record)
+        return fresh
 
     async def _acknowledge(self, stream: Any, events: Sequence[Any]) -> None:
         for event in events:

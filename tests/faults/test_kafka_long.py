@@ -1,0 +1,197 @@
+"""Faults on a real Kafka that take their time: `make faults` runs them, not `make test`.
+
+Connections that are never answered again, a model that needs longer for a batch than a worker's session lasts, an
+outage beyond the producer's delivery time-out, machines whose clocks are an hour off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from prometheus_client import REGISTRY
+
+from pipelines.streams.base import DOCUMENTS, EngineError, Output, Record, State
+from pipelines.streams.kafka import publisher, watchdog
+from tests.conftest import need_kafka
+from tests.contract.engine_bench import Counting, KafkaBench
+from tests.daemon_bench import ACME, BAD_NEWS, Receiver, wait_for
+from tests.kafka_cluster import Cluster
+from tests.kafka_fleet import Fleet
+from tests.kafka_load import OUTAGE, PATIENCE, Count, Load, compare, grow, under_load
+from tests.kafka_proxy import Proxy
+
+SESSION = 10.0
+"""Seconds without a heartbeat after which a worker's partitions are given away."""
+GIVEN_UP = 90.0
+"""Seconds for which Faust waits for an answer."""
+HOUR = 3_600
+
+pytestmark = [
+    pytest.mark.long,
+    # kafka-python leaves the sockets of failed connections to the garbage collector.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(autouse=True)
+def sockets() -> Iterator[None]:
+    """Collects what kafka-python leaves within the test that it belongs to."""
+    yield
+    gc.collect()
+
+
+async def test_half_open_connections_are_given_up(tmp_path: Path, counted: Count) -> None:
+    need_kafka()
+    with Proxy() as proxy:
+        cluster = Cluster(tmp_path / "kafka", extra={"advertised.listeners": f"PLAINTEXT://{proxy.address}"})
+        proxy.target = cluster.nodes[0].port
+        with cluster:
+            bench = KafkaBench(tmp_path, proxy.address, [Counting()])
+            async with under_load(bench, tmp_path, counted, GIVEN_UP + PATIENCE) as (load, workers):
+                await workers.join()
+                await grow(load, 300)
+                proxy.mute()
+                await asyncio.sleep(OUTAGE)
+                proxy.answer()
+                begun = time.monotonic()
+                await grow(load, 300)
+                back = round(time.monotonic() - begun, 1)
+            counted(
+                "half-open connections",
+                seconds=OUTAGE,
+                bytes_swallowed=proxy.swallowed,
+                connections_never_answered=proxy.taken,
+                slowest_append=round(load.slowest, 1),
+                back_after=back,
+            )
+    assert load.slowest > OUTAGE * 0.8, "nobody felt it"
+
+
+class Slow(Counting):
+    """Holds each unit for longer than a session while it is told to."""
+
+    def __init__(self) -> None:
+        self.slow = False
+        self.held = 0
+
+    def handle(self, batch: Sequence[Record], state: State) -> list[Output]:
+        if self.slow:
+            time.sleep(SESSION * 1.3)
+            self.held += 1
+        return super().handle(batch, state)
+
+
+async def test_a_model_slower_than_the_session_keeps_its_partitions(
+    own_kafka: Cluster, tmp_path: Path, counted: Count
+) -> None:
+    stage = Slow()
+    bench = KafkaBench(tmp_path, own_kafka.address, [stage])
+    await bench.start(lambda: [stage])
+    load = Load(bench.engine)
+    running = asyncio.create_task(load.run())
+    lag, partitions = 0.0, set()
+    try:
+        await grow(load, 300)
+        stage.slow = True
+        until = time.monotonic() + SESSION * 3
+        while time.monotonic() < until:
+            await asyncio.sleep(0.2)
+            lag = max(lag, bench.engine.lag()["counting"][0])
+            partitions.add(REGISTRY.get_sample_value("tapewatch_stage_partitions", {"stage": "counting"}))
+        stage.slow = False
+        load.ended.set()
+        await asyncio.wait_for(running, PATIENCE)
+        await compare(bench, load, counted)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await bench.stop()
+    counted("units slower than the session", held=stage.held, seconds_each=SESSION * 1.3, lag_seen=round(lag, 1))
+    assert partitions == {3.0}, "a slow unit lost its worker the partitions"
+    assert lag > SESSION
+
+
+async def test_an_outage_beyond_the_delivery_timeout_ends_the_process_not_the_records(
+    own_kafka: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counted: Count
+) -> None:
+    # An hour is too long for a test; kafka-python takes no less than its request time-out of 30 s.
+    monkeypatch.setattr(publisher, "DELIVERY_TIMEOUT", 32.0)
+    monkeypatch.setattr(watchdog, "WATCHDOG", 25.6)
+    bench = KafkaBench(tmp_path, own_kafka.address, [Counting()])
+    await bench.start(list)
+    load = Load(bench.engine)
+    running = asyncio.create_task(load.run())
+    await grow(load, 300)
+    own_kafka.nodes[0].signal(signal.SIGKILL)
+    begun = time.monotonic()
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while bench.engine.fatal is None:
+                await asyncio.sleep(0.1)
+        ended = time.monotonic() - begun
+        assert isinstance(bench.engine.fatal, EngineError) and "no record was acknowledged" in str(bench.engine.fatal)
+        await asyncio.sleep(max(0.0, 34.0 - ended))  # beyond the producer's own time
+        gone = time.monotonic() - begun
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    await bench.stop()  # the process ends
+    await asyncio.to_thread(own_kafka.start)
+
+    # A new one takes what nobody was told of, and what is new.
+    async with under_load(bench, tmp_path, counted) as (again, workers):
+        await workers.join()
+        await grow(again, 300)
+    log = {int(record.value) for record in await bench.records(DOCUMENTS)}
+    assert set(load.acknowledged) <= log
+    counted(
+        "broker gone beyond the delivery time-out",
+        seconds=round(gone, 1),
+        process_ended_after=round(ended, 1),
+        acknowledged_before=len(load.acknowledged),
+        after=len(again.acknowledged),
+    )
+
+
+def shifted(folder: Path, seconds: int) -> dict[str, str]:
+    """The environment of a Python whose clock is ``seconds`` ahead."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "sitecustomize.py").write_text(f"import time\nreal = time.time\ntime.time = lambda: real() + {seconds}\n")
+    return {"PYTHONPATH": str(folder)}
+
+
+def test_machines_an_hour_off_count_and_ring_alike(kafka: str, tmp_path: Path, counted: Count) -> None:
+    rang: dict[str, set[str]] = {}
+    late = 0.0
+    skews = {"right": {}, "wrong": {"score": HOUR, "aggregate": -HOUR, "notify": HOUR}}
+    for name, skew in skews.items():
+        with Receiver() as hooks:
+            settings = ACME + hooks.channel("desk", "/desk") + '[detection]\nmin_open = "1s"\n'
+            fleet = Fleet(tmp_path / name, kafka, settings)
+            for part, seconds in skew.items():
+                fleet[part].environment.update(shifted(tmp_path / f"{part}{seconds}", seconds))
+            with fleet:
+                for part, seconds in skew.items():
+                    checked = fleet[part].cli("kafka", "check", environment=fleet[part].environment)
+                    assert checked.returncode == 1 and "set them by NTP" in checked.stderr, (part, seconds)
+                fleet["ingest"].ring()
+                view = fleet["view"]
+                wait_for(
+                    lambda: len(view.get("documents?limit=100")["documents"]) == len(BAD_NEWS), "documents", PATIENCE
+                )
+                wait_for(lambda: hooks.at("/desk", "alert.firing"), "alert", PATIENCE)
+                fleet["ingest"].push({"id": "fresh", "title": "Acme opens a small museum"})
+                wait_for(lambda: view.seen("Acme opens a small museum"), "the fresh document", PATIENCE)
+                time.sleep(3.0)
+                late += fleet["aggregate"].metric("tapewatch_late_evidence_total")
+                rang[name] = {hook.body["data"]["subject"]["key"] for hook in hooks.at("/desk", "alert.firing")}
+                resolved = hooks.at("/desk", "alert.resolved")
+                assert not resolved, "an hour that never was is taken for quiet"
+    counted("clocks an hour off", processes=len(skews["wrong"]), rang=len(rang["wrong"]))
+    assert rang["wrong"] == rang["right"] and late == 0
