@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from pipelines.clock import Clock
 from pipelines.ingest import Ingest, Origin, Outcome, expect
 from pipelines.sources.base import Batch, LineError, RawItem, Source
 from pipelines.sources.files import parse_body, read_documents
+from pipelines.sources.order import chunks, in_order
 from pipelines.streams.base import DOCUMENTS, INGEST, Engine, Output, State, Unwritable
 from pipelines.text import day_spread
 
@@ -28,8 +29,14 @@ PUSH = "api"
 NAMED = 20
 """Bad lines of one batch that are logged each: where all are bad, a log of them all says no more."""
 
+KEPT = 100
+"""Bad lines of history that are told each."""
+
 CHUNK = 1_000
 """Documents of history that are taken in as one unit."""
+
+CHUNK_BYTES = 16 * 2**20
+"""Bytes of words after which a unit of history ends before it has its documents."""
 
 
 class Accepted(msgspec.Struct):
@@ -47,6 +54,18 @@ class Accepted(msgspec.Struct):
         for name in ("accepted", "duplicate", "revision", "stale", "oversize"):
             setattr(self, name, getattr(self, name) + getattr(outcome, name))
         self.empty += outcome.invalid
+
+
+class BadLines(msgspec.Struct):
+    """Lines of history that could not be read: how many, and the first of them."""
+
+    count: int = 0
+    first: list[LineError] = []
+
+    def add(self, error: LineError) -> None:
+        self.count += 1
+        if len(self.first) < KEPT:
+            self.first.append(error)
 
 
 class Intake:
@@ -116,20 +135,21 @@ class Intake:
                 result.add(await self.commit(part, origin))
         return result
 
-    async def backfill(
-        self, paths: Sequence[Path | str], *, source: str = "backfill"
-    ) -> tuple[Accepted, list[LineError]]:
-        """Fills baselines from files; nothing rings. Returns what became of them and the lines that failed."""
-        items, errors = await asyncio.to_thread(_sorted_items, paths, self._clock.time())
+    async def backfill(self, paths: Sequence[Path | str], *, source: str = "backfill") -> tuple[Accepted, BadLines]:
+        """Fills baselines from files of any size; nothing rings. Returns what became of them and the lines that failed.
+
+        All are read before the first goes in, so that a file that can't be read costs nothing. Raises FileError.
+        """
         ingest = Ingest(max_age=None, backfill=True)
-        result = Accepted()
-        for start in range(0, len(items), CHUNK):
+        result, bad = Accepted(), BadLines()
+        ordered = in_order(_items(paths, self._clock.time(), bad), lambda item: item.at or item.published or 0.0)
+        parts = chunks(ordered, CHUNK, CHUNK_BYTES)
+        while part := await asyncio.to_thread(next, parts, None):
             await self._engine.admitted()
-            part = items[start : start + CHUNK]
             for class_, run in _runs(part):
                 result.add(await self.commit(run, Origin(source=source, class_=class_), ingest=ingest))
         await self._engine.drained()
-        return result, errors
+        return result, bad
 
     async def tick(self, interval: float, sources: Watcher) -> None:
         """Tells of the sources, then up to when the documents are complete, every ``interval`` seconds, for good.
@@ -151,18 +171,14 @@ def _name(source: str, errors: Sequence[LineError]) -> None:
         log.warning("bad_lines", action="skip", source=source, more=len(errors) - NAMED, last=errors[-1].reason)
 
 
-def _sorted_items(paths: Sequence[Path | str], now: float) -> tuple[list[RawItem], list[LineError]]:
-    """All items of files in the order of their time, with the lines that could not be read."""
-    items: list[RawItem] = []
-    errors: list[LineError] = []
+def _items(paths: Sequence[Path | str], now: float, bad: BadLines) -> Iterator[RawItem]:
+    """The items of files as they come; the lines that can't be read are noted in ``bad``."""
     for path in paths:
         for entry in read_documents(path, fetched=now):
             if isinstance(entry, LineError):
-                errors.append(entry)
+                bad.add(entry)
             else:
-                items.append(_spread(entry))
-    items.sort(key=lambda item: item.at or item.published or 0.0)
-    return items, errors
+                yield _spread(entry)
 
 
 def _spread(item: RawItem) -> RawItem:

@@ -144,16 +144,16 @@ def run_backfill(config: Path, inputs: list[Path]) -> None:
 async def _backfill(daemon: Daemon, inputs: list[Path]) -> int:
     await daemon.open()
     try:
-        result, errors = await daemon.intake.backfill(inputs)
+        result, bad = await daemon.intake.backfill(inputs)
     finally:
         await daemon.stop()
-    for error in errors[:100]:
+    for error in bad.first:
         typer.echo(f"{error.file}, line {error.line}: {error.reason}", err=True)
     counts = {name: getattr(result, name) for name in ("accepted", "revision", "duplicate", "empty")}
     if result.oversize:
         counts["oversize"] = result.oversize
-    sys.stdout.write(json.dumps(counts | {"bad_lines": len(errors)}) + "\n")
-    return 1 if errors else 0
+    sys.stdout.write(json.dumps(counts | {"bad_lines": bad.count}) + "\n")
+    return 1 if bad.count else 0
 
 
 def run_demo(seconds: float | None, listen: str, kafka: str | None) -> None:

@@ -7,9 +7,11 @@ import csv
 import gzip
 import io
 import math
+import shutil
 import sys
+import tempfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Literal, cast
@@ -18,14 +20,19 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from pipelines.sources.base import LineError, RawItem, SourceError
+from pipelines.sources.lines import LINE_LIMIT, Growth, lines_of, rows_of
 
-LINE_LIMIT = 4 * 2**20
-"""Bytes of a line, or characters of a CSV's field, beyond which it is no article."""
+BATCH_BYTES = 8 * 2**20
+"""Bytes of a Parquet file that are made into rows at a time."""
+BATCH_ROWS = 250
+
 LATEST = 253_402_300_800.0
 """Seconds since 1970 of the year 10000, where dates end."""
 
 NAMES = {"headline": "title", "description": "text", "ts": "published", "source": "publisher", "body": "text"}
 """Other names that columns are known by."""
+
+STDIN = "standard input"
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")
 
@@ -105,9 +112,12 @@ def item_of(fields: Mapping[str, Any], *, fetched: float, timezone: str | None =
 
 def _string(known: Mapping[str, Any], name: str) -> str:
     value = known.get(name, "")
-    if isinstance(value, str | int | float):
-        return str(value)
-    raise ValueError(f"{name} is {type(value).__name__}, not a text")
+    if not isinstance(value, str | int | float):
+        raise ValueError(f"{name} is {type(value).__name__}, not a text")  # noqa: TRY004 (one kind of error a line)
+    text = str(value)
+    if len(text) > LINE_LIMIT:
+        raise ValueError(f"{name} is longer than {LINE_LIMIT} characters")
+    return text
 
 
 def json_lines(
@@ -130,29 +140,42 @@ def json_lines(
             yield LineError(number, str(error)[:200], stripped[:2000])
 
 
-def read_documents(path: Path | str, *, fetched: float, timezone: str | None = None) -> Iterator[RawItem | LineError]:
-    """The documents of a file ("-" is standard input) in its order."""
-    for entry in _entries(path, fetched, timezone):
+def read_documents(
+    path: Path | str, *, fetched: float, timezone: str | None = None, growth: Growth | None = None
+) -> Iterator[RawItem | LineError]:
+    """The documents of a file ("-" is standard input) in its order, in bounded memory.
+
+    ``growth``: the file may still be written (as in ``rows_of``); without it its end is its end, and what is left open
+    there is an error. Raises FileError.
+    """
+    for entry in _entries(path, fetched, timezone, growth):
         yield msgspec.structs.replace(entry, file=str(path)) if isinstance(entry, LineError) else entry
 
 
-def _entries(path: Path | str, fetched: float, timezone: str | None) -> Iterator[RawItem | LineError]:
+def _entries(
+    path: Path | str, fetched: float, timezone: str | None, growth: Growth | None
+) -> Iterator[RawItem | LineError]:
     name = str(path)
     if name == "-":
         yield from read_stream(sys.stdin.buffer, fetched=lambda: fetched, timezone=timezone)
         return
     plain = name.removesuffix(".gz")
     if plain.endswith(".parquet"):
-        yield from _parquet(Path(path), fetched, timezone)
+        yield from _parquet(Path(path), name, fetched, timezone)
         return
     try:
         with _open(name) as stream:
             if plain.endswith(".csv"):
-                yield from _csv(stream, lambda: fetched, timezone)
+                yield from _csv(stream, name, lambda: fetched, timezone, growth=growth)
             else:
-                yield from json_lines(stream, fetched=fetched, timezone=timezone)
+                yield from json_lines(lines_of(stream), fetched=fetched, timezone=timezone)
     except BROKEN as error:
-        raise FileError(f"{name}: {error}") from error
+        raise FileError(f"{name}: {_why(error)}") from error
+
+
+def _why(error: Exception) -> str:
+    """An error's words without the file's name, which the system's own carry too."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 def read_stream(
@@ -168,15 +191,17 @@ def read_stream(
                 plain = cast("BinaryIO", unpacked)
                 yield from read_stream(plain, fetched=fetched, timezone=timezone, live=live)
         elif head.startswith(b"PAR1"):
-            yield from _parquet(io.BytesIO(whole.read()), fetched(), timezone)
+            with tempfile.TemporaryFile() as kept:  # its index is at its end
+                shutil.copyfileobj(whole, kept)
+                yield from _parquet(cast("BinaryIO", kept), STDIN, fetched(), timezone)
         elif head.removeprefix(codecs.BOM_UTF8).lstrip()[:1] in (b"{", b"[", b""):
-            for number, line in enumerate(whole, 1):
+            for number, line in enumerate(lines_of(whole), 1):
                 for entry in json_lines([line], fetched=fetched(), timezone=timezone, live=live):
                     yield msgspec.structs.replace(entry, line=number) if isinstance(entry, LineError) else entry
         else:
-            yield from _csv(whole, fetched, timezone, live=live)
+            yield from _csv(whole, STDIN, fetched, timezone, live=live)
     except BROKEN as error:
-        raise FileError(f"standard input: {error}") from error
+        raise FileError(f"{STDIN}: {_why(error)}") from error
 
 
 def _open(name: str) -> IO[bytes]:
@@ -184,45 +209,61 @@ def _open(name: str) -> IO[bytes]:
 
 
 def _csv(
-    stream: IO[bytes], fetched: Callable[[], float], timezone: str | None, *, live: bool = False
+    stream: IO[bytes],
+    name: str,
+    fetched: Callable[[], float],
+    timezone: str | None,
+    *,
+    live: bool = False,
+    growth: Growth | None = None,
 ) -> Iterator[RawItem | LineError]:
-    csv.field_size_limit(LINE_LIMIT)  # articles are longer than the module's 128 KB
     text = io.TextIOWrapper(stream, "utf-8-sig", errors="replace", newline="")
     try:
-        yield from _rows(csv.DictReader(text), fetched, timezone, live=live)
+        rows = rows_of(text, growth)
+        columns = _header(rows, name, growth, live=live)
+        for line, row in rows if columns else ():
+            try:
+                if isinstance(row, Exception):
+                    raise row
+                fields = {column: value for column, value in zip(columns, row, strict=False) if column}
+                yield item_of(fields, fetched=fetched(), timezone=timezone, live=live)
+            except (ValueError, TypeError, OverflowError, csv.Error) as error:
+                yield LineError(line, str(error)[:200])
     finally:
         text.detach()  # the stream is not this function's to close
 
 
-def _rows(
-    reader: csv.DictReader[str], fetched: Callable[[], float], timezone: str | None, *, live: bool
-) -> Iterator[RawItem | LineError]:
-    try:
-        columns = {NAMES.get(name, name) for name in reader.fieldnames or ()}
-    except csv.Error as error:
-        raise FileError(f"no CSV: {error}") from error
-    if not columns & {"title", "text"} or ("published" not in columns and not live):
+def _header(
+    rows: Iterator[tuple[int, list[str] | Exception]], name: str, growth: Growth | None, *, live: bool
+) -> list[str]:
+    """A CSV's columns; none where the file is only begun."""
+    line, columns = next(rows, (1, list[str]()))
+    if isinstance(columns, Exception):
+        raise FileError(f"{name}, line {line}: no CSV: {columns}")
+    if columns or growth is None:
+        _need(columns, name, dated=not live)
+    return columns
+
+
+def _need(columns: Collection[str], name: str, *, dated: bool) -> None:
+    """Raises FileError where a table can't hold documents."""
+    known = {NAMES.get(column, column) for column in columns}
+    if not known & {"title", "text"} or ("published" not in known and dated):
         raise FileError(
-            f"columns {', '.join(reader.fieldnames or ())!r}: needed are title (or headline) or text, "
-            "and published (or ts)"
+            f"{name}: columns {', '.join(columns)[:200]!r}: needed are title (or headline) or text"
+            f"{', and published (or ts)' if dated else ''}; name them so in the first row"
         )
-    while True:
-        try:
-            fields = next(reader)
-            yield item_of({k: v for k, v in fields.items() if k}, fetched=fetched(), timezone=timezone, live=live)
-        except StopIteration:
-            return
-        except (ValueError, TypeError, OverflowError, csv.Error) as error:
-            yield LineError(reader.line_num, str(error)[:200])
 
 
-def _parquet(path: Path | io.BytesIO, fetched: float, timezone: str | None) -> Iterator[RawItem | LineError]:
+def _parquet(path: Path | BinaryIO, name: str, fetched: float, timezone: str | None) -> Iterator[RawItem | LineError]:
     import pyarrow.parquet
 
     try:
-        table = pyarrow.parquet.ParquetFile(path)
+        # Buffered: otherwise a column's whole part of a row group, often the file, is held.
+        table = pyarrow.parquet.ParquetFile(path, buffer_size=2**20, pre_buffer=False)
+        _need(table.schema_arrow.names, name, dated=True)
         number = 0
-        for batch in table.iter_batches(batch_size=1_000):
+        for batch in table.iter_batches(batch_size=_batch(table.metadata, name)):
             for fields in batch.to_pylist():
                 number += 1
                 try:
@@ -230,8 +271,18 @@ def _parquet(path: Path | io.BytesIO, fetched: float, timezone: str | None) -> I
                 except (ValueError, TypeError, OverflowError) as error:
                     yield LineError(number, str(error)[:200])
     except (OSError, pyarrow.ArrowException) as error:
-        name = path if isinstance(path, Path) else "standard input"
-        raise FileError(f"{name}: {error}") from error
+        raise FileError(f"{name}: {_why(error)}") from error
+
+
+def _batch(about: Any, name: str) -> int:
+    """Rows to be read at a time, by the size of the largest group's. Raises FileError where one row is no article."""
+    groups = [about.row_group(n) for n in range(about.num_row_groups)]
+    heaviest = max((group.total_byte_size / max(1, group.num_rows) for group in groups), default=0.0)
+    if heaviest > LINE_LIMIT:
+        raise FileError(
+            f"{name}: rows of {heaviest:.0f} bytes; at most {LINE_LIMIT} are read: leave out what is no text"
+        )
+    return int(min(BATCH_ROWS, max(1.0, BATCH_BYTES / max(1.0, heaviest))))
 
 
 def parse_body(body: bytes, content_type: str, fetched: float) -> tuple[list[RawItem], list[LineError]]:

@@ -13,7 +13,9 @@ import msgspec
 import structlog
 
 from pipelines.sources.base import Batch, LineError, RawItem, SourceClass, SourceState, SourceStatus, Tools
-from pipelines.sources.files import LINE_LIMIT, FileError, json_lines, read_documents
+from pipelines.sources.files import FileError, json_lines, read_documents
+from pipelines.sources.lines import Growth, line_of
+from pipelines.sources.order import chunks
 
 log = structlog.get_logger(__name__)
 
@@ -27,6 +29,10 @@ MARK = 256
 """Bytes before a place that tell whether a file is still the one that was read to there."""
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")
+SETTLED = 60.0
+"""Seconds without a change after which a table whose last row no line break ended counts as finished: many programs
+write none there."""
+
 GROWING = (".jsonl", ".ndjson", ".json")
 """Files of these are read on from their last line; the others whole, when they changed."""
 
@@ -74,6 +80,8 @@ class FileSource:
         self._places: dict[str, Place] = {}
         self._failed: dict[str, tuple[int, int, int]] = {}
         """Files that could not be read, as they were then: tried again when they change."""
+        self._open: dict[str, tuple[tuple[int, int, int], float]] = {}
+        """Tables whose last row waits for its end: as they were, and since when."""
         self._troubles: dict[str, str] = {}
         self._down = False
         self._streak = 0
@@ -179,6 +187,8 @@ class FileSource:
                 raise FileError(self._troubles[str(path)])
             async for chunk in self._whole(path, seen):
                 yield chunk
+            if str(path) in self._open:
+                return  # no place is kept: after a stop it is read again
             self._places[str(path)] = Place(status.st_ino, status.st_size)
         place = self._places[str(path)]
         if place.inode == status.st_ino:
@@ -187,19 +197,26 @@ class FileSource:
     async def _whole(
         self, path: Path, seen: tuple[int, int, int]
     ) -> AsyncIterator[tuple[list[RawItem], list[LineError]]]:
-        now, zone = self._clock.time(), self._options.timezone
+        name, now, zone = str(path), self._clock.time(), self._options.timezone
+        last, since = self._open.get(name, (seen, now))
+        settled = last == seen and now - since >= SETTLED
+        if name in self._open and last == seen and not settled:
+            return
+        growth = None if settled or not self._options.follow else Growth()
+        parts = chunks(read_documents(path, fetched=now, timezone=zone, growth=growth), CHUNK, CHUNK_BYTES)
         try:
-            entries = await asyncio.to_thread(lambda: list(read_documents(path, fetched=now, timezone=zone)))
+            while part := await asyncio.to_thread(next, parts, None):
+                yield (
+                    [entry for entry in part if isinstance(entry, RawItem)],
+                    [entry for entry in part if isinstance(entry, LineError)],
+                )
         except FileError:
-            self._failed[str(path)] = seen
+            self._failed[name] = seen
             raise
-        self._failed.pop(str(path), None)
-        for start in range(0, len(entries), CHUNK):
-            part = entries[start : start + CHUNK]
-            yield (
-                [entry for entry in part if isinstance(entry, RawItem)],
-                [entry for entry in part if isinstance(entry, LineError)],
-            )
+        self._failed.pop(name, None)
+        self._open.pop(name, None)
+        if growth is not None and growth.unfinished:
+            self._open[name] = (seen, now)
 
     async def _grown(
         self, path: Path, place: Place | None, status: os.stat_result
@@ -243,7 +260,7 @@ class FileSource:
             while lines := _lines(stream, final=final):
                 entries = list(json_lines(lines, fetched=self._clock.time(), timezone=self._options.timezone))
                 errors = [
-                    msgspec.structs.replace(entry, line=entry.line + place.lines)
+                    msgspec.structs.replace(entry, line=entry.line + place.lines, file=str(path))
                     for entry in entries
                     if isinstance(entry, LineError)
                 ]
@@ -277,10 +294,8 @@ def _lines(stream: BinaryIO, *, final: bool) -> list[bytes]:
     size = 0
     while len(lines) < CHUNK and size < CHUNK_BYTES:
         start = stream.tell()
-        line = rest = stream.readline(LINE_LIMIT + 1)
-        while rest and not rest.endswith(b"\n"):
-            rest = stream.readline(LINE_LIMIT + 1)
-        if not line or (not rest and not final):
+        line, ended = line_of(stream)
+        if not line or not (ended or final):
             stream.seek(start)
             break
         lines.append(line)

@@ -22,7 +22,8 @@ from pipelines.sources.base import (
     SourceStatus,
     Tools,
 )
-from pipelines.sources.files import LINE_LIMIT, item_of
+from pipelines.sources.files import item_of
+from pipelines.sources.lines import LINE_LIMIT
 from pipelines.sources.schedule import Health, is_frozen, note_failure, note_success
 
 if TYPE_CHECKING:

@@ -108,10 +108,10 @@ async def test_dates_without_a_time_are_all_counted(tmp_path: Path) -> None:
     daemon = Inner(load(tmp_path / "tapewatch.toml", {}), classifier=FakeClassifier())
     await daemon.open()
     try:
-        outcome, errors = await daemon.intake.backfill([write(tmp_path / "days.jsonl", entries)])
+        outcome, bad = await daemon.intake.backfill([write(tmp_path / "days.jsonl", entries)])
     finally:
         await daemon.stop()
-    assert outcome.accepted == 2_400 and errors == []
+    assert outcome.accepted == 2_400 and bad.count == 0
     assert value("tapewatch_late_evidence_total") == late
 
 
