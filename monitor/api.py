@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from aiohttp import web
 
+from alerts.episode import Severity
 from alerts.rules import Matcher
 from monitor.app import Daemon
 from monitor.openapi import document
@@ -172,13 +173,14 @@ class Api:
         try:
             matcher = msgspec.convert(match, Matcher)
         except msgspec.ValidationError as error:
-            raise Problem(422, "No matcher", str(error)) from None
+            allowed = f"; severities are {', '.join(get_args(Severity))}" if "severities" in str(error) else ""
+            raise Problem(422, "No matcher", f"{error}{allowed}") from None
         known = [entry.name for entry in self._daemon.settings.watchlists]
         if unknown := [name for name in matcher.watchlists if name not in known]:
             raise Problem(422, "No such watch-list", f"{unknown[0]!r} is not among {known}")
         expires = moment(body.get("until"))
         if expires is None:
-            raise Problem(422, "No end", "until is a time in ISO 8601")
+            raise Problem(422, "No end", "until is a time in ISO 8601, as in 2026-01-31T12:00:00Z")
         if expires <= self._daemon.now():
             raise Problem(422, "Over already", "until is in the past")
         author, comment = str(body.get("author", "")), str(body.get("comment", ""))
@@ -189,7 +191,7 @@ class Api:
         name = request.match_info["id"]
         known = {str(silence["id"]) for silence in await self._daemon.operators.silences()}
         if name not in known:
-            raise Problem(404, "No such silence")
+            raise Problem(404, "No such silence", f"none has the id {name!r}; `tapewatch silences list` shows them")
         if self._daemon.operators.is_configured(name):
             raise Problem(409, "Not yours to end", "it stands in the settings: take it out there and reload")
         return answer({"id": await self._daemon.operators.command("expire_silence", name)}, 202)
@@ -204,7 +206,7 @@ class Api:
         name = request.match_info["id"]
         state = await self._daemon.operators.delivery(name)
         if state is None:
-            raise Problem(404, "No such delivery")
+            raise Problem(404, "No such delivery", f"none has the id {name!r}; `tapewatch deliveries list` shows them")
         if state in ("delivered", "standing"):
             raise Problem(409, "Delivered already", "what was delivered is not sent again")
         return answer({"id": await self._daemon.operators.command("retry_delivery", name)}, 202)
@@ -212,7 +214,9 @@ class Api:
     async def _retry_letter(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["id"]
         if not (name.isdecimal() and len(name) < 19) or not await self._daemon.operators.retry_dead_letter(int(name)):
-            raise Problem(404, "No such dead letter")
+            raise Problem(
+                404, "No such dead letter", f"none has the number {name}; `tapewatch dead-letters list` shows them"
+            )
         return answer({"id": name}, 202)
 
     async def _test(self, request: web.Request) -> web.StreamResponse:

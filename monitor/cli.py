@@ -64,11 +64,14 @@ def init(
 
 
 @app.command(name="check-config")
-def check_config(config: Config = CONFIG) -> None:
-    """Validate the settings and print them resolved, secrets redacted."""
+def check_config(
+    config: Config = CONFIG,
+    whole: Annotated[bool, typer.Option("--all", help="Print what is as by default, too.")] = False,
+) -> None:
+    """Validate the settings and print what they change, resolved and with secrets redacted."""
     from monitor.commands.setup import check
 
-    check(config)
+    check(config, whole=whole)
 
 
 @app.command()

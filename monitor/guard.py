@@ -98,14 +98,14 @@ class Guard:
 
 
 def shown(url: str) -> str:
-    """An address for a message, in quotes: path, query and sign-in may be secrets."""
+    """An address for people to see: its path, query and sign-in may be secrets."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", f":{parts.port}" if parts.port is not None else ""
     except ValueError:
-        return '"…"'
+        return "…"
     rest = "/…" if parts.path.strip("/") or parts.query else parts.path
-    return f'"{parts.scheme}://{host}{port}{rest}"' if parts.netloc or parts.scheme else f'"{url[:40]}"'
+    return f"{parts.scheme}://{host}{port}{rest}" if parts.netloc or parts.scheme else url[:40]
 
 
 def _split(url: str) -> SplitResult:

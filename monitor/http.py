@@ -15,6 +15,7 @@ decided by the same resolution.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 import zlib
@@ -223,6 +224,11 @@ def _translate(error: BaseException) -> HttpError:
         return UnreachableError(f"no HTTP answer: {' '.join(error.message.split())}"[:200])
     if isinstance(error, ValueError):
         return UnreachableError(f"{type(error).__name__}: the address or a header can't be sent")
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return UnreachableError(f"the name {error.host} does not resolve")
+    if isinstance(error, aiohttp.ClientConnectorError):
+        why = os.strerror(error.os_error.errno) if error.os_error.errno else str(error.os_error)
+        return UnreachableError(f"no connection to {error.host}:{error.port}: {why}"[:200])
     return UnreachableError(f"{type(error).__name__}: {error}"[:200])
 
 

@@ -52,7 +52,9 @@ class Operators:
 
     async def silences(self) -> list[dict[str, Any]]:
         made = await asyncio.to_thread(self._read_model.silences)
-        return [*(msgspec.to_builtins(one) for one in self._configured()), *made]
+        now = self._clock.time()
+        found = [*(msgspec.to_builtins(one) for one in self._configured()), *made]
+        return [{**one, "state": "active" if one["expires"] > now else "over"} for one in found]
 
     async def deliveries(self, state: str | None = None, limit: int = 200) -> list[dict[str, Any]]:
         return await asyncio.to_thread(self._read_model.deliveries, state, limit)

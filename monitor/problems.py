@@ -100,7 +100,7 @@ def moment(value: Any) -> float | None:
     try:
         moment = datetime.fromisoformat(str(value))
     except ValueError:
-        raise Problem(400, "Bad time", f"{str(value)[:40]!r} is not ISO 8601") from None
+        raise Problem(400, "Bad time", f"{str(value)[:40]!r} is not ISO 8601, as in 2026-01-31T12:00:00Z") from None
     if moment.tzinfo is None:
         raise Problem(400, "Bad time", "a time needs an offset, as in 2026-01-31T12:00:00Z")
     return moment.timestamp()

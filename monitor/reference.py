@@ -13,11 +13,12 @@ import msgspec
 import typer
 from prometheus_client import REGISTRY
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from alerts import schema as bodies
 from monitor import asyncapi, openapi
-from monitor.sections import EntitySettings
+from monitor.sections import EntitySettings, Spelled, spell
 from monitor.settings import Settings
 from monitor.source_settings import FieldSettings
 from pipelines import documents
@@ -103,7 +104,7 @@ def _fields(model: type[BaseModel], section: str) -> Iterator[str]:
         key = field.alias or name
         steps = "__".join([*section.split("."), key]).upper()
         environment = f"<br>`TAPEWATCH_{steps}`" if section else ""
-        yield f"| `{key}`{environment} | {_type(field.annotation)} | {_default(field.default)} | {field.description} |"
+        yield f"| `{key}`{environment} | {_type(field)} | {_default(field)} | {field.description} |"
     yield ""
 
 
@@ -117,8 +118,11 @@ def _model(annotation: Any) -> type[BaseModel]:
     raise TypeError(f"{annotation} holds no section")
 
 
-def _type(annotation: Any) -> str:
+def _type(field: FieldInfo) -> str:
+    annotation = field.annotation
     text = str(annotation)
+    if Spelled in field.metadata or "PlainSerializer" in text:
+        return "duration"
     if "Settings" in text and "tuple" not in text:
         return "table"
     if "Literal" in text:
@@ -126,7 +130,7 @@ def _type(annotation: Any) -> str:
         return " or ".join(f"`{option}`" for option in options)
     if "tuple" in text:
         return "list"
-    for word, name in (("bool", "true or false"), ("float", "number or duration"), ("int", "number")):
+    for word, name in (("bool", "true or false"), ("float", "number"), ("int", "number")):
         if word in text:
             return name
     return "path" if "Path" in text else "text"
@@ -140,12 +144,13 @@ def _literals(annotation: Any) -> Iterator[Any]:
             yield from _literals(argument)
 
 
-def _default(value: Any) -> str:
+def _default(field: FieldInfo) -> str:
+    value = field.default
     if value is PydanticUndefined:
         return "required"
     if value is None or value == () or value == "":
         return ""
-    return f"`{value}`"
+    return f"`{spell(value) if Spelled in field.metadata else value}`"
 
 
 # -- commands ---------------------------------------------------------------------------------------------

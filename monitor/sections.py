@@ -14,6 +14,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     SecretStr,
     field_validator,
     model_validator,
@@ -46,6 +47,14 @@ def duration(value: Any) -> float:
     return seconds
 
 
+def spell(seconds: float) -> str:
+    """ "7d" of 604800.0: the largest unit, up to days, of which it holds a whole number."""
+    for unit in ("d", "h", "m", "s"):
+        if seconds >= UNITS[unit] and seconds % UNITS[unit] == 0.0:
+            return f"{seconds / UNITS[unit]:.0f}{unit}"
+    return f"{seconds:g}s"
+
+
 def some(seconds: float) -> float:
     """More than no time."""
     if seconds <= 0.0:
@@ -70,8 +79,9 @@ def name(value: str) -> str:
     return value
 
 
-Duration = Annotated[float, BeforeValidator(duration)]
-Positive = Annotated[float, BeforeValidator(duration), AfterValidator(some)]
+Spelled = PlainSerializer(spell, when_used="json")
+Duration = Annotated[float, BeforeValidator(duration), Spelled]
+Positive = Annotated[float, BeforeValidator(duration), AfterValidator(some), Spelled]
 """A duration that must not be 0."""
 Network = Annotated[str, BeforeValidator(network)]
 Name = Annotated[str, AfterValidator(name)]

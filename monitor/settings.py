@@ -109,12 +109,12 @@ class Settings(Section):
         guard = Guard(self.network.allow_private)
         for number, source in enumerate(self.sources, 1):
             if source.url is not None and (why := guard.refusal(source.url)) is not None:
-                yield f"sources #{number} ({source.name}).url = {shown(source.url)}: {why}"
+                yield f'sources #{number} ({source.name}).url = "{shown(source.url)}": {why}'
         for number, channel in enumerate(self.channels, 1):
             url = channel.url.get_secret_value()
             plain = url.lower().startswith("http://")
             if (why := guard.refusal(url, plain=plain, proxied=self.network.proxy is not None)) is not None:
-                yield f"channels #{number} ({channel.name}).url = {shown(url)}: {why}"
+                yield f'channels #{number} ({channel.name}).url = "{shown(url)}": {why}'
 
     def _texts(self) -> Iterator[str]:
         if self.retention.texts is not None and self.quotes is not None and self.quotes < DAY:
@@ -135,6 +135,8 @@ class Settings(Section):
         for holder, name in ((dumped["network"], "proxy"), *((source, "url") for source in dumped["sources"])):
             if holder[name] is not None:
                 holder[name] = _IN_ADDRESS.sub("***", holder[name])
+        for channel, own in zip(dumped["channels"], self.channels, strict=True):
+            channel["url"] = shown(own.url.get_secret_value())
         return dumped
 
     def sha256(self) -> str:

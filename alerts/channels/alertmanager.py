@@ -121,7 +121,7 @@ class AlertmanagerChannel:
                 self._url, body=msgspec.json.encode(alerts), headers=self._headers, deadline=self._options.timeout
             )
         except TransportError as error:
-            return Outcome(ok=False, reason=error.reason)
+            return Outcome(ok=False, reason=error.reason, detail=str(error))
         outcome = judge(response, timestamp)
         if outcome.ok:
             self._remember(order, alert, over=alert.ends_at <= iso(timestamp))

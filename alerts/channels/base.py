@@ -56,6 +56,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     status: int | None = None
     retry_after: float | None = None
     gone: bool = False
+    detail: str = ""
+    """Why there was no answer, for people."""
 
 
 class Channel(Protocol):

@@ -125,5 +125,5 @@ class WebhookChannel:
         try:
             response = await self._http.post(self._url, body=body, headers=headers, deadline=self._timeout)
         except TransportError as error:
-            return Outcome(ok=False, reason=error.reason)
+            return Outcome(ok=False, reason=error.reason, detail=str(error))
         return judge(response, timestamp)

@@ -77,7 +77,7 @@ def letter(config: Path, number: int) -> None:
             sys.stdout.flush()
             sys.stdout.buffer.write(payload + b"\n")
             return
-    typer.echo(f"no dead letter {number}", err=True)
+    typer.echo(f"No such dead letter: none has the number {number}; `tapewatch dead-letters list` shows them", err=True)
     raise typer.Exit(1)
 
 

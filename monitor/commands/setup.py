@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import typer
 
 from monitor import checks
-from monitor.settings import SettingsError, load
+from monitor.settings import Settings, SettingsError, load
 
 NAME = "tapewatch.toml"
 
@@ -22,13 +24,53 @@ def write_settings(folder: Path, *, force: bool) -> None:
         raise SettingsError(f"{target}: is there already; --force overwrites it")
     folder.mkdir(parents=True, exist_ok=True)
     target.write_bytes(files("monitor").joinpath("starter.toml").read_bytes())
-    sys.stdout.write(f"wrote {target}; next: tapewatch check-config -c {target} && tapewatch run -c {target}\n")
+    command = "tapewatch" if shutil.which("tapewatch") else sys.argv[0]
+    sys.stdout.write(f"wrote {target}; next: {command} check-config -c {target} && {command} run -c {target}\n")
 
 
-def check(config: Path) -> None:
-    """Validates settings down to entities, topics and the model's files, and prints them."""
+def check(config: Path, *, whole: bool) -> None:
+    """Validates settings down to entities, topics and the model's files, and prints what is not as it is by default, or
+    the ``whole`` of them."""
     settings = load(config)
     parts = checks.check(settings)
-    json.dump(settings.redacted(), sys.stdout, indent=2, ensure_ascii=False)
+    resolved = settings.redacted()
+    sys.stdout.write(json.dumps(resolved, indent=2, ensure_ascii=False) if whole else _short(resolved))
     sys.stdout.write("\n")
-    typer.echo(f"{config}: fine; {len(settings.sources)} sources, {len(parts.watch.keys)} watched keys", err=True)
+    sources, channels = _number(len(settings.sources), "source"), _number(len(settings.channels), "channel")
+    typer.echo(f"{config}: fine; {sources}, {_number(len(parts.watch.keys), 'watched key')}, {channels}", err=True)
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _short(resolved: dict[str, Any]) -> str:
+    """One JSON object, a line a section or entry: what differs from the defaults, and of entries what is set."""
+    lines = []
+    for name, default in Settings().redacted().items():
+        held = resolved[name]
+        if isinstance(held, list):
+            entries = ",\n    ".join(
+                _line({k: v for k, v in entry.items() if v is not False and v not in (None, [], "", {})})
+                for entry in held
+            )
+            said = f"[\n    {entries}\n  ]" if held else ""
+        else:
+            said = _line(changed) if (changed := _changed(held, default)) else ""
+        if said:
+            lines.append(f'  "{name}": {said}')
+    return "{\n" + ",\n".join(lines) + "\n}"
+
+
+def _changed(held: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
+    found = {}
+    for name, value in held.items():
+        if isinstance(value, dict) and isinstance(default[name], dict):
+            value = _changed(value, default[name]) or default[name]
+        if value != default[name]:
+            found[name] = value
+    return found
+
+
+def _line(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -63,6 +63,7 @@ def test_a_silence_keeps_its_alerts_from_ringing_and_says_so(daemon: Daemon, hoo
     assert done.returncode == 0, done.stderr
     name = json.loads(done.stdout)["id"]
     listed = {one["id"]: one for one in daemon.lines("silences", "list")}
+    assert listed[name]["state"] == "active"
     assert set(listed) == {"settings-1", name}
     assert (listed[name]["comment"], listed[name]["author"]) == ("known", "Ada")
     assert listed[name]["match"]["keys"] == ["entity:acme*"]
@@ -91,7 +92,7 @@ def test_a_silence_keeps_its_alerts_from_ringing_and_says_so(daemon: Daemon, hoo
         ],
         "end of the silence",
     )
-    assert over[0]["comment"] == "known"
+    assert (over[0]["comment"], over[0]["state"]) == ("known", "over")
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,7 @@ def test_a_silence_keeps_its_alerts_from_ringing_and_says_so(daemon: Daemon, hoo
         ({"keys": ["market"], "until": "inf"}, "ISO 8601"),
         ({"keys": ["market"], "until": "nan"}, "ISO 8601"),
         ({"keys": "market", "until": "2099-01-01T00:00:00Z"}, "array"),
-        ({"severities": ["terrible"], "until": "2099-01-01T00:00:00Z"}, "severities"),
+        ({"severities": ["terrible"], "until": "2099-01-01T00:00:00Z"}, "info, warning, error, critical"),
         ({"watchlists": ["mime"], "until": "2099-01-01T00:00:00Z"}, "'mime'"),
     ],
 )
@@ -121,7 +122,7 @@ def test_a_silence_that_can_not_work_is_refused(daemon: Daemon, body: dict, says
 
 def test_ending_a_silence_that_is_not_there_or_not_ours_to_end_is_refused(daemon: Daemon) -> None:
     done = daemon.cli("silences", "expire", "no such/one")
-    assert done.returncode == 1 and "No such silence" in done.stderr
+    assert done.returncode == 1 and "No such silence" in done.stderr and "'no such/one'" in done.stderr
     status, problem = daemon.delete("silences/settings-1")
     assert status == 409 and "settings" in problem["detail"]
 

@@ -29,6 +29,10 @@ def test_init_writes_what_check_config_accepts_and_never_overwrites(tmp_path: Pa
     resolved = json.loads(checked.stdout)
     classes = {source["class"] for source in resolved["sources"]}
     assert classes == {"news", "filing", "social"}
+    assert len(checked.stdout.splitlines()) < 40, "the verdict is lost behind what is as it is by default"
+    assert b"sources, " in checked.stderr and b"0 channels" in checked.stderr
+    whole = json.loads(run("check-config", "--all", "-c", tmp_path / "tapewatch.toml").stdout)
+    assert (whole["engine"]["retention"], whole["detection"]["lateness"]) == ("7d", "10m")
     assert run("init", tmp_path).returncode == 2
     assert run("init", tmp_path, "--force").returncode == 0
 

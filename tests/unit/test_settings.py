@@ -75,6 +75,7 @@ def test_webhooks_that_can_not_work_are_refused(tmp_path: Path) -> None:
 def test_secrets_appear_nowhere(tmp_path: Path) -> None:
     canary = "whsec_" + base64.b64encode(b"canary-canary-canary-canary").decode()
     settings = load(write(tmp_path, channel("https://desk.example/canary-path", canary)), {})
+    assert settings.redacted()["channels"][0]["url"] == "https://desk.example/…"
     assert "canary" not in json.dumps(settings.redacted()) + repr(settings) + str(settings)
     assert canary not in refusal(tmp_path, channel("https://desk.example/x", canary) + "colour = 1\n")
 
