@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from pipelines.clock import SystemClock
-from pipelines.streams.base import DOCUMENTS, Output, StoreTorn
+from pipelines.ingest import Seen
+from pipelines.streams.base import DOCUMENTS, Output, State, StoreTorn
 from pipelines.streams.embedded import EmbeddedEngine
+from pipelines.streams.kafka.intake import Intake
 from pipelines.streams.soundness import MARK, QUICK_CHECK_BYTES
 from pipelines.streams.store import Store
 from tests.daemon_bench import ACME, Daemon, Receiver, wait_for
@@ -174,6 +177,36 @@ async def test_whoever_meets_a_torn_page_first_the_engine_is_done(tmp_path: Path
     await engine.stop()
     Store(path, now=time.time).close()
     assert len(set_aside(path)) == 1
+
+
+async def test_what_ingest_keeps_beside_brokers_is_set_aside_like_a_store(
+    tmp_path: Path, counted: Callable[..., None]
+) -> None:
+    published: list[Output] = []
+    failed: list[BaseException] = []
+
+    async def publish(outputs: Sequence[Output]) -> None:
+        published.extend(outputs)
+
+    def work(state: State) -> tuple[bool, list[Output]]:
+        known = state.table("seen").get("d1") is not None
+        state.table("seen").put("d1", Seen(0, 1, 1.0))
+        return known, [Output(DOCUMENTS, "d1", b"{}")]
+
+    path = tmp_path / "ingest.db"
+    intake = Intake(path, SystemClock(), failed.append)
+    assert [(await intake.take_in(work, publish))[0] for _ in range(2)] == [False, True]
+    await intake.close()
+    torn = tear(path, "state_ingest_seen")
+    intake = Intake(path, SystemClock(), failed.append)
+    with pytest.raises(StoreTorn, match="is damaged"):
+        await intake.take_in(work, publish)
+    await intake.close()
+    intake = Intake(path, SystemClock(), failed.append)
+    assert (await intake.take_in(work, publish))[0] is False
+    await intake.close()
+    assert len(published) == 3
+    counted("ingest's own store", torn_bytes=torn, told_the_engine=len(failed), set_aside=len(set_aside(path)))
 
 
 def test_a_mark_on_a_sound_file_costs_nothing_but_the_reading(

@@ -72,7 +72,7 @@ class KafkaEngine:
         self._layout = layout
         self._clock = clock
         self._lock = claimed or self.claim(data)
-        self._intake = Intake(data / "ingest.db", clock)
+        self._intake = Intake(data / "ingest.db", clock, self._failed)
         self._backlog = Backlog(backlog)
         self._probe = Probe(connection)
         self._probing = ThreadPoolExecutor(1, thread_name_prefix="probe")

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from pipelines.clock import Clock
 from pipelines.ingest import TABLES
-from pipelines.streams.base import INGEST, Output, State
+from pipelines.streams.base import INGEST, Output, State, StoreTorn
+from pipelines.streams.soundness import guarded
 from pipelines.streams.store import Store
 
 T = TypeVar("T")
@@ -36,7 +37,8 @@ class Intake:
     while others wait for the brokers are done together.
     """
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(self, path: Path, clock: Clock, failed: Callable[[BaseException], None]) -> None:
+        self._failed = failed
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ingest")
         self._store = Store(path, now=clock.time)
         self._state = self._store.state(INGEST, TABLES)
@@ -105,5 +107,10 @@ class Intake:
         self._thread.shutdown(wait=False)
 
     async def _on_thread(self, work: Callable[[], T]) -> T:
-        result: T = await asyncio.get_running_loop().run_in_executor(self._thread, work)
-        return result
+        work = guarded(self._store.path)(work)
+        try:
+            result: T = await asyncio.get_running_loop().run_in_executor(self._thread, work)
+            return result
+        except StoreTorn as error:
+            self._failed(error)  # whoever met it: what is taken in can't be known any more
+            raise
