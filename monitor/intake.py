@@ -127,6 +127,7 @@ class Intake:
         now = self._clock.time()
         items, errors = parse_body(body, content_type, now)
         result = Accepted(invalid=[{"line": error.line, "reason": error.reason} for error in errors])
+        Outcome().add(PUSH, "invalid", len(errors))
         for class_ in ("news", "filing", "social"):
             part = [item for item in items if (item.class_ or "news") == class_]
             if part:
@@ -166,7 +167,8 @@ class Intake:
 def _name(source: str, errors: Sequence[LineError]) -> None:
     """Logs what could not be read: the first of many, and how many they are."""
     for error in errors[:NAMED]:
-        log.warning("bad_line", action="skip", source=source, line=error.line, reason=error.reason)
+        place = {"file": error.file} if error.file else {}
+        log.warning("bad_line", action="skip", source=source, **place, line=error.line, reason=error.reason)
     if len(errors) > NAMED:
         log.warning("bad_lines", action="skip", source=source, more=len(errors) - NAMED, last=errors[-1].reason)
 

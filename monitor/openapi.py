@@ -25,7 +25,10 @@ READS = {
 }
 
 WRITES = {
-    ("post", "/api/v1/documents"): ("Documents as JSON or JSON Lines; 202 once they are durable.", "202"),
+    ("post", "/api/v1/documents"): (
+        "Documents as JSON or JSON Lines; 202 once they are durable, with the lines or entries that were bad.",
+        "202",
+    ),
     ("post", "/api/v1/silences"): ("Keeps matching alerts from being sent until a time.", "201"),
     ("delete", "/api/v1/silences/{id}"): ("Ends a silence.", "202"),
     ("post", "/api/v1/alerts/{id}/feedback"): ("Says whether an alert was useful.", "202"),

@@ -286,24 +286,26 @@ def _batch(about: Any, name: str) -> int:
 
 
 def parse_body(body: bytes, content_type: str, fetched: float) -> tuple[list[RawItem], list[LineError]]:
-    """A POST's body: one JSON object, a list of them, or JSON Lines."""
+    """A POST's body: one JSON object, a list of them, or JSON Lines. A bad line or entry costs itself;
+    ``line`` of an entry's error is its place in the list, from 1."""
     stripped = body.strip()
-    if "ndjson" not in content_type and "jsonl" not in content_type and stripped[:1] == b"[":
+    listed = "ndjson" not in content_type and "jsonl" not in content_type and stripped[:1] == b"["
+    if listed:
         try:
-            entries = msgspec.json.decode(stripped, type=list[dict[str, Any]])
+            lines = [bytes(entry) for entry in msgspec.json.decode(stripped, type=list[msgspec.Raw])]
         except msgspec.DecodeError as error:
-            return [], [LineError(1, str(error)[:200])]
-        lines = [msgspec.json.encode(entry) for entry in entries]
-    elif b"\n" in stripped and _is_one_object(stripped):
-        lines = [msgspec.json.encode(msgspec.json.decode(stripped))]
+            return [], [LineError(1, f"no JSON list: {error}"[:200], stripped[:2000])]
     else:
-        lines = stripped.split(b"\n")
+        lines = [stripped] if _is_one_object(stripped) else stripped.split(b"\n")
     found = list(json_lines(lines, fetched=fetched, live=True))
-    return [e for e in found if isinstance(e, RawItem)], [e for e in found if isinstance(e, LineError)]
+    errors = [entry for entry in found if isinstance(entry, LineError)]
+    if listed:
+        errors = [msgspec.structs.replace(e, reason=f"entry {e.line} of the list: {e.reason}") for e in errors]
+    return [entry for entry in found if isinstance(entry, RawItem)], errors
 
 
 def _is_one_object(body: bytes) -> bool:
     try:
         return isinstance(msgspec.json.decode(body), dict)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return False

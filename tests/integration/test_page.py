@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import aiohttp
 import pytest
 import pytest_asyncio
+from prometheus_client import REGISTRY
 
 from models.classifier import FakeClassifier
 from monitor.app import Daemon
@@ -208,6 +209,17 @@ async def test_api_reads_writes_and_refuses(served: tuple[Daemon, Web]) -> None:
         async with session.post(f"{web.address}/api/v1/documents", data=b'{"nope": 1}') as answer:
             assert answer.status == 422 and answer.content_type == "application/problem+json"
             assert (await answer.json())["invalid"][0]["line"] == 1
+        before = REGISTRY.get_sample_value("tapewatch_documents_total", {"source": "api", "outcome": "invalid"}) or 0.0
+        mixed = [{"title": "Acme opens a quay"}, 5, {"title": ["Acme"]}, {"title": "Acme opens a lock"}]
+        for body, bad in ((json.dumps(mixed), [2, 3]), ("\n".join(json.dumps(one) + " " for one in mixed[2:]), [1])):
+            async with session.post(f"{web.address}/api/v1/documents", data=body) as answer:
+                told = await answer.json()
+            assert answer.status == 202 and [one["line"] for one in told["invalid"]] == bad, told
+            assert told["accepted"] + told["duplicate"] + told["revision"] == (2 if len(bad) == 2 else 1), told
+        assert (
+            REGISTRY.get_sample_value("tapewatch_documents_total", {"source": "api", "outcome": "invalid"})
+            == before + 3
+        )
         headers = {"Origin": "https://evil.example"}
         async with session.post(f"{web.address}/api/v1/documents", data=b"{}", headers=headers) as answer:
             assert answer.status == 403
