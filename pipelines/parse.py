@@ -72,7 +72,7 @@ def parse_feed(request: _Request) -> Feed:
     if body[:1] == b"{":
         return _json_feed(body, request)
     _refuse(body)
-    return _xml_feed(body, request)
+    return _xml_feed(_whole_items(body), request)
 
 
 def _refuse(body: bytes) -> None:
@@ -83,6 +83,21 @@ def _refuse(body: bytes) -> None:
         return
     if b"<!doctype html" in head or b"<html" in head:
         raise ParseError("html", "this is an HTML page, not a feed; look for the feed's own address on it")
+
+
+_END = re.compile(rb"</(?:\w+:)?(?:rss|feed|rdf)\s*>", re.IGNORECASE)
+_ITEM_END = re.compile(rb"</(?:\w+:)?(?:item|entry)\s*>", re.IGNORECASE)
+_ROOT = re.compile(rb"<(?:\w+:)?(?:rss|feed|rdf)[\s>]", re.IGNORECASE)
+
+
+def _whole_items(body: bytes) -> bytes:
+    """A feed that breaks off, up to its last whole item; half a headline may say the opposite of the whole one."""
+    if not _ROOT.search(body[:4096]) or _END.search(body):
+        return body
+    ends = [found.end() for found in _ITEM_END.finditer(body)]
+    if not ends:
+        raise ParseError("malformed", "the feed breaks off before its first whole item")
+    return body[: ends[-1]]
 
 
 def _xml_feed(body: bytes, request: _Request) -> Feed:

@@ -23,6 +23,9 @@ RETRY_AFTER_TO = 86_400.0
 STALE_FACTOR = 6.0
 """Times its own usual interval between new items before a feed counts as frozen."""
 STALE_FLOOR = 6 * 3_600.0
+STALE_UNKNOWN = 86_400.0
+"""Seconds without anything new after which a feed whose habit nobody knows counts as frozen: it may have been so when
+it was first read."""
 USUAL_WEIGHT = 0.2
 
 
@@ -43,6 +46,8 @@ class Health(msgspec.Struct, array_like=True):
     """Usual seconds between polls that bring something new."""
     streak: int = 0
     items: int = 0
+    first: float | None = None
+    """When it was first read."""
 
 
 def interval_of(explicit: float | None, asked: Asked) -> float:
@@ -104,11 +109,12 @@ def note_success(health: Health, now: float, new: int) -> Health:
             gap = now - last_new
             usual = gap if usual is None else usual + USUAL_WEIGHT * (gap - usual)
         last_new = now
-    return Health(now, last_new, usual, 0, health.items + new)
+    first = health.first or health.last_success or now
+    return Health(now, last_new, usual, 0, health.items + new, first)
 
 
 def note_failure(health: Health) -> Health:
-    return Health(health.last_success, health.last_new, health.usual, health.streak + 1, health.items)
+    return msgspec.structs.replace(health, streak=health.streak + 1)
 
 
 def is_frozen(health: Health, interval: float) -> bool:
@@ -116,6 +122,8 @@ def is_frozen(health: Health, interval: float) -> bool:
 
     Judged at its last answer: while nobody asked it, it could bring nothing.
     """
-    if health.last_new is None or health.usual is None or health.last_success is None:
+    since = health.last_new or health.first
+    if since is None or health.last_success is None:
         return False
-    return health.last_success - health.last_new > max(STALE_FLOOR, STALE_FACTOR * health.usual, 10 * interval)
+    silence = STALE_UNKNOWN if health.usual is None else max(STALE_FLOOR, STALE_FACTOR * health.usual)
+    return health.last_success - since > max(silence, 10 * interval)

@@ -14,7 +14,7 @@ from models.classifier import FakeClassifier
 from pipelines.aggregate import Aggregate
 from pipelines.documents import Document, Watermark, encode, iso
 from pipelines.entities import Entity, EntityIndex
-from pipelines.parse import ITEMS, Jail
+from pipelines.parse import ITEMS, Jail, ParseError
 from pipelines.score import Score
 from pipelines.sources import registry
 from pipelines.sources.base import Tools
@@ -246,6 +246,45 @@ async def test_a_feed_that_answers_but_brings_nothing_new_is_stale_and_not_down(
     await waiting
     assert again.source.status.state == "up", "the machine was off: that is no silence of the feed's"
     await running.aclose()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("age", [HOUR, 40 * DAY])
+async def test_a_feed_that_was_frozen_when_it_was_first_read_is_seen_to_be(
+    rss: FeedServer, given: Tools, age: float
+) -> None:
+    """Whether its items were taken in, or all were too old."""
+    driver = drive(rss, given, interval=HOUR)
+    began = driver.clock.time()
+    rss.entries = [entry(n, published=began - age - n) for n in range(3)]
+    await driver.polls(20)
+    assert (driver.source.status.state, len(driver.log.documents)) == ("up", 3 if age == HOUR else 0)
+    await driver.polls(10)
+    status = driver.source.status
+    assert (status.state, status.frozen) == ("stale", True)
+    assert driver.clock.time() - began > DAY
+    rss.entries = [entry(9, published=driver.clock.time()), *rss.entries]
+    await driver.polls(2)
+    assert driver.source.status.state == "up"
+
+
+@pytest.mark.parametrize(
+    ("body", "titles"),
+    [
+        (b"<rss version='2.0'><channel><title>t</title>", None),
+        (b"<rss version='2.0'><channel><title>t</title><item><title>Half", None),
+        (b"<feed xmlns='http://www.w3.org/2005/Atom'><title>t</title><entry><title>Half a ti", None),
+        (b"<rss version='2.0'><channel><item><title>Whole</title></item><item><title>Ha", ["Whole"]),
+    ],
+)
+async def test_what_breaks_off_is_no_answer_and_half_an_item_no_document(
+    given: Tools, body: bytes, titles: list[str] | None
+) -> None:
+    if titles is None:
+        with pytest.raises(ParseError, match="breaks off"):
+            await given.parser.parse(body, content_type="text/xml", fetched=NOW, timezone=None)
+    else:
+        feed = await given.parser.parse(body, content_type="text/xml", fetched=NOW, timezone=None)
+        assert [item.title for item in feed.items] == titles
 
 
 # -- bytes ------------------------------------------------------------------------------------------------

@@ -37,8 +37,8 @@ BOMBS = {
     "entities": b"<?xml version='1.0'?><!DOCTYPE x [<!ENTITY a0 'ha'>"
     + ENTITIES
     + b"]><rss><channel>&a8;</channel></rss>",
-    "comments": b"<rss version='2.0'><channel>" + b"<!--" * 120_000,
-    "depth": b"<rss version='2.0'><channel>" + b"<a>" * 200_000,
+    "comments": b"<rss version='2.0'><channel>" + b"<!--" * 120_000 + b"</channel></rss>",
+    "depth": b"<rss version='2.0'><channel>" + b"<a>" * 200_000 + b"</channel></rss>",
     "attributes": b"<rss version='2.0'><channel><item "
     + b" ".join(b"a%d='1'" % n for n in range(100_000))
     + b"/></channel></rss>",

@@ -19,6 +19,7 @@ from pipelines.sources.schedule import (
     SHORTEST_ASKED,
     STALE_FACTOR,
     STALE_FLOOR,
+    STALE_UNKNOWN,
     Asked,
     Health,
     interval_of,
@@ -227,9 +228,12 @@ def test_frozen_is_silence_beyond_the_feeds_own_habit_while_it_answers() -> None
     assert not is_frozen(note_success(note_success(health, last + 9 * limit, 0), last + 9 * limit + 1, 3), 300.0)
 
 
-def test_frozen_has_a_floor_and_needs_a_habit() -> None:
+def test_frozen_has_a_floor_and_without_a_habit_a_day() -> None:
     busy = note_success(note_success(Health(), NOW, 5), NOW + 60.0, 5)
     assert not is_frozen(note_success(busy, NOW + 60.0 + STALE_FLOOR, 0), 60.0)
     assert is_frozen(note_success(busy, NOW + 61.0 + STALE_FLOOR, 0), 60.0)
-    assert not is_frozen(note_success(note_success(Health(), NOW, 5), NOW + 1e7, 0), 60.0)
+    for brought in (0, 5):
+        once = note_success(Health(), NOW, brought)
+        assert not is_frozen(note_success(once, NOW + STALE_UNKNOWN, 0), 60.0)
+        assert is_frozen(note_success(once, NOW + STALE_UNKNOWN + 1.0, 0), 60.0)
     assert not is_frozen(note_success(busy, NOW + 9 * HOUR, 0), HOUR), "ten of its own intervals at least"
