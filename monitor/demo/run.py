@@ -18,6 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from alerts.episode import SEVERITIES
 from monitor import log as logs
 from monitor.demo import scenario as acts
 from monitor.demo import stories
@@ -38,6 +39,9 @@ ACTS = (
     (acts.QUIET_AT, "From here on only routine: the alerts resolve when it has been quiet for long enough."),
 )
 
+STRUCK = ("entity:halvorne-motors", "topic:energy-oil")
+"""What the two crises strike. What holds these rings with them: the list, the market, the topics of their stories."""
+
 
 class Teller:
     """What the terminal shows."""
@@ -48,6 +52,12 @@ class Teller:
         self.first: float | None = None
         self.fired: dict[str, str] = {}
         self.resolved: set[str] = set()
+        self._severity: dict[str, str] = {}
+
+    @property
+    def open(self) -> list[str]:
+        """Keys that ring still."""
+        return sorted(set(self.fired) - self.resolved)
 
     def say(self, text: str) -> None:
         self._console.print(f"[dim]{self._clock()}[/dim] {text}", highlight=False)
@@ -61,6 +71,7 @@ class Teller:
         if body["type"] == "alert.firing":
             self.first = self.first or time.time()
             self.fired[key] = data["summary"]
+            self.resolved.discard(key)
             self._console.rule(
                 f"[bold red]ALERT[/bold red] {escape(data['severity'])} · signature verified", align="left"
             )
@@ -71,6 +82,22 @@ class Teller:
         elif body["type"] == "alert.resolved":
             self.resolved.add(key)
             self.say(f"[green]resolved[/green] {escape(data['summary'])}")
+        else:
+            self._rise(self._severity.get(key, data["severity"]), data)
+        self._severity[key] = data["severity"]
+
+    def _rise(self, before: str, data: dict[str, Any]) -> None:
+        """Of updates only what makes matters worse is told."""
+        if SEVERITIES.index(data["severity"]) > SEVERITIES.index(before):
+            self.say(f"[red]{before} → {escape(data['severity'])}[/red] {escape(data['summary'])}")
+
+    def close(self) -> None:
+        """The end of the story, for whoever watches without knowing how long it goes on."""
+        still = f"; still ringing: {', '.join(self.open)}" if self.open else ""
+        self.say(
+            f"[cyan]newsroom[/cyan] The story is over: {len(self.fired)} keys rang, {len(self.resolved)} have "
+            f"resolved{still}. Only routine follows: look at the page, and press Ctrl-C to end."
+        )
 
     def _clock(self) -> str:
         return f"{time.time() - self.started:6.1f} s"
@@ -100,7 +127,7 @@ async def _play(
     console.print(
         "[bold]tapewatch demo[/bold]: a fictional newsroom on loopback, watched by the production daemon. "
         "Nothing is scripted on the daemon's side; the only setting that differs from the defaults for show is "
-        f"min_open = {MIN_OPEN}.",
+        f"min_open = {MIN_OPEN}. The story takes some two minutes; Ctrl-C ends it.",
         highlight=False,
     )
     config = _settings(folder, newsroom, receiver, secret, None if kafka else listen)
@@ -126,13 +153,16 @@ async def _play(
 
 async def _tell(teller: Teller, seconds: float | None, ended: asyncio.Event) -> None:
     """Announces the acts as they come, until the end."""
-    waiting = list(ACTS)
+    waiting, over = list(ACTS), False
     while not ended.is_set():
         passed = time.time() - teller.started
         if seconds is not None and passed >= seconds:
             return
         while waiting and waiting[0][0] <= passed:
             teller.say(f"[cyan]newsroom[/cyan] {waiting.pop(0)[1]}")
+        if not (over or waiting) and teller.resolved.issuperset(STRUCK):
+            over = True
+            teller.close()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(ended.wait(), 0.2)
 
@@ -143,6 +173,7 @@ def _sum_up(teller: Teller, down: list[str], newsroom: Newsroom, receiver: Recei
     console.print(f"first alert: {first}", highlight=False)
     console.print(f"rang: {', '.join(sorted(teller.fired)) or 'nothing'}", highlight=False)
     console.print(f"resolved: {', '.join(sorted(teller.resolved)) or 'nothing yet'}", highlight=False)
+    console.print(f"still ringing: {', '.join(teller.open) or 'nothing'}", highlight=False)
     quiet = {
         "entity:castellan-bank": "reprints",
         "entity:quillon-software": "surge",

@@ -26,6 +26,10 @@ def test_the_demo_tells_its_story() -> None:
         assert key not in rang[1], told
     assert "signature verified" in told and "webhooks with a bad signature: 0" in told
     assert "not healthy: dead" in told
+    still = re.search(r"still ringing: (.*)", told.split("what happened")[1])
+    assert still and {*rang[1].split(", ")} == {*resolved[1].split(", "), *still[1].split(", ")} - {"nothing"}, told
+    assert "→ critical" in told, "severities rose, and nobody was told"
+    assert "The story is over" in told and "press Ctrl-C" in told
 
 
 def test_the_demo_plays_on_kafka_with_a_process_for_each_part(kafka: str) -> None:
