@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from typing import Any, get_args
 
 import msgspec
@@ -12,9 +14,10 @@ from aiohttp import web
 
 from alerts.episode import Severity
 from alerts.rules import Matcher
-from monitor.app import Daemon
+from monitor.app import PARTS, Daemon
 from monitor.openapi import document
 from monitor.problems import HEADERS, Handler, Problem, answer, limit, moment
+from monitor.sections import duration
 from monitor.settings import SettingsError
 
 HEARTBEAT = 15.0
@@ -178,14 +181,33 @@ class Api:
         known = [entry.name for entry in self._daemon.settings.watchlists]
         if unknown := [name for name in matcher.watchlists if name not in known]:
             raise Problem(422, "No such watch-list", f"{unknown[0]!r} is not among {known}")
-        expires = moment(body.get("until"))
+        self._check_keys(matcher)
+        expires = self._end(body.get("until"))
         if expires is None:
-            raise Problem(422, "No end", "until is a time in ISO 8601, as in 2026-01-31T12:00:00Z")
+            raise Problem(422, "No end", "until is 2h, 3d or a time in ISO 8601, as in 2026-01-31T12:00:00Z")
         if expires <= self._daemon.now():
             raise Problem(422, "Over already", "until is in the past")
         author, comment = str(body.get("author", "")), str(body.get("comment", ""))
         name = await self._daemon.operators.add_silence(match, expires, author, comment)
         return answer({"id": name}, 201)
+
+    def _check_keys(self, matcher: Matcher) -> None:
+        """A pattern of keys that nothing here is called by would hush nothing, without a word."""
+        settings = self._daemon.settings
+        subjects = [*self._daemon.parts.watch.keys, *PARTS, *(source.name for source in settings.sources)]
+        subjects += [channel.name for channel in settings.channels]
+        for pattern in matcher.keys:
+            if not any(fnmatchcase(subject, pattern) for subject in subjects):
+                near = get_close_matches(pattern, subjects, 1, cutoff=0.5)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise Problem(422, "No such key", f"{pattern!r} matches no watched key, source or channel{hint}")
+
+    def _end(self, until: Any) -> float | None:
+        """When a silence ends, of a time or of how long it lasts."""
+        try:
+            return self._daemon.now() + duration(until)
+        except ValueError:
+            return moment(until)
 
     async def _expire(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["id"]

@@ -52,7 +52,7 @@ def silences_list(config: Config = CONFIG) -> None:
 
 @silences.command(name="add")
 def silences_add(
-    until: Annotated[str, typer.Option(help="When it ends, ISO 8601.")],
+    until: Annotated[str, typer.Option(help="How long it lasts, as in 2h or 3d, or when it ends, ISO 8601.")],
     keys: Annotated[list[str] | None, typer.Option("--key", help="Keys as shell patterns.")] = None,
     watchlists: Annotated[list[str] | None, typer.Option("--watchlist", help="Watch-lists.")] = None,
     severities: Annotated[list[str] | None, typer.Option("--severity", help="Severities.")] = None,

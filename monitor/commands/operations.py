@@ -20,6 +20,7 @@ import typer
 from monitor import assembly
 from monitor.sender import send_test
 from monitor.settings import Settings, load
+from pipelines.documents import iso
 
 # Never through a proxy of the environment: the daemon is here, and the token is for nobody else.
 _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
@@ -64,8 +65,16 @@ def _problem(error: urllib.error.HTTPError) -> str:
 def listing(config: Path, path: str, field: str, *, without: tuple[str, ...] = ()) -> None:
     """Prints a list of the API, a JSON object a line."""
     for entry in ask(config, "GET", path)[field]:
-        shown = {name: value for name, value in entry.items() if name not in without}
+        shown = {name: _moment(name, value) for name, value in entry.items() if name not in without}
         sys.stdout.write(json.dumps(shown, ensure_ascii=False) + "\n")
+
+
+MOMENTS = ("created", "expires", "due", "settled", "told", "published")
+
+
+def _moment(name: str, value: Any) -> Any:
+    """Times as people read them: the API gives seconds since 1970, 0 for what never was."""
+    return (iso(value) if value else None) if name in MOMENTS and isinstance(value, float) else value
 
 
 def letter(config: Path, number: int) -> None:

@@ -6,7 +6,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -48,22 +48,20 @@ def daemon(tmp_path_factory: pytest.TempPathFactory, hooks: Receiver) -> Iterato
         yield running
 
 
-def soon(seconds: float = 3_600.0) -> str:
-    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
-
-
 def only(hooks: Receiver, key: str) -> list[str]:
     return [hook.type for hook in hooks.at("/desk", "alert") if hook.body["data"]["subject"]["key"] == key]
 
 
 def test_a_silence_keeps_its_alerts_from_ringing_and_says_so(daemon: Daemon, hooks: Receiver) -> None:
     done = daemon.cli(
-        "silences", "add", "--key", "entity:acme*", "--until", soon(), "--comment", "known", "--author", "Ada"
+        "silences", "add", "--key", "entity:acme*", "--until", "2h", "--comment", "known", "--author", "Ada"
     )
     assert done.returncode == 0, done.stderr
     name = json.loads(done.stdout)["id"]
     listed = {one["id"]: one for one in daemon.lines("silences", "list")}
-    assert listed[name]["state"] == "active"
+    assert listed[name]["state"] == "active" and listed["settings-1"]["created"] is None
+    lasts = datetime.fromisoformat(listed[name]["expires"]) - datetime.fromisoformat(listed[name]["created"])
+    assert abs(lasts - timedelta(hours=2)) < timedelta(seconds=10)
     assert set(listed) == {"settings-1", name}
     assert (listed[name]["comment"], listed[name]["author"]) == ("known", "Ada")
     assert listed[name]["match"]["keys"] == ["entity:acme*"]
@@ -107,6 +105,8 @@ def test_a_silence_keeps_its_alerts_from_ringing_and_says_so(daemon: Daemon, hoo
         ({"keys": ["market"], "until": "nan"}, "ISO 8601"),
         ({"keys": "market", "until": "2099-01-01T00:00:00Z"}, "array"),
         ({"severities": ["terrible"], "until": "2099-01-01T00:00:00Z"}, "info, warning, error, critical"),
+        ({"keys": ["market"], "until": "0s"}, "past"),
+        ({"keys": ["entity:acme-foundry"], "until": "2h"}, "did you mean 'entity:acme-foundries'"),
         ({"watchlists": ["mime"], "until": "2099-01-01T00:00:00Z"}, "'mime'"),
     ],
 )
