@@ -143,7 +143,11 @@ def predict(
     model: Annotated[str, typer.Option(help="A shipped model's name or a model's folder.")] = "default",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
-    """Texts in, labels out."""
+    """Texts in, labels out.
+
+    In: JSON Lines as {"text": "Shares plunge", "id": "a", "entities": ["Acme"]}, of which only the text is needed, or
+    CSV with a column text (or headline).
+    """
     from monitor.commands.predict import run_predict
 
     run_predict(source, model, device)
@@ -157,7 +161,11 @@ def detect(
     start: Annotated[str | None, typer.Option(help="Before it baselines learn and nothing opens.")] = None,
     end: Annotated[str | None, typer.Option(help="Let time pass to here after the last line.")] = None,
 ) -> None:
-    """Scored items in, episodes out: the statistic alone."""
+    """Scored items in, episodes out: the statistic alone.
+
+    In: JSON Lines in the order of time as {"key": "acme", "ts": "2026-01-31T12:00:00Z", "p_negative": 0.9}; weight, id
+    and class are optional, and ts may be seconds since 1970.
+    """
     from monitor.commands.detect import run_detect
 
     run_detect(source, budget=false_alarms_per_month, class_=class_, start=start, end=end)

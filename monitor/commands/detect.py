@@ -85,7 +85,8 @@ class Offline:
         try:
             fields = msgspec.json.decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise LineError(f"not JSON: {error}") from None
+            remedy = 'write a line as {"key": "acme", "ts": "2026-01-31T12:00:00Z", "p_negative": 0.9}'
+            raise LineError(f"not JSON ({error}); {remedy}") from None
         if not isinstance(fields, dict):
             raise LineError("not an object")
         key = fields.get("key")

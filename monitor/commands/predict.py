@@ -122,7 +122,7 @@ def _json(stream: Iterable[bytes]) -> Iterator[Line]:
         try:
             yield _line(number, msgspec.json.decode(raw))
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            yield Line(number, bad=f"not JSON: {error}")
+            yield Line(number, bad=f'not JSON ({error}); write a line as {{"text": "Shares plunge"}}')
 
 
 def _line(number: int, fields: Any) -> Line:

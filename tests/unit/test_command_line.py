@@ -61,6 +61,7 @@ def test_predict_keeps_order_and_names_bad_lines(tmp_path: Path) -> None:
     source.write_bytes(gzip.compress(b"\n".join(rows)))
     answer = run("predict", source)
     assert answer.returncode == 1
+    assert b"line 2: not JSON" in answer.stderr and b'write a line as {"text": "Shares plunge"}' in answer.stderr
     found = lines(answer.stdout)
     assert [(row["id"], row["sentiment"]["label"]) for row in found] == [("a", "negative"), ("b", "positive")]
     assert [(e["name"], e["found"], e["basis"]) for e in found[0]["entities"]] == [
