@@ -18,9 +18,10 @@ from pipelines.documents import (
     encode,
     iso,
 )
+from pipelines.language import language
 from pipelines.sources.base import RawItem
 from pipelines.streams.base import DOCUMENTS, Output, State
-from pipelines.text import canonical_url, clean, day_spread, document_id, language
+from pipelines.text import canonical_url, clean, day_spread, document_id
 
 DOCUMENTS_TOTAL = Counter(
     "tapewatch_documents_total", "Items that sources brought, by what became of them.", ["source", "outcome"]

@@ -112,7 +112,8 @@ def _xml_feed(body: bytes, request: _Request) -> Feed:
         raise ParseError("malformed", f"no feed that is known: {parsed.get('bozo_exception', 'no root element')}"[:200])
     head = parsed.feed
     language = _whole(head.get("language") or "") or None
-    items = [_xml_item(entry, language, request) for entry in parsed.entries[:ITEMS]]
+    root = _marked(head)
+    items = [_xml_item(entry, _language(entry, root) or language, request) for entry in parsed.entries[:ITEMS]]
     ttl = str(head.get("ttl", ""))
     hours = re.findall(rb"<hour>\s*(\d{1,2})\s*</hour>", body[:20_000], re.IGNORECASE)
     return Feed(
@@ -140,6 +141,20 @@ def _whole(value: object) -> str:
     return str(value).encode("utf-8", "replace").decode()
 
 
+def _language(entry: Mapping[str, Any], root: str | None) -> str | None:
+    """The entry's own: its dc:language, or an xml:lang that isn't just the root's, over which <language> goes."""
+    if entry.get("language"):
+        return _whole(entry["language"])
+    marked = _marked(entry)
+    return marked if marked != root else None
+
+
+def _marked(element: Mapping[str, Any]) -> str | None:
+    """The xml:lang in force at an element's title, or at its text where it has no title."""
+    detail = element.get("title_detail") or element.get("summary_detail") or {}
+    return _whole(detail["language"]) if detail.get("language") else None
+
+
 def _xml_item(entry: Mapping[str, Any], language: str | None, request: _Request) -> RawItem:
     content = entry.get("content") or []
     body = _whole(entry.get("summary") or (content[0].get("value") if content else "") or "")
@@ -156,7 +171,7 @@ def _xml_item(entry: Mapping[str, Any], language: str | None, request: _Request)
         updated=updated,
         publisher=_whole(source.get("title"))[:200] if source.get("title") else None,
         author=_whole(entry.get("author"))[:200] if entry.get("author") else None,
-        language=(_whole(entry.get("language")) if entry.get("language") else language),
+        language=language,
         fetched=request.fetched,
     )
 

@@ -359,3 +359,45 @@ async def test_a_broken_answer_between_good_ones_costs_itself_only(server: FeedS
     assert server.injected == 5
     assert driver.log.titles == [entry(n).title for n in range(5)]
     assert driver.source.status.state == "up"
+
+
+# -- languages --------------------------------------------------------------------------------------------
+
+NAMES = "Danone, Vivendi"
+"""Nothing but names: only the feed can say what language this is."""
+ATOM = '<feed xmlns="http://www.w3.org/2005/Atom"{root}><title>t</title><entry{own}><id>1</id><title>{title}</title></entry></feed>'
+RSS = (
+    '<rss version="2.0" xmlns:dc="http://purl.org/dc/elements/1.1/"{root}><channel><title>t</title>{head}'
+    "<item{own}><guid>1</guid><title>{title}</title>{inside}</item></channel></rss>"
+)
+
+
+def written(form: str, title: str = NAMES, **parts: str) -> bytes:
+    return form.format(**{"root": "", "head": "", "own": "", "inside": "", "title": title} | parts).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (written(RSS), "en"),
+        (written(RSS, head="<language>fr-FR</language>"), "fr"),
+        (written(RSS, root=' xml:lang="it"'), "it"),
+        (written(RSS, root=' xml:lang="en"', head="<language>pl</language>"), "pl"),
+        (written(RSS, root=' xml:lang="en"', head="<language>pl</language>", own=' xml:lang="es"'), "es"),
+        (written(RSS, head="<language>en</language>", inside="<dc:language>nl</dc:language>"), "nl"),
+        (written(RSS, head="<language>French, mostly</language>"), "en"),
+        (written(ATOM, root=' xml:lang="sv"'), "sv"),
+        (written(ATOM, root=' xml:lang="sv"', own=' xml:lang="nb-NO"'), "no"),
+        (written(RSS, "Group to cut 600 jobs after profit warning", head="<language>de</language>"), "en"),
+        (written(RSS, "Konzern streicht 600 Stellen in Werk bei Ulm", head="<language>en-us</language>"), "de"),
+        (b'{"version": "https://jsonfeed.org/version/1.1", "language": "pt", "items": [{"id": "1", "title": "Danone"}]}', "pt"),
+        (b'{"language": "pt", "items": [{"id": "1", "title": "Danone", "language": "tr"}]}', "tr"),
+    ],
+)  # fmt: skip
+async def test_what_a_feed_declares_counts_where_the_words_leave_doubt(
+    rss: FeedServer, given: Tools, body: bytes, code: str
+) -> None:
+    rss.always = raw(whole(body=body))
+    driver = drive(rss, given)
+    await driver.poll()
+    assert [document.language for document in driver.log.documents] == [code]

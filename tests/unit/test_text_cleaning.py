@@ -1,4 +1,4 @@
-"""Clean text, its language, its address and its identity."""
+"""Clean text, its address and its identity."""
 
 import time
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.text import DAY, canonical_url, clean, day_spread, document_id, language, slug
+from pipelines.text import DAY, canonical_url, clean, day_spread, document_id, slug
 
 
 @pytest.mark.parametrize(
@@ -57,35 +57,6 @@ def test_markup_bombs_cost_no_more_than_a_long_article(bomb: str) -> None:
     started = time.process_time()
     assert len(clean(bomb, markup=True, limit=20_000)) <= 20_000
     assert time.process_time() - started < 2.0
-
-
-@pytest.mark.parametrize(
-    ("text", "code"),
-    [
-        ("Acme shares fall after profit warning", "en"),
-        ("AAPL 10-K", "en"),
-        ("BUY TSLA NOW", "en"),
-        ("Den of thieves raided by police", "en"),
-        ("Autobauer ruft 56.000 Wagen wegen Brandgefahr zurück", "de"),
-        ("Bénéfice en hausse pour le groupe au premier trimestre", "fr"),
-        ("La compañía recorta su previsión de beneficios", "es"),
-        ("Il gruppo taglia le stime di utile nel trimestre", "it"),
-        ("公司股价大跌，投资者要求赔偿", "zh"),
-        ("通期予想を下方修正、株価が下落", "ja"),
-        ("삼성전자 주가 급락", "ko"),
-        ("Акции компании упали после отчета", "ru"),
-    ],
-)
-def test_the_language_of_headlines(text: str, code: str) -> None:
-    found, confidence = language(text)
-    assert found == code
-    assert 0 < confidence <= 1
-
-
-def test_where_there_is_too_little_the_feeds_own_word_counts() -> None:
-    assert language("Acme", "de-AT") == ("de", 0.5)
-    assert language("2026: 4.5 %", "fr") == ("fr", 0.3)
-    assert language("", None) == ("und", 0.0)
 
 
 @pytest.mark.parametrize(
