@@ -6,15 +6,14 @@ company in brackets, its labels after a bar: ``[Acme|fraud] sues [Bolt]``.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
+from models.brackets import unmarked
 from models.labels import RISKS
 from models.risk.material import FOLDER, RiskDataError
 from models.risk.records import Entity, Span, Text, ordered
 
 FILE = FOLDER / "test.tsv"
-MARK = re.compile(r"\[([^\[\]|]+)(?:\|([a-z_,]+))?\]")
 
 
 def held_out(path: Path = FILE) -> list[Text]:
@@ -29,17 +28,14 @@ def _text(path: Path, number: int, line: str) -> Text:
     if not tab or not marked.strip():
         raise RiskDataError(f"{where}: expected the labels or '-', a tab, and the text")
     risks = _labels(where, "" if labels == "-" else labels)
-    plain, spans, marks, end = "", dict[str, list[Span]](), dict[str, tuple[str, ...]](), 0
-    for mark in MARK.finditer(marked):
-        plain += marked[end : mark.start()]
-        name = mark.group(1)
-        spans.setdefault(name, []).append((len(plain), len(plain) + len(name)))
-        marks[name] = ordered(marks.get(name, ()) + _labels(where, mark.group(2) or ""))
-        plain += name
-        end = mark.end()
-    plain += marked[end:]
-    if "[" in plain or "]" in plain:
-        raise RiskDataError(f"{where}: a bracket without its pair, or an empty name")
+    try:
+        plain, mentions = unmarked(marked)
+    except ValueError as error:
+        raise RiskDataError(f"{where}: {error}") from None
+    spans, marks = dict[str, list[Span]](), dict[str, tuple[str, ...]]()
+    for name, span, mark in mentions:
+        spans.setdefault(name, []).append(span)
+        marks[name] = ordered(marks.get(name, ()) + _labels(where, mark))
     missing = {risk for mark_ in marks.values() for risk in mark_} - set(risks)
     if missing:
         raise RiskDataError(f"{where}: {min(missing)!r} is marked on a company but is not among the text's labels")
