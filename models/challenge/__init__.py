@@ -1,8 +1,20 @@
-"""Headlines that try a model's understanding, phenomenon by phenomenon: read, never trained on.
+"""Texts that try a model's understanding, phenomenon by phenomenon: read, never trained on.
 
 ChallengeError    a file of them that can't be read as it stands: names file, line, field, value and remedy
 """
 
-from models.challenge.headlines import KINDS, PHENOMENA, ChallengeError, Entity, Headline, headlines
+from models.challenge.chinese import CHINESE_PHENOMENA, Post, chinese
+from models.challenge.fields import ChallengeError, Entity
+from models.challenge.headlines import KINDS, PHENOMENA, Headline, headlines
 
-__all__ = ["KINDS", "PHENOMENA", "ChallengeError", "Entity", "Headline", "headlines"]
+__all__ = [
+    "CHINESE_PHENOMENA",
+    "KINDS",
+    "PHENOMENA",
+    "ChallengeError",
+    "Entity",
+    "Headline",
+    "Post",
+    "chinese",
+    "headlines",
+]

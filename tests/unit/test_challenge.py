@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from models.challenge import PHENOMENA, ChallengeError, Headline, headlines
-from models.challenge.headlines import ANY, FILE
+from models.challenge.fields import ANY
+from models.challenge.headlines import FILE
 from models.labels import SENTIMENTS
 from models.reading import scoring_text
 from models.risk import Text, compose, held_out
