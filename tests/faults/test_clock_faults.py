@@ -13,11 +13,23 @@ from pipelines.clock import FURTHEST, ForwardClock, ManualClock
 from pipelines.documents import epoch
 from tests.daemon_bench import ACME, BAD_NEWS, Feed, Hook, Receiver
 from tests.inside_bench import Inside, inside
-from tests.stream_bench import Tape
 
 HOUR = 3_600.0
 T0 = 1_790_000_000.0
 BOREALIS = ACME.replace("entities = [", 'entities = [{ name = "Borealis Corp", aliases = ["Borealis"] }, ')
+MORE = (
+    "Acme loses an appeal over its oldest mill, a further loss is feared",
+    "Borealis opens a museum of early telephones",
+    "Fraud at Borealis was known to the auditors for years, says a clerk",
+    "Prosecutors search the headquarters of Borealis in a probe of bribes",
+    "Ferry operator sues Borealis for engines that failed at sea",
+    "Orders at Borealis slump to what they were a decade ago",
+    "Investors leave Borealis, its stock is headed for a crash",
+    "Quarterly loss of Borealis is the largest in its history",
+    "Borealis falls out of the index after a warning about its debts",
+    "Pension fund sues the directors of Borealis over hidden accounts",
+)
+"""In plain English: what comes from a feed goes by its language first."""
 
 
 def counter(name: str) -> float:
@@ -63,7 +75,6 @@ def about(hooks: Receiver, name: str) -> list[Hook]:
 
 
 async def test_an_hour_forward_and_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tape = Tape(11)
     with Receiver() as hooks, Feed() as feed:
         text = (
             BOREALIS
@@ -91,13 +102,11 @@ async def test_an_hour_forward_and_back(tmp_path: Path, capsys: pytest.CaptureFi
             assert len(hooks.at("/desk", "alert.firing")) == rang
 
             # Back: what comes now is not late, and is counted.
-            feed.titles.append((tape.story(T0, "main", "Acme", bad=True).title, daemon.clock.time()))
+            feed.titles.append((MORE[0], daemon.clock.time()))
             await settled(daemon, 120)
             late, counted = counter("late_evidence"), counter("counted_evidence")
             daemon.clock.set(daemon.clock.time() - HOUR)
-            feed.titles += [
-                (tape.story(T0, "main", "Borealis", bad=n > 0).title, daemon.clock.time()) for n in range(9)
-            ]
+            feed.titles += [(title, daemon.clock.time()) for title in MORE[1:]]
             fired = await daemon.until(lambda: about(hooks, "Borealis"), "alert while the clock is behind", 5.0)
             stamp = int(fired[0].headers["webhook-timestamp"])
             backward = feed.polls - polls - forward
