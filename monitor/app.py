@@ -347,8 +347,8 @@ class Daemon:
 def _rest_collector() -> None:
     """Looks for cyclic garbage more seldom, and never among what lives as long as the process.
 
-    A stage makes many small objects and next to no cycles; at Python's own thresholds the collector takes some 4 % of
-    the processor time of a document.
+    A stage makes many small objects and next to no cycles: at Python's own thresholds the collector goes through the
+    whole index of names again and again, and finds nothing.
     """
     gc.collect()
     gc.freeze()

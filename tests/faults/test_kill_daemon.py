@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import random
 import signal
@@ -14,6 +15,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -125,41 +127,45 @@ def story(number: int) -> dict:
     return {"id": f"d{number}", "title": f"Acme {a} {b} {rng.choice(BAD)} {number}", "publisher": f"p{number % 5}"}
 
 
-def test_kill_nine_loses_nothing_and_counts_nothing_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rng = random.Random(5)
-    receiver = Receiver()
-    daemon = Daemon(tmp_path, receiver.port)
-    daemon.start()
-    killed_at_work, retried = 0, 0
-    acknowledged: set[str] = set()
-    owed = [[story(10 * batch + i) for i in range(10)] for batch in range(60)]
-    stop = threading.Event()
+@dataclass
+class Campaign:
+    """Documents posted while the daemon is killed, and what became of it."""
 
-    def poster() -> None:
-        nonlocal retried
-        while owed and not stop.is_set():
-            if daemon.post(owed[0]):
-                acknowledged.update(document["id"] for document in owed.pop(0))
+    daemon: Daemon
+    owed: list[list[dict]]
+    acknowledged: set[str] = field(default_factory=set)
+    at_work: int = 0
+    """Kills while documents were owed."""
+    retried: int = 0
+
+    def run(self, rng: random.Random) -> None:
+        stop = threading.Event()
+        thread = threading.Thread(target=self._post, args=(stop,))
+        thread.start()
+        for _ in range(KILLS):
+            time.sleep(rng.uniform(0.05, 0.5))
+            before = len(self.owed)
+            self.daemon.kill()
+            self.at_work += before > 0
+            self.daemon.start()
+        thread.join(timeout=90)
+        stop.set()
+        assert not self.owed, "not every document was accepted in time"
+
+    def _post(self, stop: threading.Event) -> None:
+        while self.owed and not stop.is_set():
+            if self.daemon.post(self.owed[0]):
+                self.acknowledged.update(document["id"] for document in self.owed.pop(0))
             else:
-                retried += 1
+                self.retried += 1
             time.sleep(0.02)
 
-    thread = threading.Thread(target=poster)
-    thread.start()
-    for _ in range(KILLS):
-        time.sleep(rng.uniform(0.05, 0.5))
-        before = len(owed)
-        daemon.kill()
-        killed_at_work += before > 0
-        daemon.start()
-    thread.join(timeout=90)
-    stop.set()
-    assert not owed, "not every document was accepted in time"
+
+def settled(daemon: Daemon) -> dict[str, int]:
+    """Waits until a fresh document is through and every alert sent; the documents that each key's series counts."""
     deadline = time.monotonic() + 30
     while daemon.waiting() and time.monotonic() < deadline:
         time.sleep(0.1)
-
-    # Fault-free again: a fresh document goes through, and the alert resolves or is sent.
     assert daemon.post([{"id": "fresh", "title": "Acme opens a small museum"}])
     while not any(d["title"] == "Acme opens a small museum" for d in daemon.get("documents")["documents"]):
         assert time.monotonic() < deadline + 20
@@ -170,31 +176,46 @@ def test_kill_nine_loses_nothing_and_counts_nothing_twice(tmp_path: Path, capsys
     while min((shown := {key: daemon.shown(key) for key in ("entity:acme-corp", "market")}).values()) < 601:
         assert time.monotonic() < deadline + 60, f"the series count {shown} of 601 documents"
         time.sleep(0.1)
+    return shown
+
+
+def logged(store: Path) -> tuple[list[str], list[str], list[tuple[str, str]]]:
+    """Ids in the log: of the documents, of those scored, and (key, id) of the evidence."""
+    with contextlib.closing(sqlite3.connect(store)) as db:
+        documents, scored = (
+            [row[0] for row in db.execute(f"SELECT key FROM {table} WHERE key != '~watermark'")]
+            for table in ("log_documents", "log_scores")
+        )
+        values = db.execute("SELECT value FROM log_evidence WHERE key != '~watermark'").fetchall()
+    counted = [(one["key"], one["id"]) for one in (json.loads(value) for (value,) in values)]
+    return documents, scored, counted
+
+
+def test_kill_nine_loses_nothing_and_counts_nothing_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    receiver = Receiver()
+    daemon = Daemon(tmp_path, receiver.port)
+    daemon.start()
+    campaign = Campaign(daemon, [[story(10 * batch + i) for i in range(10)] for batch in range(60)])
+    campaign.run(random.Random(5))
+    shown = settled(daemon)
     alerts = daemon.get("alerts")["alerts"]
     events = {event["id"]: event for alert in alerts for event in daemon.get(f"alerts/{alert['alert']}")["events"]}
     letters = daemon.get("dead-letters")["dead_letters"]
     daemon.process.send_signal(signal.SIGTERM)  # type: ignore[union-attr]
     assert daemon.process.wait(timeout=30) == 0  # type: ignore[union-attr]
 
-    db = sqlite3.connect(daemon.store)
-    scored = [row[0] for row in db.execute("SELECT key FROM log_scores WHERE key != '~watermark'")]
-    documents = [row[0] for row in db.execute("SELECT key FROM log_documents WHERE key != '~watermark'")]
-    counted = [
-        (json.loads(value)["key"], json.loads(value)["id"])
-        for (value,) in db.execute("SELECT value FROM log_evidence WHERE key != '~watermark'")
-    ]
-    db.close()
+    documents, scored, counted = logged(daemon.store)
     with capsys.disabled():
         print(
-            f"\nkills {KILLS} ({killed_at_work} while documents were owed), posts retried {retried}, "
-            f"acknowledged {len(acknowledged)}, documents {len(documents)}, scored {len(scored)}, "
+            f"\nkills {KILLS} ({campaign.at_work} while documents were owed), posts retried {campaign.retried}, "
+            f"acknowledged {len(campaign.acknowledged)}, documents {len(documents)}, scored {len(scored)}, "
             f"evidence {len(counted)}, in the series {shown}, alert events {len(events)}, webhooks {receiver.requests}, "
             f"webhook ids {len(receiver.bodies)}"
         )
     receiver.close()
-    assert killed_at_work >= 3, "no kill met the daemon at work: the test proved nothing"
-    assert retried > 0
-    assert len(acknowledged) == 600
+    assert campaign.at_work >= 3, "no kill met the daemon at work: the test proved nothing"
+    assert campaign.retried > 0
+    assert len(campaign.acknowledged) == 600
     assert len(documents) == len(set(documents)) == 601, "a document was lost or accepted twice"
     assert sorted(scored) == sorted(documents), "a document was not scored exactly once"
     assert len(counted) == len(set(counted)), "evidence was written twice"

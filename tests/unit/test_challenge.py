@@ -5,14 +5,14 @@ import gzip
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from models.challenge import PHENOMENA, ChallengeError, Headline, headlines
+from models.challenge import PHENOMENA, ChallengeError, Headline, Post, chinese, headlines
 from models.challenge.fields import ANY
 from models.challenge.headlines import FILE
 from models.labels import SENTIMENTS
@@ -87,16 +87,19 @@ def test_no_answer_is_right_everywhere() -> None:
     assert min(toward[frozenset({label})] for label in ("negative", "positive")) >= 120
 
 
-def test_every_headline_tries_something() -> None:
-    for row in rows():
+@pytest.mark.parametrize("read", [headlines, chinese])
+def test_every_line_tries_something(read: Callable[[], list[Headline] | list[Post]]) -> None:
+    for row in read():
         judged = row.sentiments != ANY or row.risks is not None or any(e.sentiments != ANY for e in row.entities)
         assert judged, row
 
 
-def test_opposite_fates_are_opposite() -> None:
-    for row in rows():
-        if row.phenomenon == "opposite":
-            assert {label for entity in row.entities for label in entity.sentiments} >= {"negative", "positive"}, row
+@pytest.mark.parametrize("read", [headlines, chinese])
+def test_opposite_fates_are_opposite(read: Callable[[], list[Headline] | list[Post]]) -> None:
+    opposite = [row for row in read() if row.phenomenon == "opposite"]
+    assert opposite
+    for row in opposite:
+        assert {label for entity in row.entities for label in entity.sentiments} >= {"negative", "positive"}, row
 
 
 def test_directions_are_those_of_the_labels() -> None:
