@@ -33,8 +33,42 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     """Probability of the best label below which the judgement is marked as abstaining."""
 
 
+class Platt(msgspec.Struct, frozen=True, kw_only=True):
+    """How logits of adverse events become probabilities: sigmoid(slope * logit + offset) (Platt 1999)."""
+
+    slope: float = 1.0
+    offset: float = 0.0
+    kind_slope: float = 1.0
+    """The same for every kind of event, pooled: most kinds are too rare for a slope of their own."""
+    kind_offset: float = 0.0
+
+
+class RiskHead(Platt, frozen=True, kw_only=True):
+    """Adverse events: output 0 is "any of them", outputs 1 and on are the kinds of ``labels``."""
+
+    labels: tuple[str, ...]
+    call_at: float = 0.5
+    """Probability of any event from which a text is called adverse."""
+    kind_at: float = 0.5
+    """Probability of a kind from which it is named."""
+
+
+class Mention(Platt, frozen=True, kw_only=True):
+    """What a text says of one company in it: sentiment, and the kinds of ``RiskHead``, each by its own calibration."""
+
+    sentiment_temperature: float = 1.0
+
+
+class StoryHead(msgspec.Struct, frozen=True, kw_only=True):
+    """The story embedding: P(same story) = sigmoid(slope * cosine + offset)."""
+
+    dimensions: int
+    slope: float
+    offset: float
+
+
 class Card(msgspec.Struct, frozen=True, kw_only=True):
-    """A model's card. ``files``: name in the model's folder to sha256."""
+    """A model's card. ``files``: name in the model's folder to sha256; a head that is None the graph has not."""
 
     schema: int = 1
     name: str
@@ -45,6 +79,9 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: int
     sentiment: Head
     topic: Head
+    risk: RiskHead | None = None
+    mention: Mention | None = None
+    story: StoryHead | None = None
     files: dict[str, str]
     weight_bits: int = 8
     backbone: dict[str, str] = {}
