@@ -4,32 +4,104 @@ from __future__ import annotations
 
 import html
 import re
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 URL = re.compile(r"(?:https?://|www\.)\S+|\bt\.co/\S+", re.IGNORECASE)
-SPACE = re.compile(r"\s+")
+SPACE = re.compile(r"\s{2,}|[^\S ]")
+REFERENCE = re.compile(r"&(?:#[0-9]+;?|#[xX][0-9a-fA-F]+;?|[^\t\n\f <&#;]{1,32};?)")
+"""What HTML takes for a character's reference."""
 
 READ = 1_000
 """Characters read: three times what the model's window of 64 to 128 tokens holds of English."""
 
+Span = tuple[int, int]
+"""Half-open, in characters."""
 
-def scoring_text(title: str, text: str = "") -> str:
+
+class ScoringText(NamedTuple):
+    """What is read of a title and a text, and where each of its characters came from."""
+
+    text: str
+    title: Sequence[int]
+    """Places in the title of the characters read from the start on."""
+    body: Sequence[int]
+    """Places in the text of the characters read from ``body_at`` on."""
+    body_at: int
+
+    def spans(self, title: Iterable[Span], body: Iterable[Span] = ()) -> tuple[Span, ...]:
+        """Spans of the title and of the text as spans of ``self.text``: sorted, without what is not read."""
+        found = {self._moved(span, self.title, 0) for span in title}
+        found |= {self._moved(span, self.body, self.body_at) for span in body}
+        return tuple(sorted(span for span in found if span[0] < span[1]))
+
+    def _moved(self, span: Span, places: Sequence[int], at: int) -> Span:
+        start, end = (at + bisect_left(places, edge) for edge in span)
+        return min(start, len(self.text)), min(end, len(self.text))
+
+
+def read(title: str, text: str = "") -> ScoringText:
     """Title, then the text where it adds something, without addresses and with plain spaces.
 
     A text that repeats the title (as feeds often do in their description) is read once.
     """
     head, body = _plain(title), _plain(text)
-    if not body or (head and body.casefold().startswith(head.casefold().rstrip(".… "))):
-        return body[:READ] if len(body) > len(head) else head[:READ]
-    if not head:
-        return body[:READ]
-    joint = " " if head[-1] in ".!?:;…" else ". "
-    return f"{head}{joint}{body}"[:READ]
+    if not body.text or (head.text and body.text.casefold().startswith(head.text.casefold().rstrip(".… "))):
+        longer = body if len(body.text) > len(head.text) else head
+        return ScoringText(longer.text[:READ], head.places, body.places, 0)
+    if not head.text:
+        return ScoringText(body.text[:READ], (), body.places, 0)
+    joint = " " if head.text[-1] in ".!?:;…" else ". "
+    whole = f"{head.text}{joint}{body.text}"[:READ]
+    return ScoringText(whole, head.places, body.places, len(head.text) + len(joint))
 
 
-def _plain(text: str) -> str:
+def scoring_text(title: str, text: str = "") -> str:
+    """What ``read`` reads."""
+    return read(title, text).text
+
+
+def tokens_of(spans: Sequence[Span], offsets: Sequence[Span]) -> tuple[int, ...]:
+    """The places of the tokens that overlap any span; special tokens have empty offsets and never do."""
+    return tuple(
+        place
+        for place, (start, end) in enumerate(offsets)
+        if end > start and any(start < last and end > first for first, last in spans)
+    )
+
+
+class _Traced(NamedTuple):
+    """A text, and for each character its place in the text that it was made from."""
+
+    text: str
+    places: Sequence[int]
+
+
+def _plain(text: str) -> _Traced:
     text = text[: 4 * READ]
+    traced = _Traced(text, range(len(text)))
     if "&" in text:
-        text = html.unescape(text)
-    if "http" in text or "www." in text or "t.co/" in text or "HTTP" in text:
-        text = URL.sub(" ", text)
-    return SPACE.sub(" ", text).strip()
+        traced = _replace(traced, REFERENCE, lambda found: html.unescape(found[0]))
+    if any(sign in traced.text for sign in ("http", "www.", "t.co/", "HTTP")):
+        traced = _replace(traced, URL, lambda _: " ")
+    traced = _replace(traced, SPACE, lambda _: " ")
+    start = len(traced.text) - len(traced.text.lstrip())
+    plain = traced.text.strip()
+    return _Traced(plain, traced.places[start : start + len(plain)])
+
+
+def _replace(traced: _Traced, pattern: re.Pattern[str], by: Callable[[re.Match[str]], str]) -> _Traced:
+    """What replaces a match came from where the match begins."""
+    parts: list[str] = []
+    places: list[int] = []
+    done = 0
+    for found in pattern.finditer(traced.text):
+        new = by(found)
+        parts += traced.text[done : found.start()], new
+        places += traced.places[done : found.start()]
+        places += [traced.places[found.start()]] * len(new)
+        done = found.end()
+    if not done:
+        return traced
+    return _Traced("".join(parts) + traced.text[done:], [*places, *traced.places[done:]])

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from models.classifier import FakeClassifier, Prediction
+from models.predictions import Mentions
 from pipelines.streams.embedded import BACKLOG
 from tests.daemon_bench import ACME, BAD_NEWS, Daemon, Receiver, request, wait_for
 from tests.inside_bench import inside
@@ -30,9 +31,11 @@ class Gated(FakeClassifier):
         super().__init__()
         self.gate = threading.Event()
 
-    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+    def predict(
+        self, texts: Sequence[str], mentions: Mentions | None = None, *, story: bool = False
+    ) -> list[Prediction]:
         self.gate.wait(60)
-        return super().predict(texts)
+        return super().predict(texts, mentions, story=story)
 
 
 def keys(store: Path, topic: str) -> list[str]:

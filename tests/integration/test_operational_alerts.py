@@ -12,6 +12,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from models.classifier import FakeClassifier, Prediction
+from models.predictions import Mentions
 from pipelines.clock import ManualClock
 from tests.daemon_bench import ACME, Feed, Hook, Receiver, request
 from tests.inside_bench import Inside, inside
@@ -145,10 +146,12 @@ class Gated(FakeClassifier):
         self.gate.set()
         self.held = 0
 
-    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+    def predict(
+        self, texts: Sequence[str], mentions: Mentions | None = None, *, story: bool = False
+    ) -> list[Prediction]:
         self.held += not self.gate.is_set()
         self.gate.wait(60)
-        return super().predict(texts)
+        return super().predict(texts, mentions, story=story)
 
 
 async def test_a_stage_that_stays_behind_is_told_once(tmp_path: Path, hooks: Receiver) -> None:
