@@ -21,7 +21,7 @@ from models.fake import FakeClassifier
 from models.heads import softmax
 from models.predictions import Classifier, ClassifierError, Mentions, Prediction, Risk, Toward
 from models.reading import Span, scoring_text, tokens_of
-from models.session import feeds, open_session, warn_without_vnni
+from models.session import feeds, open_model, warn_without_vnni
 
 __all__ = [
     "Classifier",
@@ -71,7 +71,7 @@ class OnnxClassifier:
         self._tokenizer.no_truncation()
         self._unknown = int(self._tokenizer.token_to_id("[UNK]") or 0)
         self._end = int(self._tokenizer.token_to_id("[SEP]") or 0)
-        self._session = open_session(folder / "model.onnx", device=device, memory_mb=memory_mb)
+        self._session = open_model(folder, device=device, memory_mb=memory_mb)
         heads.check(card, {output.name: output.shape for output in self._session.get_outputs()})
         warn_without_vnni(card.weight_bits)
         count = threads or os.cpu_count() or 1

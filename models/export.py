@@ -50,7 +50,9 @@ class Graph:
         self._count += 1
         names = [f"{self._prefix}t{self._count}_{number}" for number in range(outputs)]
         self.nodes.append(
-            helper.make_node(kind, inputs, names, name=f"{kind}_{self._count}", domain=domain, **attributes)
+            helper.make_node(
+                kind, inputs, names, name=f"{self._prefix}{kind}_{self._count}", domain=domain, **attributes
+            )
         )
         return names[0] if outputs == 1 else names
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from models import card as cards
-from models.session import DeviceError, providers_for
+from models.session import DeviceError, check_device
 from monitor.app import PARTS
 from monitor.assembly import Parts, assemble
 from monitor.engines import check_engine
@@ -72,6 +72,6 @@ def _device(settings: Settings, only: Collection[str]) -> Iterator[str]:
     if "score" not in only:
         return
     try:
-        providers_for(settings.model.device)
+        check_device(settings.model.device)
     except DeviceError as error:
         yield f'model.device = "{settings.model.device}": {error}'

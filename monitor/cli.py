@@ -175,10 +175,12 @@ def main() -> None:
     """The entry point: exit codes 0 done, 1 failed, 2 wrong usage or settings, 130 interrupted."""
     from alerts.channels.base import ChannelError
     from models.card import ModelError
+    from monitor import log as logs
     from monitor.settings import SettingsError
     from pipelines.sources.base import SourceError
     from pipelines.streams.base import EngineError
 
+    logs.configure("console", "warning")  # beside the results, never among them; the daemon's settings say otherwise
     try:
         app()
     except (SettingsError, ChannelError) as error:

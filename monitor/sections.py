@@ -100,7 +100,9 @@ class Model(Section):
 
     name: str = Field("default", description="A shipped model's name, or a model's folder.")
     device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="Where it runs. cuda that can't start is an error, never a silent cpu."
+        "auto",
+        description="Where it runs. auto takes cuda where it starts, else cpu, and logs which and why; cuda that can't "
+        "start is an error, never a silent cpu.",
     )
     threads: int = Field(0, ge=0, le=256, description="Passes computed at once; 0 is as many as there are cores.")
     memory_mb: int | None = Field(None, ge=256, description="Ceiling of GPU memory in MB.")
