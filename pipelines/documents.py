@@ -96,14 +96,35 @@ class Topic(msgspec.Struct, frozen=True):
     probability: float
 
 
+class RiskLabel(msgspec.Struct, frozen=True):
+    """A kind of adverse event (docs/risk.md)."""
+
+    label: str
+    probability: float
+
+
+class Risk(msgspec.Struct, frozen=True):
+    """Adverse events that are told, of anybody or of one company."""
+
+    probability: float
+    """Of any adverse event, calibrated."""
+    adverse: bool
+    """Whether that is enough to call it adverse; the model's card says from where."""
+    labels: tuple[RiskLabel, ...] = ()
+    """The kinds that are probable enough to be named, the likeliest first."""
+
+
 class ScoredEntity(msgspec.Struct, frozen=True):
-    """A company found in the text, with the sentiment toward it."""
+    """A company found in the text, with what is said of it."""
 
     id: str
     name: str
     relevance: float
     sentiment: Sentiment
     basis: Literal["entity", "document"]
+    """Entity where the model judged its mentions, document where it has what is said of all."""
+    risk: Risk | None = None
+    """None where the model has no head for adverse events."""
 
 
 class ScoredDocument(Document, frozen=True, kw_only=True):
@@ -117,6 +138,8 @@ class ScoredDocument(Document, frozen=True, kw_only=True):
     entities: tuple[ScoredEntity, ...] = ()
     signature: bytes
     model: str
+    risk: Risk | None = None
+    """None where the model has no head for adverse events."""
 
 
 class Evidence(_Record, frozen=True, kw_only=True):
@@ -128,7 +151,7 @@ class Evidence(_Record, frozen=True, kw_only=True):
     class_: SourceClass
     at: Time
     b: float
-    """Probability that the document is bad news for the key."""
+    """Probability that the document is bad news for the key: by its mood or by an adverse event."""
     relevance: float
     """How much the document is about the key, 0 to 1."""
     signature: bytes
@@ -143,9 +166,14 @@ class Evidence(_Record, frozen=True, kw_only=True):
     fetched: Time
     scored: Time
     negative: float
+    """Sentiment toward the key's company where the model judged that, else the document's."""
     neutral: float
     positive: float
     backfill: bool = False
+    risk: float | None = None
+    """Probability of an adverse event for the key; None where the model has no head for them."""
+    events: tuple[str, ...] = ()
+    """Kinds of adverse events that were named for it, the likeliest first."""
 
 
 class Watermark(_Record, frozen=True, kw_only=True):

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import time
 from collections import Counter as Counts
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import msgspec
 import structlog
 from prometheus_client import Counter, Histogram
 
-from models.classifier import Classifier, ClassifierError, Prediction, scoring_text
+from models.classifier import Classifier, ClassifierError, Prediction
 from pipelines.clock import Clock
 from pipelines.documents import (
     Document,
     Evidence,
     RecordError,
     ScoredDocument,
-    ScoredEntity,
-    Sentiment,
-    Topic,
     decode,
     encode,
     iso,
 )
-from pipelines.entities import EntityHit, EntityIndex
+from pipelines.entities import EntityIndex
+from pipelines.judgements import Judge, Question, question, testimonies
 from pipelines.letters import dead_letter
 from pipelines.publishers import publisher_key
 from pipelines.signatures import signature
@@ -85,10 +82,8 @@ class Score:
         self._entities = entities
         self.watch = watch
         self._clock = clock
+        self._judge = Judge(classifier)
         self._measures = _Measures(classifier.name)
-        self._negative, self._neutral, self._positive = (
-            classifier.sentiments.index(label) for label in ("negative", "neutral", "positive")
-        )
 
     def adopt(self, entities: EntityIndex, watch: Watch) -> None:
         """Takes over new watch-lists."""
@@ -102,8 +97,12 @@ class Score:
         del state  # the stage keeps none
         outputs: list[Output] = []
         documents = self._read(batch, outputs)
-        readable = [document for document in documents.values() if document.language in self._languages]
-        predictions = self._predict(readable, batch, documents, outputs)
+        asked = {
+            number: question(document, self._entities)
+            for number, document in documents.items()
+            if document.language in self._languages
+        }
+        predictions = self._predict(asked, batch, outputs)
         scored_at = iso(self._clock.time())
         judged: list[ScoredDocument] = []
         for offset, record in enumerate(batch):
@@ -113,11 +112,11 @@ class Score:
             document = documents.get(offset)
             if document is None:
                 continue
-            if document.language not in self._languages:
+            if offset not in asked:
                 UNSUPPORTED.inc()
                 outputs.append(self._unsupported(document, scored_at))
-            elif (prediction := predictions.get(id(document))) is not None:
-                judged.append(self._judge(document, prediction, scored_at, outputs))
+            elif (prediction := predictions.get(offset)) is not None:
+                judged.append(self._tell(asked[offset], prediction, scored_at, outputs))
         _count(judged)
         return outputs
 
@@ -135,38 +134,27 @@ class Score:
         return documents
 
     def _predict(
-        self,
-        readable: Sequence[Document],
-        batch: Sequence[Record],
-        documents: Mapping[int, Document],
-        outputs: list[Output],
+        self, asked: Mapping[int, Question], batch: Sequence[Record], outputs: list[Output]
     ) -> dict[int, Prediction]:
-        """Judgements by the identity of their document; a text that fails alone becomes a dead letter."""
-        if not readable:
+        """Answers by the number of their record; a text that fails alone becomes a dead letter."""
+        if not asked:
             return {}
-        texts = [scoring_text(document.title, document.text) for document in readable]
+        questions = asked.values()
         started = time.perf_counter()
+        answers: list[Prediction | None]
         try:
-            judged: list[Prediction | None] = list(self._classifier.predict(texts))
+            answers = [*self._classifier.predict([one.text for one in questions], [one.mentions for one in questions])]
         except ClassifierError:
-            records = {id(document): batch[number] for number, document in documents.items()}
-            judged = [
-                self._predict_alone(text, records[id(document)], outputs)
-                for text, document in zip(texts, readable, strict=True)
-            ]
+            answers = [self._predict_alone(one, batch[number], outputs) for number, one in asked.items()]
         model = self._classifier.name
         BATCH_SECONDS.labels(model).observe(time.perf_counter() - started)
-        BATCH_DOCUMENTS.labels(model).observe(len(readable))
-        SCORED.labels(model).inc(sum(prediction is not None for prediction in judged))
-        return {
-            id(document): prediction
-            for document, prediction in zip(readable, judged, strict=True)
-            if prediction is not None
-        }
+        BATCH_DOCUMENTS.labels(model).observe(len(asked))
+        SCORED.labels(model).inc(sum(answer is not None for answer in answers))
+        return {number: answer for number, answer in zip(asked, answers, strict=True) if answer is not None}
 
-    def _predict_alone(self, text: str, record: Record, outputs: list[Output]) -> Prediction | None:
+    def _predict_alone(self, asked: Question, record: Record, outputs: list[Output]) -> Prediction | None:
         try:
-            return self._classifier.predict([text])[0]
+            return self._classifier.predict([asked.text], [asked.mentions])[0]
         except ClassifierError as error:
             outputs.append(self._dead(record, "classifier_failed", str(error)))
             return None
@@ -186,74 +174,59 @@ class Score:
         )
         return Output(SCORES, document.id, encode(scored))
 
-    def _judge(
-        self, document: Document, prediction: Prediction, scored_at: str, outputs: list[Output]
-    ) -> ScoredDocument:
-        sentiment = self._sentiment(prediction)
-        best = max(range(len(prediction.topic)), key=prediction.topic.__getitem__)
-        topic = Topic(self._classifier.topics[best], round(prediction.topic[best], 6))
+    def _tell(self, asked: Question, prediction: Prediction, scored_at: str, outputs: list[Output]) -> ScoredDocument:
+        document, judgement = asked.document, self._judge.judge(asked, prediction)
         self._measures.take(prediction)
-        hits = self._entities.find(document.title, document.text)
-        mark = signature(document.title, document.text)
         scored = ScoredDocument(
             **_fields(document),
             scored=max(scored_at, document.fetched),  # nothing is judged before it was read, whatever the clock says
             supported=True,
-            sentiment=sentiment,
-            topic=topic,
+            sentiment=judgement.sentiment,
+            topic=judgement.topic,
             abstain=prediction.abstain,
-            entities=tuple(
-                ScoredEntity(hit.id, hit.name, round(hit.relevance, 4), sentiment, "document") for hit in hits
-            ),
-            signature=mark,
+            entities=judgement.entities,
+            signature=signature(document.title, document.text),
             model=self._classifier.name,
+            risk=judgement.risk,
         )
         outputs.append(Output(SCORES, document.id, encode(scored)))
-        self._testify(scored, hits, outputs)
+        outputs.extend(self._testify(scored, asked))
         return scored
 
-    def _testify(self, scored: ScoredDocument, hits: Sequence[EntityHit], outputs: list[Output]) -> None:
-        sentiment, topic = scored.sentiment, scored.topic
-        if sentiment is None or topic is None:
+    def _testify(self, scored: ScoredDocument, asked: Question) -> Iterator[Output]:
+        """Evidence for every watched key; for one of several companies it is what is worst for one of them."""
+        topic = scored.topic
+        if topic is None or scored.sentiment is None:
             return
         social = scored.class_ == "social"
         publisher = None if social else publisher_key(scored.publisher, scored.source, scored.url)
-        matches = self.watch.match([(hit.id, hit.relevance) for hit in hits], topic.label, topic.probability)
-        evidence = Evidence(
-            id=scored.id,
-            revision=scored.revision,
-            key="",
-            class_=scored.class_,
-            at=scored.at,
-            b=sentiment.negative,
-            relevance=0.0,
-            signature=scored.signature,
-            source=scored.source,
-            publisher=publisher,
-            by=scored.author if social else scored.publisher,
-            title=scored.title[:EVIDENCE_TITLE],
-            url=scored.url,
-            published=scored.published,
-            fetched=scored.fetched,
-            scored=scored.scored,
-            negative=sentiment.negative,
-            neutral=sentiment.neutral,
-            positive=sentiment.positive,
-            backfill=scored.backfill,
-        )
-        for match in matches:
-            one = msgspec.structs.replace(evidence, key=match.key, relevance=round(match.relevance, 4))
-            outputs.append(Output(EVIDENCE, match.key, encode(one)))
-
-    def _sentiment(self, prediction: Prediction) -> Sentiment:
-        values = prediction.sentiment
-        best = max(range(len(values)), key=values.__getitem__)
-        return Sentiment(
-            self._classifier.sentiments[best],
-            negative=round(values[self._negative], 6),
-            neutral=round(values[self._neutral], 6),
-            positive=round(values[self._positive], 6),
-        )
+        for match in self.watch.match([(hit.id, hit.relevance) for hit in asked.hits], topic.label, topic.probability):
+            said = max(testimonies(scored, match.entities), key=lambda one: one.bad)
+            evidence = Evidence(
+                id=scored.id,
+                revision=scored.revision,
+                key=match.key,
+                class_=scored.class_,
+                at=scored.at,
+                b=said.bad,
+                relevance=round(match.relevance, 4),
+                signature=scored.signature,
+                source=scored.source,
+                publisher=publisher,
+                by=scored.author if social else scored.publisher,
+                title=scored.title[:EVIDENCE_TITLE],
+                url=scored.url,
+                published=scored.published,
+                fetched=scored.fetched,
+                scored=scored.scored,
+                negative=said.sentiment.negative,
+                neutral=said.sentiment.neutral,
+                positive=said.sentiment.positive,
+                backfill=scored.backfill,
+                risk=said.risk.probability if said.risk is not None else None,
+                events=tuple(named.label for named in said.risk.labels) if said.risk is not None else (),
+            )
+            yield Output(EVIDENCE, match.key, encode(evidence))
 
 
 class _Measures:

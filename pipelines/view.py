@@ -33,6 +33,7 @@ from pipelines.documents import (
     iso,
 )
 from pipelines.gauges import KeyGauges
+from pipelines.judgements import testimonies
 from pipelines.letters import about
 from pipelines.moods import Moods
 from pipelines.streams.base import (
@@ -189,10 +190,10 @@ class ReadModel(Answers):
             self._db.executemany(
                 "INSERT OR IGNORE INTO document_keys VALUES (?, ?)", [(m.key, number) for m in matches]
             )
-            if first and document.sentiment is not None:
-                mood = document.sentiment.positive - document.sentiment.negative
-                for match in matches:
-                    self._moods.add(match.key, at, match.relevance, mood)
+            for match in matches if first and document.sentiment is not None else ():
+                said = [one.sentiment for one in testimonies(document, match.entities)]
+                mood = sum(one.positive - one.negative for one in said) / len(said)
+                self._moods.add(match.key, at, match.relevance, mood)
         if not document.backfill:
             news.append(("document", shown))
 

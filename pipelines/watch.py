@@ -50,11 +50,14 @@ class WatchedKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Match(NamedTuple):
-    """A watched key that a document speaks about. ``entity`` is the one whose sentiment counts, if any."""
+    """A watched key that a document speaks about.
+
+    ``entities``: those of the document whose news is the key's; none where what is said of all counts.
+    """
 
     key: str
     relevance: float
-    entity: str | None
+    entities: tuple[str, ...] = ()
 
 
 def entity_key(entity: str) -> str:
@@ -95,23 +98,22 @@ class Watch:
 
     def match(self, entities: Sequence[tuple[str, float]], topic: str | None, probability: float) -> list[Match]:
         """The watched keys of a document: ``entities`` as (id, relevance), ``topic`` with its probability."""
-        found = [Match(MARKET, 1.0, None)]
+        found = [Match(MARKET, 1.0)]
         key = self._topics.get(topic) if topic is not None else None
         if key is not None:
-            found.append(Match(key, probability, None))
-        best: dict[str, tuple[float, str]] = {}
+            found.append(Match(key, probability))
+        listed: dict[str, Match] = {}
         for entity, relevance in entities:
             lists = self._lists_of.get(entity)
             if lists is None:
                 continue
-            found.append(Match(entity_key(entity), relevance, entity))
+            found.append(Match(entity_key(entity), relevance, (entity,)))
             if topic is not None and (entity, topic) in self._pairs:
-                found.append(Match(pair_key(entity, topic), relevance * probability, entity))
-            for listed in lists:
-                if relevance > best.get(listed, (0.0, ""))[0]:
-                    best[listed] = (relevance, entity)
-        found.extend(Match(listed, relevance, entity) for listed, (relevance, entity) in best.items())
-        return found
+                found.append(Match(pair_key(entity, topic), relevance * probability, (entity,)))
+            for name in lists:
+                known = listed.get(name, Match(name, 0.0))
+                listed[name] = Match(name, max(known.relevance, relevance), (*known.entities, entity))
+        return [*found, *listed.values()]
 
     def _add_list(self, watched: WatchList) -> None:
         names, budget = (watched.name,), watched.budget

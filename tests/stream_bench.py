@@ -103,12 +103,15 @@ def watermark(at: float) -> Output:
     return Output(DOCUMENTS, WATERMARK, encode(Watermark(at=iso(at))))
 
 
-def stages(clock: ManualClock, *, budget: float = 0.05, names: Sequence[str] = NAMES) -> list[Any]:
+def stages(
+    clock: ManualClock, *, budget: float = 0.05, names: Sequence[str] = NAMES, five_heads: bool = False
+) -> list[Any]:
     """Score, aggregate and notify as a daemon has them, with a classifier that judges by keywords."""
     entities = tuple(entity for entity in ENTITIES if entity.aliases[0] in names)
-    watch = Watch([WatchList(name="mine", entities=entities)], FakeClassifier().topics)
+    classifier = FakeClassifier(five_heads=five_heads)
+    watch = Watch([WatchList(name="mine", entities=entities)], classifier.topics)
     return [
-        Score(FakeClassifier(), EntityIndex(entities), watch, clock=clock),
+        Score(classifier, EntityIndex(entities), watch, clock=clock),
         Aggregate(Detector(budget=budget), watch, clock=clock, model="fake", provisional=False),
         Notify(
             watch,

@@ -246,7 +246,7 @@ def packed(source: Path, target: Path) -> None:
 async def make(folder: Path, write: Callable[[str, Any], None]) -> None:
     clock = ManualClock(T0)
     engine = EmbeddedEngine(folder / STORE, clock=clock, retention=400 * DAY)
-    made = stages(clock)
+    made = stages(clock, five_heads=True)
     await engine.start(made)
     await play(engine, clock)
     await operate(engine, clock)
