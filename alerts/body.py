@@ -80,6 +80,7 @@ class CoverageFacts(msgspec.Struct, frozen=True, kw_only=True):
     subject_healthy: int = 0
     subject_stale: tuple[str, ...] = ()
     subject_seen: float = 1.0
+    unread: tuple[str, ...] = ()
 
 
 class Coverage(msgspec.Struct, frozen=True):
@@ -99,6 +100,8 @@ class Coverage(msgspec.Struct, frozen=True):
     subject_stale: tuple[str, ...] = ()
     subject_seen: Share = 1.0
     """Share of the subject's evidence that comes from sources which could be seen."""
+    unread: tuple[str, ...] = ()
+    """Sources still to be read for the first time, as after a start; stale once that takes too long."""
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):

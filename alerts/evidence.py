@@ -265,7 +265,7 @@ def _entity(entity: SubjectEntity) -> SubjectEntity:
 
 def _coverage(coverage: CoverageFacts) -> Coverage:
     late = coverage.backlog_seconds > LATE
-    missing = coverage.sources_healthy < coverage.sources_expected or bool(coverage.stale)
+    missing = coverage.sources_healthy + len(coverage.unread) < coverage.sources_expected or bool(coverage.stale)
     return Coverage(
         sources_expected=coverage.sources_expected,
         sources_healthy=coverage.sources_healthy,
@@ -277,6 +277,7 @@ def _coverage(coverage: CoverageFacts) -> Coverage:
         subject_healthy=coverage.subject_healthy,
         subject_stale=tuple(plain(name, NAME) for name in coverage.subject_stale[:STALE]),
         subject_seen=_share(coverage.subject_seen),
+        unread=tuple(plain(name, NAME) for name in coverage.unread[:STALE]),
     )
 
 

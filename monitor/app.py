@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any
 
+import msgspec
 import structlog
 from prometheus_client import Gauge
 
@@ -20,7 +21,7 @@ from models.classifier import Classifier, load
 from monitor import __version__, assembly
 from monitor.assembly import assemble
 from monitor.engines import WATERMARKS, build_engine, claim, view_path
-from monitor.health import LagWatch, RoomWatch, SourceWatch, Watcher, watch
+from monitor.health import LagWatch, RoomWatch, SourceWatch, Watcher, coverage, watch
 from monitor.http import GuardedClient
 from monitor.intake import Intake
 from monitor.operators import Operators
@@ -29,7 +30,7 @@ from monitor.settings import Settings, SettingsError
 from monitor.stages import ModelFacts, Stages, facts_of, facts_on_card
 from monitor.viewer import Viewer
 from pipelines.clock import Clock, ForwardClock, SystemClock
-from pipelines.documents import iso
+from pipelines.documents import SourceRecord, iso
 from pipelines.parse import Jail
 from pipelines.sources.base import Source, Tools
 from pipelines.streams.base import Claim, Engine, EngineError, Stage
@@ -340,8 +341,10 @@ class Daemon:
             return self._source_watch.coverage()
         known = {source.name for source in self.settings.sources}
         told = self._viewer.read_model.sources() if self._viewer is not None else []
-        healthy = sum(one["state"] == "up" for one in told if one["source"] in known)
-        return {"expected": len(known), "healthy": healthy}
+        records = [msgspec.convert(one, SourceRecord) for one in told if one["source"] in known]
+        silent = len(known) - len(records)
+        seen = coverage(records)
+        return seen | {"expected": seen["expected"] + silent, "unread": seen["unread"] + silent}
 
 
 def _rest_collector() -> None:

@@ -6,7 +6,7 @@ import contextlib
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from prometheus_client import Gauge
 
@@ -43,6 +43,25 @@ async def watch(watchers: Sequence[Watcher], clock: Clock) -> None:
         await clock.sleep(EVERY)
 
 
+def coverage(records: Sequence[SourceRecord]) -> dict[str, int]:
+    """Of the sources that were not read to their end: how many there are, are well, and were never read so far."""
+    living = [one for one in records if one.state != "stopped" or one.reason is not None]
+    unread = sum(one.unread for one in living)
+    return {
+        "expected": len(living),
+        "healthy": sum(one.state == "up" for one in living) - unread,
+        "unread": unread,
+    }
+
+
+class Told(NamedTuple):
+    """What was last told of a source, and when."""
+
+    state: str
+    at: float = 0.0
+    unread: bool = False
+
+
 class SourceWatch:
     """Tells of sources. ``started``: when the daemon was, in seconds since 1970."""
 
@@ -51,33 +70,32 @@ class SourceWatch:
         self._sources = sources
         self._clock = clock
         self._started = started
-        self._told: dict[str, tuple[str, float]] = {}
+        self._told: dict[str, Told] = {}
 
     async def restore(self) -> None:
         """Reads what was told before the start, so that a start neither repeats nor forgets a dead feed."""
         told = await self._engine.inspect(INGEST, lambda state: dict(state.table("told").items()))
         # A file that was read to its end is stopped as well, and no trouble.
         ended = {source.name for source in self._sources if source.kind == "file"}
-        self._told = {name: (one, 0.0) for name, one in told.items() if name not in ended or one != "stopped"}
+        self._told = {name: Told(one) for name, one in told.items() if name not in ended or one != "stopped"}
 
     def coverage(self) -> dict[str, int]:
-        """How many sources there are, and how many are well."""
-        states = [source.status.state for source in self._sources]
-        return {"expected": len(states), "healthy": states.count("up")}
+        """As ``coverage`` has it, of the sources as they are now."""
+        return coverage([_record(source.status) for source in self._sources])
 
     async def look(self) -> None:
         outputs: list[Output] = []
-        fresh: dict[str, tuple[str, float]] = {}
+        fresh: dict[str, Told] = {}
         now = self._clock.time()
         for source in self._sources:
             status = source.status
-            state, at = self._told.get(source.name, ("", 0.0))
-            if status.state == state and now - at < STATUS_EVERY:
+            told = self._told.get(source.name, Told(""))
+            if (status.state, status.unread) == (told.state, told.unread) and now - told.at < STATUS_EVERY:
                 continue
-            bad, was_bad = status.state in BLIND and status.reason is not None, state in BLIND
+            bad, was_bad = status.state in BLIND and status.reason is not None, told.state in BLIND
             if was_bad and not bad and (status.last_success or 0.0) < self._started:
                 continue  # just started and not read yet: what was told before the start still holds
-            fresh[source.name] = (status.state, now)
+            fresh[source.name] = Told(status.state, now, status.unread)
             outputs.append(Output(SOURCES, source.name, encode(_record(status))))
             if bad and not was_bad:
                 outputs.append(_operation(status, "ops.source_stale"))
@@ -88,10 +106,10 @@ class SourceWatch:
             self._told |= fresh
 
 
-def _note(told: Mapping[str, tuple[str, float]], state: State) -> int:
+def _note(told: Mapping[str, Told], state: State) -> int:
     """Remembers what was told; returns of how many sources it is news."""
     table = state.table("told")
-    news = [(name, one) for name, (one, _) in told.items() if table.get(name) != one]
+    news = [(name, one.state) for name, one in told.items() if table.get(name) != one.state]
     for name, one in news:
         table.put(name, one)
     return len(news)
@@ -114,6 +132,7 @@ def _record(status: SourceStatus) -> SourceRecord:
         reason=status.reason,
         items_total=status.items_total,
         frozen=status.frozen,
+        unread=status.unread,
     )
 
 

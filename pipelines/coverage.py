@@ -38,6 +38,10 @@ SLOW = 0.2
 WHOLLY = 0.95
 """Share of a key's evidence from which its loss is blindness: what little is left can't say that it is quiet."""
 
+GRACE = 60.0
+"""Seconds, or its interval if that is longer, for which a source may be unread before it counts as lost: time for a
+first read that waits for its turn and its time-out."""
+
 NOTABLE = 0.01
 """Share of a key's items below which a source is not counted among its own."""
 
@@ -57,6 +61,8 @@ class Seen(msgspec.Struct, array_like=True):
     done: bool
     """Read to its end: neither seen nor missing."""
     outages: Outages
+    unread: float | None = None
+    """Since when it is known without having been read once."""
 
 
 class Sight(msgspec.Struct, array_like=True):
@@ -159,10 +165,13 @@ class Seeing(msgspec.Struct, array_like=True):
         at, mark = epoch(record.at), mark_of(record.source)
         seen = self.sources.get(mark)
         if seen is None:
-            seen = self.sources[mark] = Seen(record.source, False, "", False, Outages())
+            unread = at if record.unread else None
+            seen = self.sources[mark] = Seen(record.source, False, "", False, Outages(), unread)
         seen.social, seen.state = record.class_ == "social", record.state
         seen.done = record.state == "stopped" and record.reason is None
-        changed = seen.outages.tell(at, _missed_since(record, at))
+        if not record.unread:
+            seen.unread = None  # for good: after a restart it is merely not read again yet
+        changed = seen.outages.tell(at, _missed_since(record, at, seen.unread))
         changed = self._note_class(seen.social, at) or changed
         if self.log.tell(at, None) or changed:
             self._changed()
@@ -281,17 +290,19 @@ class Seeing(msgspec.Struct, array_like=True):
         """What an alert says of its coverage: of all sources, and of those that its key lives on."""
         living = [seen for seen in self.sources.values() if not seen.done]
         stale = tuple(sorted(seen.name for seen in living if seen.outages.open is not None))
+        unread = tuple(sorted(s.name for s in living if s.unread is not None and s.outages.open is None))
         own = _own(sights)
         lost = [self.sources[source].name for source in own if self._is_blind(source, at)]
         return Coverage(
             sources_expected=len(living),
-            sources_healthy=len(living) - len(stale),
+            sources_healthy=len(living) - len(stale) - len(unread),
             stale=stale,
             backlog_seconds=round(max(0.0, backlog), 3),
             key_sources=len(own),
             key_healthy=len(own) - len(lost),
             key_stale=tuple(sorted(lost)),
             key_seen=round(1.0 - self._lost(sights, at), 3),
+            unread=unread,
         )
 
     def _lost(self, sights: Sights, at: float) -> float:
@@ -317,8 +328,11 @@ def _own(sights: Sights) -> list[int]:
     return [source for source, item in items.items() if total > 0 and item >= NOTABLE * total]
 
 
-def _missed_since(record: SourceRecord, at: float) -> float | None:
-    """Since when a source can't be seen, by its record: a dead one since it was last read, a frozen one from now."""
+def _missed_since(record: SourceRecord, at: float, unread: float | None) -> float | None:
+    """Since when a source can't be seen, by its record: a dead one since it was last read, a frozen one from now, one
+    that is ``unread`` for too long since it is."""
+    if unread is not None and at - unread > max(GRACE, record.interval):
+        return unread
     if record.state not in BLIND or record.reason is None:
         return None
     if record.state == "stale" or record.last_success is None:

@@ -197,6 +197,8 @@ class SourceRecord(_Record, frozen=True, kw_only=True):
     reason: str | None = None
     items_total: int = 0
     frozen: bool = False
+    unread: bool = False
+    """Not read once so far, and not failed either: neither well nor lost."""
 
 
 class SeriesPoint(_Record, frozen=True, kw_only=True):
@@ -235,6 +237,8 @@ class Coverage(msgspec.Struct, frozen=True):
     key_stale: tuple[str, ...] = ()
     key_seen: float = 1.0
     """Share of the key's evidence that comes from sources which can be seen."""
+    unread: tuple[str, ...] = ()
+    """Sources that are still to be read for the first time: neither healthy nor stale."""
 
 
 class Candidate(_Record, frozen=True, kw_only=True):

@@ -196,6 +196,7 @@ class Notify:
                 subject_healthy=candidate.coverage.key_healthy,
                 subject_stale=candidate.coverage.key_stale,
                 subject_seen=candidate.coverage.key_seen,
+                unread=candidate.coverage.unread,
             ),
             provenance=Provenance(
                 version=self._context.version,

@@ -155,17 +155,20 @@ class Receiver(_Server):
 
 
 class Feed(_Server):
-    """An RSS feed that says what it is told to, or fails with a status, or answers raw bytes."""
+    """An RSS feed that says what it is told to, or fails with a status, or answers raw bytes, while its gate is open."""
 
     def __init__(self) -> None:
         self.titles: list[tuple[str, float]] = []
         self.status = 200
         self.raw: bytes | None = None
         self.polls = 0
+        self.gate = threading.Event()
+        self.gate.set()
         super().__init__()
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         self.polls += 1
+        self.gate.wait()
         if self.raw is not None:
             request.wfile.write(self.raw)
             request.close_connection = True
@@ -180,6 +183,10 @@ class Feed(_Server):
         request.send_header("content-length", str(len(body)))
         request.end_headers()
         request.wfile.write(body)
+
+    def __exit__(self, *_: object) -> None:
+        self.gate.set()
+        super().__exit__()
 
     def source(self, name: str, path: str = "/feed.xml", interval: str = "1s") -> str:
         url = f"http://127.0.0.1:{self.port}{path}"

@@ -221,6 +221,8 @@ def _description(data: AlertData) -> str:
     coverage = data.coverage
     told = [f"{story.headline} ({_origin(story)})" for story in data.evidence.stories]
     seen = f"{coverage.sources_healthy} of {coverage.sources_expected} sources healthy"
+    if coverage.unread:
+        seen += f", {len(coverage.unread)} not read yet"
     if coverage.backlog_seconds >= 1:
         seen += f", {coverage.backlog_seconds:.0f} s behind"
     return "\n".join([*told, seen])

@@ -57,7 +57,7 @@ class InProcess:
         return [f"The page is at [link]{self._web.address}[/link]"]
 
     async def unhealthy(self) -> list[str]:
-        return [source.name for source in self._daemon.sources if source.status.state != "up"]
+        return [source.name for source in self._daemon.sources if source.status.state != "up" or source.status.unread]
 
     async def stop(self) -> None:
         await self._web.stop()
@@ -99,7 +99,7 @@ class Spread:
 
     async def unhealthy(self) -> list[str]:
         sources = (await self._get("view", "sources"))["sources"]
-        return [source["source"] for source in sources if source["state"] != "up"]
+        return [source["source"] for source in sources if source["state"] != "up" or source["unread"]]
 
     async def stop(self) -> None:
         for process in self._processes:

@@ -95,7 +95,8 @@ function alertCard(record, whole, open) {
   const cover = data.coverage;
   const own = cover.subject_stale?.length
     ? ` · ${cover.subject_stale.join(", ")} missing: ${Math.round(100 * cover.subject_seen)} % of its usual news was seen` : "";
-  const seen = `${cover.sources_healthy} of ${cover.sources_expected} sources healthy${own}`;
+  const unread = cover.unread?.length ? `, ${cover.unread.join(", ")} not read yet` : "";
+  const seen = `${cover.sources_healthy} of ${cover.sources_expected} sources healthy${unread}${own}`;
   card.append(make("p", { class: "by", text: record.silenced_by ? `${seen} · silenced` : seen }));
   return card;
 }
@@ -215,16 +216,20 @@ async function drawSources() {
   const found = await get("/api/v1/sources");
   byId("sources").replaceChildren(...found.sources.flatMap((one) => [make("tr", {},
     make("th", { scope: "row", text: one.source }),
-    make("td", { class: one.state, text: one.state }),
+    make("td", one.unread ? { text: "not read yet" } : { class: one.state, text: one.state }),
     make("td", {}, when(one.last_success)), make("td", {}, when(one.last_new)),
     make("td", { text: String(one.items_total) })),
   ...(one.reason ? [make("tr", {}, make("td", { class: "reason", colspan: "5", text: one.reason }))] : [])]));
 }
 
+function healthy(cover) {
+  return `${cover.healthy} of ${cover.expected} healthy${cover.unread ? `, ${cover.unread} not read yet` : ""}`;
+}
+
 async function drawFacts() {
   const status = await get("/api/v1/status");
   const lag = Math.max(0, ...Object.values(status.lag).map((stage) => stage.seconds));
-  const rows = [["model", status.model], ["sources", `${status.coverage.healthy} of ${status.coverage.expected} healthy`],
+  const rows = [["model", status.model], ["sources", healthy(status.coverage)],
     ["lag", `${number(lag)} s`], ["watched", `${status.watched_keys} keys`], ["false alarms asked for", `${status.false_alarms_per_key_month} per key and month`]];
   if (!status.ready) rows.unshift(["not ready", status.reasons.join("; ")]);
   byId("facts").replaceChildren(...rows.map(([name, value]) => make("div", {}, make("dt", { text: name }), make("dd", { text: value }))));

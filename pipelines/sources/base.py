@@ -14,7 +14,9 @@ from prometheus_client import Counter, Gauge
 
 from pipelines.clock import Clock
 
-UP = Gauge("tapewatch_source_up", "1 while a source can be read, or was read to its end.", ["source"])
+UP = Gauge(
+    "tapewatch_source_up", "1 while a source can be read, or was read to its end; 0 until it was read once.", ["source"]
+)
 STALE = Gauge("tapewatch_source_stale", "1 while a source brings nothing new for far longer than usual.", ["source"])
 LAST_SUCCESS = Gauge(
     "tapewatch_source_last_success_timestamp_seconds", "When a source was last read without error.", ["source"]
@@ -93,10 +95,19 @@ class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
     items_total: int = 0
     frozen: bool = False
 
+    @property
+    def ended(self) -> bool:
+        """A file that was read to its end is no trouble."""
+        return self.state == "stopped" and self.reason is None
+
+    @property
+    def unread(self) -> bool:
+        """Neither read once so far nor failed: nothing is known of it."""
+        return self.state == "up" and self.last_success is None and not self.items_total
+
     def measure(self) -> None:
         """Shows the status in the metrics."""
-        ended = self.state == "stopped" and self.reason is None  # a file that was read to its end is no trouble
-        UP.labels(self.source).set(self.state in ("up", "stale") or ended)
+        UP.labels(self.source).set((self.state in ("up", "stale") and not self.unread) or self.ended)
         STALE.labels(self.source).set(self.state == "stale")
         STREAK.labels(self.source).set(self.streak)
         INTERVAL.labels(self.source).set(self.interval)

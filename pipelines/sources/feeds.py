@@ -129,6 +129,7 @@ class FeedSource:
 
     async def batches(self, cursor: bytes | None) -> AsyncIterator[Batch]:
         self._restore(cursor)
+        self.status.measure()
         while True:
             yield await self._poll()
             now = self._tools.clock.time()

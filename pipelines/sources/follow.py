@@ -116,6 +116,7 @@ class FileSource:
 
     async def batches(self, cursor: bytes | None) -> AsyncIterator[Batch]:
         self._restore(cursor)
+        self.status.measure()
         saved = self._saved()
         while True:
             before, found, troubles = self._last_success, False, dict[str, str]()

@@ -156,6 +156,7 @@ class KafkaSource:
 
     async def batches(self, cursor: bytes | None) -> AsyncIterator[Batch]:
         self._restore(cursor)
+        self.status.measure()
         clock = self._tools.clock
         try:
             while True:

@@ -75,6 +75,9 @@ class StdinSource:
         # A thread of its own, which nobody waits for: it may sit in a read that never returns.
         reader = threading.Thread(target=self._read, args=(loop, news), name=f"stdin:{self.name}", daemon=True)
         reader.start()
+        # An open pipe is read, however long its writer is silent: nobody could tell a quiet one from a dead one.
+        self._last_success = self._clock.time()
+        self.status.measure()
         while True:
             await news.wait()
             news.clear()

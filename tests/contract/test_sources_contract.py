@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from prometheus_client import REGISTRY
 
 from pipelines.parse import Jail
 from pipelines.sources import registry
@@ -55,6 +59,10 @@ async def given(clock: BenchClock, jail: Jail) -> AsyncIterator[Tools]:
         yield made
 
 
+def up(source: str) -> float | None:
+    return REGISTRY.get_sample_value("tapewatch_source_up", {"source": source})
+
+
 async def start(bench: Bench, given: Tools, clock: BenchClock, log: Log) -> Driver:
     return Driver(build(bench, given), clock, log)
 
@@ -94,6 +102,41 @@ async def test_each_item_comes_once_with_its_words_address_and_date(
     assert status.last_success is not None
     assert status.last_new is not None
     assert status.last_success >= status.last_new
+
+
+async def test_nothing_is_said_for_a_source_before_it_was_read(bench: Bench, given: Tools, clock: BenchClock) -> None:
+    log = Log()
+    driver = await start(bench, given, clock, log)
+    before = driver.source.status
+    before.measure()
+    assert (before.state, before.reason, before.unread, up(driver.source.name)) == ("up", None, True, 0.0)
+    await bench.publish(entry(0))
+    await until_new(driver, 1)
+    await driver.poll()
+    assert (driver.source.status.unread, up(driver.source.name)) == (False, 1.0)
+    await driver.stop()
+
+
+async def test_a_pipe_is_read_from_the_start_however_silent_its_writer(
+    given: Tools, clock: BenchClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as pipe, os.fdopen(writing, "wb") as writer:
+        monkeypatch.setattr(sys, "stdin", pipe)
+        source = registry.build("stdin", {"name": "pipe"}, given)
+        assert source.status.unread
+        batches = source.batches(None)
+        first = asyncio.ensure_future(anext(batches))
+        while source.status.unread:
+            await asyncio.sleep(0.001)
+        assert not first.done() and up("pipe") == 1.0 and source.status.last_new is None
+        writer.write(b'{"title": "Acme opens a depot"}\n')
+        writer.flush()
+        assert [item.title for item in (await first).items] == ["Acme opens a depot"]
+        writer.close()
+        with pytest.raises(StopAsyncIteration):
+            await anext(batches)
+    assert source.status.ended and up("pipe") == 1.0
 
 
 async def test_a_restart_brings_nothing_twice_and_what_came_meanwhile(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -65,7 +66,7 @@ async def test_a_dead_feed_and_its_return(tmp_path: Path, hooks: Receiver, feed:
         stale = await heard(daemon, hooks, "ops.source_stale")
         assert stale["subject"] == "wire" and stale["severity"] == "warning"
         assert "HTTP 503" in stale["summary"] and stale["details"]["state"] == "down"
-        assert daemon.daemon.status()["coverage"] == {"expected": 1, "healthy": 0}
+        assert daemon.daemon.status()["coverage"] == {"expected": 1, "healthy": 0, "unread": 0}
         await daemon.pass_time(2 * HOUR, 60.0)
         assert len(told(hooks, "ops.source_stale")) == 1, "one trouble is told once"
         feed.status = 200
@@ -135,6 +136,31 @@ async def test_a_source_that_left_the_settings_is_no_missing_one(tmp_path: Path,
         alert = (await daemon.until(lambda: hooks.at("/desk", "alert.firing"), "alert"))[0].body["data"]
         assert alert["coverage"]["stale"] == [] and not alert["coverage"]["degraded"], alert["coverage"]
         assert (await asyncio.to_thread(request, f"{daemon.web.address}/api/v1/sources"))[2] == b'{"sources":[]}'
+
+
+async def test_a_feed_that_was_not_read_yet_is_neither_well_nor_missing(
+    tmp_path: Path, hooks: Receiver, feed: Feed
+) -> None:
+    def up() -> float | None:
+        return REGISTRY.get_sample_value("tapewatch_source_up", {"source": "wire"})
+
+    feed.gate.clear()
+    async with inside(tmp_path, settings(hooks, feed)) as daemon:
+        await daemon.until(lambda: feed.polls, "first poll")
+        await daemon.ring()
+        cover = (await daemon.until(lambda: hooks.at("/desk", "alert.firing"), "alert"))[0].body["data"]["coverage"]
+        assert (cover["sources_healthy"], cover["sources_expected"], cover["unread"]) == (0, 1, ["wire"])
+        assert cover["stale"] == [] and not cover["degraded"], cover
+        assert daemon.daemon.status()["coverage"] == {"expected": 1, "healthy": 0, "unread": 1} and up() == 0.0
+        await daemon.until(daemon.daemon.read_model.sources, "source in the view")
+        (row,) = json.loads((await asyncio.to_thread(request, f"{daemon.web.address}/api/v1/sources"))[2])["sources"]
+        assert row["unread"] and row["last_success"] is None and row["reason"] is None
+        await daemon.pass_time(90.0, 5.0)
+        assert told(hooks, "ops.source") == [], "nothing is known against it"
+        feed.gate.set()
+        read = {"expected": 1, "healthy": 1, "unread": 0}
+        await daemon.until(lambda: daemon.daemon.status()["coverage"] == read and up() == 1.0, "first success")
+        await daemon.until(lambda: not daemon.daemon.read_model.sources()[0]["unread"], "success in the view")
 
 
 class Gated(FakeClassifier):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.coverage import MEMORY, SOURCES, Seeing, Sights, mark_of
+from pipelines.coverage import GRACE, MEMORY, SOURCES, Seeing, Sights, mark_of
 from pipelines.documents import SourceRecord, iso
 from pipelines.outages import KEPT, SILENCE, Outages
 
@@ -16,7 +17,16 @@ T0 = 1_790_000_000.0
 DAY = 86_400.0
 
 
-def record(source: str, at: float, *, up: bool, success: float | None = None, class_: str = "news") -> SourceRecord:
+def record(
+    source: str,
+    at: float,
+    *,
+    up: bool,
+    success: float | None = None,
+    class_: str = "news",
+    unread: bool = False,
+    interval: float = 60.0,
+) -> SourceRecord:
     return SourceRecord(
         source=source,
         class_=class_,  # type: ignore[arg-type]
@@ -24,7 +34,8 @@ def record(source: str, at: float, *, up: bool, success: float | None = None, cl
         reason=None if up else "HTTP 503",
         at=iso(at),
         last_success=None if success is None else iso(success),
-        interval=60.0,
+        interval=interval,
+        unread=unread,
     )
 
 
@@ -147,6 +158,27 @@ def test_a_class_is_blind_when_all_its_living_sources_are() -> None:
     assert (cover.key_sources, cover.key_healthy, cover.key_stale, cover.key_seen) == (2, 1, ("a",), 0.1)
     assert seeing.keep({"b", "s"}) and not seeing.keep({"b", "s"})
     assert seeing.coverage(new, T0 + 60, 0.0).stale == ("b",)
+
+
+@pytest.mark.parametrize(("interval", "grace"), [(1.0, GRACE), (300.0, 300.0)])
+def test_an_unread_source_is_lost_after_its_interval_and_once_read_never_unread_again(
+    interval: float, grace: float
+) -> None:
+    def cover(seeing: Seeing, at: float) -> tuple[int, int, tuple[str, ...], tuple[str, ...]]:
+        found = seeing.coverage(Sights(), at, 0.0)
+        return found.sources_expected, found.sources_healthy, found.unread, found.stale
+
+    def unread(at: float) -> SourceRecord:
+        return record("a", at, up=True, unread=True, interval=interval)
+
+    seeing = told(unread(T0), unread(T0 + grace))
+    assert cover(seeing, T0 + grace) == (1, 0, ("a",), ())
+    assert seeing.missing(Sights(), T0, T0 + grace) == (0.0, 0.0)
+    told(unread(T0 + grace + 1), seeing=seeing)
+    assert cover(seeing, T0 + grace + 1) == (1, 0, (), ("a",))
+    assert seeing.missing(Sights(), T0, T0 + grace + 1) == (1.0, 0.0), "since it is known, not since it is lost"
+    told(record("a", T0 + grace + 2, up=True, success=T0 + grace + 2), unread(T0 + grace + 3), seeing=seeing)
+    assert cover(seeing, T0 + grace + 3) == (1, 1, (), ())
 
 
 @settings(deadline=None)

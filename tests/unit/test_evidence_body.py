@@ -171,6 +171,8 @@ def test_documents_count_the_reprints() -> None:
         (CoverageFacts(sources_expected=3, sources_healthy=3, backlog_seconds=59), False, False),
         (CoverageFacts(sources_expected=3, sources_healthy=3, backlog_seconds=61), True, True),
         (CoverageFacts(sources_expected=3, sources_healthy=2), False, True),
+        (CoverageFacts(sources_expected=3, sources_healthy=2, unread=("wire",)), False, False),
+        (CoverageFacts(sources_expected=3, sources_healthy=1, unread=("wire",)), False, True),
         (CoverageFacts(sources_expected=3, sources_healthy=3, stale=("wire",)), False, True),
     ],
 )

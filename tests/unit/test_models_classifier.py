@@ -4,6 +4,7 @@ import os
 import threading
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -111,14 +112,22 @@ def test_the_half_precision_graph_gives_the_same_labels(classifier: OnnxClassifi
     """On a CPU, which computes it in fp32: that the graph is sound and means the same, not what a GPU makes of it."""
     import onnxruntime as ort
 
-    half = ort.InferenceSession(half_precision(cards.folder_of("default") / "model.onnx"))
-    texts = [line.text for line in challenge.headlines()]
-    tokens = [classifier._tokenizer.encode(text).ids for text in texts]
+    half = ort.InferenceSession(half_precision(cards.folder_of("default") / "model.onnx"), one_thread())
+    texts = [line.text for line in challenge.headlines()][::3]
+    heads = ("sentiment", "topic")
+    found = [half.run(heads, feeds([classifier._tokenizer.encode(text).ids])) for text in texts]
     predictions = classifier.predict(texts)
-    for head in ("sentiment", "topic"):
-        expected = [np.argmax(getattr(prediction, head)) for prediction in predictions]
-        found = [np.argmax(half.run([head], feeds([ids]))[0]) for ids in tokens]
-        assert np.mean(np.equal(expected, found)) >= 0.93  # measured: .965 and .946
+    for place, head in enumerate(heads):
+        same = [np.argmax(getattr(p, head)) == np.argmax(row[place]) for p, row in zip(predictions, found, strict=True)]
+        assert np.mean(same) >= 0.93, head  # measured over all of them: .965 and .946
+
+
+def one_thread() -> Any:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return options
 
 
 def test_the_fake_is_poisoned_on_request() -> None:
