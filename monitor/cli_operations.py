@@ -81,7 +81,7 @@ def deliveries_list(
     state: Annotated[str | None, typer.Option(help="pending, standing, delivered or failed.")] = None,
     config: Config = CONFIG,
 ) -> None:
-    """Deliveries, a JSON object a line."""
+    """Deliveries, a JSON object a line: what of, to which channel, what became of it."""
     from monitor.commands.operations import listing, quote
 
     listing(config, "deliveries" + (f"?state={quote(state)}" if state else ""), "deliveries")

@@ -223,13 +223,19 @@ class Answers:
         return [json.loads(row[0]) for row in self._rows("SELECT record FROM silences ORDER BY id")]
 
     def deliveries(self, state: str | None = None, limit: int = 200) -> list[dict[str, Any]]:
-        """What is owed to channels and what became of it, without bodies, newest first."""
+        """What is owed to channels and what became of it, newest first: without bodies, with the key that it is about
+        and the sentence that says what of it, both None where their event is not kept any more."""
         rows = self._rows(
-            "SELECT name, record FROM deliveries WHERE ?1 IS NULL OR state = ?1 ORDER BY created DESC LIMIT ?2",
+            "SELECT name, key, json_extract(alerts.record, '$.body.data.summary'), deliveries.record "
+            "FROM deliveries LEFT JOIN alerts ON alerts.id = json_extract(deliveries.record, '$.event') "
+            "WHERE ?1 IS NULL OR state = ?1 ORDER BY created DESC LIMIT ?2",
             state,
             limit,
         )
-        return [{"id": name, **_without(json.loads(record), "body")} for name, record in rows]
+        return [
+            {"id": name, "key": key, "summary": summary, **_without(json.loads(record), "body")}
+            for name, key, summary, record in rows
+        ]
 
     def delivery(self, name: str) -> str | None:
         """The state of a delivery: pending, standing, delivered or failed; None where there is none."""

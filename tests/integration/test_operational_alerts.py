@@ -220,6 +220,10 @@ async def test_a_receiver_that_is_gone_disables_its_channel_and_the_other_one_is
         assert len(told(hooks, "ops.channel_disabled")) == 1
         failed = await daemon.daemon.operators.deliveries("failed")
         assert failed and {one["channel"] for one in failed} == {"desk"}
+        settled = await daemon.until(
+            lambda: daemon.daemon.read_model.deliveries("delivered"), "record of what was told"
+        )
+        assert [(one["key"], one["summary"]) for one in settled] == [("desk", disabled["summary"])]
         await daemon.daemon.operators.command("retry_delivery", failed[0]["id"])
         again = await daemon.until(lambda: hooks.at("/desk")[asked:], "retry")
         assert again[0].id == failed[0]["event"]

@@ -140,6 +140,9 @@ def test_deliveries_are_listed_and_retried(daemon: Daemon, hooks: Receiver) -> N
     assert {one["id"] for one in shown} == {one["id"] for one in owed} and not {one["id"] for one in shown} & before
     one = shown[0]
     assert one["channel"] == "交易 desk" and one["reason"] == "server_error" and "body" not in one
+    sent = hooks.hooks[-1].body["data"]
+    about = {entry["event"]: (entry["key"], entry["summary"]) for entry in shown}
+    assert about[sent["id"]] == (sent["subject"]["key"], sent["summary"]) and "Cormorant" in sent["summary"]
 
     hooks.answers["/desk"] = 204
     asked = len(hooks.hooks)
