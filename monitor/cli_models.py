@@ -47,6 +47,17 @@ def models_evaluate(
     evaluate_model(task, data, split, name)
 
 
+@models.command(name="challenge")
+def models_challenge(
+    name: Annotated[str, typer.Option("--model", help="A shipped model's name or a folder.")] = "default",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of tables.")] = False,
+) -> None:
+    """What a model understands: the challenge sets by phenomenon, and whether changes move it as they should."""
+    from monitor.commands.challenge import run_challenge
+
+    run_challenge(name, as_json)
+
+
 @models.command(name="train")
 def models_train(
     data: Annotated[Path, typer.Option(help="Folder of the training files.")],
