@@ -1,7 +1,7 @@
 """Texts to predictions: tokenise, batches of one length, one forward pass for all heads.
 
 A text's probabilities are the same to the bit alone and in any batch on a CPU: the graph's quantisation is static, no
-operator mixes rows, and no row is padded.
+operator mixes rows, and no row is padded (``models.passes``).
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from models import heads
 from models.card import Card
 from models.fake import FakeClassifier
 from models.heads import softmax
+from models.passes import Passes, open_passes
 from models.predictions import Classifier, ClassifierError, Mentions, Prediction, Risk, Toward
 from models.reading import Span, scoring_text, tokens_of
-from models.session import feeds, open_model, warn_without_vnni
+from models.session import DeviceError, warn_without_vnni
 
 __all__ = [
     "Classifier",
@@ -35,9 +36,6 @@ __all__ = [
     "scoring_text",
     "softmax",
 ]
-
-TOKEN_BUDGET = 512
-"""Tokens of one pass: larger batches leave the CPU's caches, smaller ones waste calls."""
 
 WHOLE = 4_096
 """Texts tokenised at once: bounds memory whatever the caller passes."""
@@ -55,11 +53,9 @@ class _Row(NamedTuple):
 
 
 class OnnxClassifier:
-    """The real one. ``threads``: passes computed at once; 0 is as many as there are cores."""
+    """The real one. ``threads``: passes computed at once on a CPU; 0 is as many as there are cores."""
 
-    def __init__(
-        self, folder: Path, card: Card, *, device: str = "auto", threads: int = 0, memory_mb: int | None = None
-    ):
+    def __init__(self, folder: Path, card: Card, passes: Passes, *, threads: int = 0) -> None:
         self.card = card
         self.name = card.identity()
         self.sentiments = card.sentiment.labels
@@ -71,17 +67,18 @@ class OnnxClassifier:
         self._tokenizer.no_truncation()
         self._unknown = int(self._tokenizer.token_to_id("[UNK]") or 0)
         self._end = int(self._tokenizer.token_to_id("[SEP]") or 0)
-        self._session = open_model(folder, device=device, memory_mb=memory_mb)
-        heads.check(card, {output.name: output.shape for output in self._session.get_outputs()})
-        warn_without_vnni(card.weight_bits)
-        count = threads or os.cpu_count() or 1
+        self._passes = passes
+        self.device = passes.device
+        heads.check(card, passes.outputs)
+        count = 1 if passes.one_at_a_time else threads or os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="classify") if count > 1 else None
         self.predict(["Warm-up."])
 
     def predict(
         self, texts: Sequence[str], mentions: Mentions | None = None, *, story: bool = False
     ) -> list[Prediction]:
-        """Predictions in the order of ``texts``. Raises ClassifierError where any of them can't be judged.
+        """Predictions in the order of ``texts``. Raises ClassifierError where any of them can't be judged, and
+        DeviceError where none can, because the device fails.
 
         ``mentions``: for each text its entities, each by the spans of its mentions in the text as it is given here.
         ``story``: whether the story embedding is wanted.
@@ -99,7 +96,7 @@ class OnnxClassifier:
 
     def _predict(self, texts: Sequence[str], mentions: Mentions, story: bool) -> list[Prediction]:
         rows = self._tokenise(texts, mentions)
-        groups = _groups([len(row.ids) for row in rows])
+        groups = self._passes.groups([len(row.ids) for row in rows])
         results: list[Prediction | None] = [None] * len(texts)
         run = self._pool.map if self._pool is not None and len(groups) > 1 else map
         for group, outcome in zip(groups, run(lambda g: self._run([rows[i] for i in g], story), groups), strict=True):
@@ -136,10 +133,11 @@ class OnnxClassifier:
         wanted += ["tokens"] if any(any(row.places) for row in rows) else []
         wanted += ["story"] if card.story is not None and story else []
         try:
-            values = self._session.run(wanted, feeds([row.ids for row in rows]))
+            found = self._passes.run(wanted, [row.ids for row in rows])
+        except DeviceError:
+            raise
         except Exception as error:  # as above
             raise ClassifierError(f"a pass over {len(rows)} texts failed: {error}") from error
-        found = dict(zip(wanted, values, strict=True))
         by_sentiment = softmax(found["sentiment"], card.sentiment.temperature)
         by_topic = softmax(found["topic"], card.topic.temperature)
         risks = heads.risks_of(found["risk"], card.risk, card.risk) if card.risk is not None else None
@@ -159,26 +157,13 @@ class OnnxClassifier:
         ]
 
 
-def _groups(lengths: Sequence[int]) -> list[list[int]]:
-    """Indices in batches of one length, each within the token budget.
-
-    No text is padded to the length of another: how sums over a row are cut into the registers of the processor depends
-    on the row's width, so padding would change the last bits. Measured, a batch of one length costs what one of similar
-    lengths does, for it computes no padding.
-    """
-    by_length: dict[int, list[int]] = {}
-    for index, length in enumerate(lengths):
-        by_length.setdefault(length, []).append(index)
-    # The longest first: the last batch to end is then a short one.
-    return [
-        alike[start : start + size]
-        for length, alike in sorted(by_length.items(), reverse=True)
-        for size in (max(1, TOKEN_BUDGET // length),)
-        for start in range(0, len(alike), size)
-    ]
-
-
-def load(name_or_path: str, *, device: str = "auto", threads: int = 0, memory_mb: int | None = None) -> OnnxClassifier:
-    """A verified model, ready to judge."""
+def load(
+    name_or_path: str, *, device: str = "auto", threads: int = 0, memory_mb: int | None = None, half: bool = False
+) -> OnnxClassifier:
+    """A verified model, ready to judge. ``half``: as ``open_passes`` has it. Raises CardError, DeviceError."""
     folder = cards.folder_of(name_or_path)
-    return OnnxClassifier(folder, cards.verify(folder), device=device, threads=threads, memory_mb=memory_mb)
+    card = cards.verify(folder)
+    passes = open_passes(folder, card.max_tokens, device=device, memory_mb=memory_mb, half=half)
+    if not passes.one_at_a_time:
+        warn_without_vnni(card.weight_bits)
+    return OnnxClassifier(folder, card, passes, threads=threads)

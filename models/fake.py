@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from models.labels import RISKS, SENTIMENTS, TOPICS
 from models.predictions import ClassifierError, Mentions, Prediction, Risk, Toward
 from models.reading import Span
+from models.session import DeviceError
 
 
 class FakeClassifier:
@@ -16,7 +17,7 @@ class FakeClassifier:
     Any of ``BAD`` makes a text negative, any of ``GOOD`` positive; a topic's first word picks the topic; ``poison``
     in a text raises for every batch that holds it. With ``five_heads`` a word of ``EVENTS`` is an event of its kind,
     and what is said toward an entity is judged by the words from it to the next one, in the first ``WINDOW``
-    characters.
+    characters. While ``broken``, its device fails.
     """
 
     BAD = ("falls", "fraud", "probe", "slump", "crash", "loss", "sues")
@@ -35,12 +36,15 @@ class FakeClassifier:
         self._poison = poison
         self._lock = threading.Lock()
         self.calls = 0
+        self.broken = False
 
     def predict(
         self, texts: Sequence[str], mentions: Mentions | None = None, *, story: bool = False
     ) -> list[Prediction]:
         with self._lock:
             self.calls += 1
+        if self.broken:
+            raise DeviceError("the device is gone")
         if any(self._poison in text for text in texts):
             raise ClassifierError("a poisoned text")
         asked = mentions if mentions is not None else [()] * len(texts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,51 +38,36 @@ def check_device(device: str) -> None:
             "this ONNX Runtime has no CUDA; install tapewatch[gpu] instead of tapewatch[cpu] (never both), "
             'or set [model] device = "cpu"'
         )
+    if device == "cuda":
+        _check_onnx()
 
 
-def open_model(folder: Path, *, device: str = "auto", memory_mb: int | None = None) -> Any:
-    """A session of a model's folder. ``auto`` takes CUDA where all that it needs is there and a session starts on it,
-    else the CPU; the log says which, and why. Raises DeviceError where ``cuda`` was asked for and can't be had."""
-    graph = folder / "model.onnx"
-    if device != "auto":
-        return open_session(graph, device=device, memory_mb=memory_mb)
-    try:
-        session = open_session(graph, device="cuda", memory_mb=memory_mb)
-    except DeviceError as error:
-        log.info("device", action="choose", device="cpu", reason=str(error))
-        return open_session(graph, device="cpu")
-    log.info("device", action="choose", device="cuda", reason="a session of the half-precision graph starts on it")
-    return session
-
-
-def open_session(graph: Path, *, device: str, memory_mb: int | None = None) -> Any:
+def open_session(graph: Path, *, device: str, memory_mb: int | None = None, half: bool = False) -> Any:
     """A session with one thread of its own: callers run as many at once as they have cores.
 
-    On ``cuda`` it runs the graph's half-precision form, built in memory, and ``memory_mb`` bounds the arena. Raises
-    DeviceError where the session ended up elsewhere than asked.
+    ``half``: the graph's half-precision form, built in memory, the only one that CUDA runs. ``memory_mb`` bounds the
+    arena of CUDA. Raises DeviceError where the session ended up elsewhere than asked.
     """
     import onnxruntime as ort
 
     check_device(device)
+    on_cuda = device == "cuda"
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    on_cuda = device == "cuda"
-    if on_cuda:
-        limit = {} if memory_mb is None else {"gpu_mem_limit": str(memory_mb * 2**20)}
-        with contextlib.redirect_stdout(sys.stderr):  # it tells of its troubles where a command's results go
-            ort.preload_dlls()  # those that came as packages lie where the loader does not look
-        providers: list[Any] = [(CUDA, {"arena_extend_strategy": "kSameAsRequested", **limit})]
-    else:
+    if not on_cuda:
         # Without the arena and the pattern cache memory stays flat over batches of every shape.
         options.enable_cpu_mem_arena = False
         options.enable_mem_pattern = False
-        providers = [CPU]
-    source = half_precision(graph) if on_cuda else str(graph)
+    source = half_precision(graph) if half else str(graph)
     try:
         session = ort.InferenceSession(
-            source, options, providers=providers, disabled_optimizers=list(SLOWER_FUSED), enable_fallback=0
+            source,
+            options,
+            providers=_providers(device, memory_mb),
+            disabled_optimizers=[] if on_cuda else list(SLOWER_FUSED),
+            enable_fallback=0,
         )
     except Exception as error:  # ONNX Runtime raises its own classes, which share no public base
         raise DeviceError(f"{graph}: no session on {device}: {error}") from error
@@ -93,14 +79,22 @@ def open_session(graph: Path, *, device: str, memory_mb: int | None = None) -> A
     return session
 
 
+def _providers(device: str, memory_mb: int | None) -> list[Any]:
+    import onnxruntime as ort
+
+    if device != "cuda":
+        return [CPU]
+    limit = {} if memory_mb is None else {"gpu_mem_limit": str(memory_mb * 2**20)}
+    with contextlib.redirect_stdout(sys.stderr):  # it tells of its troubles where a command's results go
+        ort.preload_dlls()  # those that came as packages lie where the loader does not look
+    # Doubling instead, as is the default, would take up to twice of what is needed.
+    return [(CUDA, {"arena_extend_strategy": "kSameAsRequested", **limit})]
+
+
 def half_precision(graph: Path) -> bytes:
     """The graph that CUDA runs, made from the int8 one: CUDA has no kernels for that one's products of integers, which
     would run on the CPU without a word. Raises DeviceError where what builds it is not installed."""
-    if importlib.util.find_spec("onnx") is None:
-        raise DeviceError(
-            "the graph for CUDA is built with the package onnx, which is missing; install tapewatch[gpu], "
-            'or set [model] device = "cpu"'
-        )
+    _check_onnx()
     import onnx
 
     from models.export import dequantise
@@ -109,6 +103,14 @@ def half_precision(graph: Path) -> bytes:
         return bytes(dequantise(onnx.load(graph)).SerializeToString())
     except (KeyError, IndexError, ValueError) as error:
         raise DeviceError(f"{graph}: no graph for CUDA can be made of it ({error!r}); run it on the CPU") from error
+
+
+def _check_onnx() -> None:
+    if importlib.util.find_spec("onnx") is None:
+        raise DeviceError(
+            "the graph for CUDA is built with the package onnx, which is missing; install tapewatch[gpu], "
+            'or set [model] device = "cpu"'
+        )
 
 
 def warn_without_vnni(weight_bits: int) -> None:
@@ -127,9 +129,10 @@ def warn_without_vnni(weight_bits: int) -> None:
         )
 
 
-def feeds(ids: list[list[int]]) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]:
-    """Token ids as the padded inputs of the graph: input_ids and attention_mask, both [batch, tokens]."""
-    width = max(len(row) for row in ids)
+def feeds(ids: Sequence[Sequence[int]], width: int = 0) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]:
+    """Token ids as the padded inputs of the graph: input_ids and attention_mask, both [texts, tokens]. ``width``:
+    tokens to pad to, at least those of the longest text."""
+    width = width or max(len(row) for row in ids)
     tokens = np.zeros((len(ids), width), np.int64)
     mask = np.zeros((len(ids), width), np.int64)
     for place, row in enumerate(ids):

@@ -104,8 +104,15 @@ class Model(Section):
         description="Where it runs. auto takes cuda where it starts, else cpu, and logs which and why; cuda that can't "
         "start is an error, never a silent cpu.",
     )
-    threads: int = Field(0, ge=0, le=256, description="Passes computed at once; 0 is as many as there are cores.")
-    memory_mb: int | None = Field(None, ge=256, description="Ceiling of GPU memory in MB.")
+    threads: int = Field(
+        0, ge=0, le=256, description="Passes computed at once on the CPU; 0 is as many as there are cores."
+    )
+    memory_mb: int | None = Field(
+        None,
+        ge=256,
+        description="Ceiling in MB of what the model takes on the GPU, CUDA's own context aside; what is too little is "
+        "refused at the start.",
+    )
 
 
 class Detection(Section):

@@ -11,6 +11,7 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from models.classifier import Classifier, ClassifierError, Prediction
+from models.session import DeviceError
 from pipelines.clock import Clock
 from pipelines.documents import (
     Document,
@@ -26,7 +27,7 @@ from pipelines.judgements import Judge, Question, question, testimonies
 from pipelines.letters import dead_letter
 from pipelines.publishers import publisher_key
 from pipelines.signatures import signature
-from pipelines.streams.base import DOCUMENTS, EVIDENCE, SCORES, WATERMARK, Output, Record, State
+from pipelines.streams.base import DOCUMENTS, EVIDENCE, SCORES, WATERMARK, Output, Record, StageUnable, State
 from pipelines.watch import Watch
 
 log = structlog.get_logger(__name__)
@@ -136,21 +137,28 @@ class Score:
     def _predict(
         self, asked: Mapping[int, Question], batch: Sequence[Record], outputs: list[Output]
     ) -> dict[int, Prediction]:
-        """Answers by the number of their record; a text that fails alone becomes a dead letter."""
+        """Answers by the number of their record; a text that fails alone becomes a dead letter. Raises StageUnable."""
         if not asked:
             return {}
-        questions = asked.values()
         started = time.perf_counter()
-        answers: list[Prediction | None]
         try:
-            answers = [*self._classifier.predict([one.text for one in questions], [one.mentions for one in questions])]
-        except ClassifierError:
-            answers = [self._predict_alone(one, batch[number], outputs) for number, one in asked.items()]
+            answers = self._answers(asked, batch, outputs)
+        except DeviceError as error:
+            raise StageUnable(f"the model can't judge anything now: {error}") from error
         model = self._classifier.name
         BATCH_SECONDS.labels(model).observe(time.perf_counter() - started)
         BATCH_DOCUMENTS.labels(model).observe(len(asked))
         SCORED.labels(model).inc(sum(answer is not None for answer in answers))
         return {number: answer for number, answer in zip(asked, answers, strict=True) if answer is not None}
+
+    def _answers(
+        self, asked: Mapping[int, Question], batch: Sequence[Record], outputs: list[Output]
+    ) -> list[Prediction | None]:
+        questions = asked.values()
+        try:
+            return [*self._classifier.predict([one.text for one in questions], [one.mentions for one in questions])]
+        except ClassifierError:
+            return [self._predict_alone(one, batch[number], outputs) for number, one in asked.items()]
 
     def _predict_alone(self, asked: Question, record: Record, outputs: list[Output]) -> Prediction | None:
         try:

@@ -7,6 +7,7 @@ EngineError
 +-- StoreLocked    another daemon holds the store
 +-- StoreTorn      a file's content proved damaged
 +-- PositionLost   the log was never where its reader is
++-- StageUnable    what a stage works with fails, whatever the record
 
 A stage is a pure handler over batches of records and keyed state (the classifier apart). The engine owns
 batching, offsets, durability, back-pressure and shutdown, and runs every batch as one unit: state, outputs and
@@ -83,6 +84,10 @@ class StoreTorn(EngineError):
 
 class PositionLost(EngineError):
     """A reader's place is none of this log's: the log began anew, or is an older copy. The reader begins anew, too."""
+
+
+class StageUnable(EngineError):
+    """What a stage works with fails, and no record is to blame: the engine ends, and nothing of the batch is done."""
 
 
 class Record(NamedTuple):

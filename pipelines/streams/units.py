@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from pipelines.letters import dead_letter
-from pipelines.streams.base import EngineError, Output, Record, Stage, State
+from pipelines.streams.base import EngineError, Output, Record, Stage, StageUnable, State
 from pipelines.streams.store import Transaction
 
 log = structlog.get_logger(__name__)
@@ -59,9 +59,11 @@ def emit(stage: Stage, batch: Sequence[Record], outputs: Sequence[Output]) -> Un
 
 
 def attempt(stage: Stage, batch: Sequence[Record], state: State, now: Callable[[], float]) -> list[Output]:
-    """The outputs of a stage without state; a record on which it raises becomes a dead letter."""
+    """The outputs of a stage without state; a record on which it raises becomes a dead letter. Raises StageUnable."""
     try:
         return stage.handle(batch, state)
+    except StageUnable:
+        raise
     except Exception as error:
         if len(batch) == 1:
             return [raised(stage, batch[0], error, now())]

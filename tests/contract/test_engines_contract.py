@@ -14,7 +14,10 @@ from typing import Any
 
 import pytest
 
+from models.classifier import FakeClassifier
 from pipelines.clock import SystemClock
+from pipelines.entities import EntityIndex
+from pipelines.score import Score
 from pipelines.streams.base import (
     ALERTS,
     COMMANDS,
@@ -25,12 +28,15 @@ from pipelines.streams.base import (
     SCORES,
     SERIES,
     WATERMARK,
+    EngineError,
     Output,
     Record,
     Stage,
+    StageUnable,
 )
 from pipelines.streams.embedded import EmbeddedEngine
 from pipelines.streams.memory import MemoryEngine
+from pipelines.watch import Watch
 from tests.contract.crisis_bench import documents, stages, told
 from tests.contract.engine_bench import (
     PATIENCE,
@@ -122,6 +128,62 @@ async def test_poison_goes_to_the_dead_letters_and_its_batch_mates_do_not(kind: 
     assert [(json.loads(one.value)["reason"], json.loads(one.value)["stage"]) for one in letters] == [
         ("stage_raised", "counting")
     ]
+
+
+@pytest.mark.parametrize("kind", DURABLE)
+async def test_a_broken_device_ends_the_engine_and_costs_no_document(kind: str, bench: Any) -> None:
+    """Its documents are no dead letters: once the device is well again, they are judged."""
+    model, watch = FakeClassifier(), Watch([], FakeClassifier().topics)
+    engine = await bench(kind, lambda: [Score(model, EntityIndex([]), watch, clock=SystemClock())])
+    told = [output for output in documents() if output.key != WATERMARK][:20]
+    await engine.append(told[:10])
+    await engine.drained()
+    model.broken = True
+    await engine.append(told[10:])
+    with pytest.raises(EngineError, match="a stage ended: the model can't judge anything now: the device is gone"):
+        await engine.drained()
+    assert isinstance(engine.engine.fatal, StageUnable)
+    model.broken = False
+    await engine.restart()
+    await engine.drained()
+    assert {record.key for record in await engine.records(SCORES)} == {output.key for output in told}
+    assert await engine.records(DEAD_LETTERS) == []
+
+
+class Sizes:
+    """Writes down how many records it is handed at once."""
+
+    name = "sizes"
+    inputs: tuple[str, ...] = (DOCUMENTS,)
+    tables: dict[str, type[Any]] = {}
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def recovered(self, state: Any) -> list[Output]:
+        return []
+
+    def handle(self, batch: Sequence[Record], state: Any) -> list[Output]:
+        self.seen.append(len(batch))
+        return []
+
+
+@pytest.mark.parametrize(("kind", "most"), [("embedded", 16), ("kafka", 512)])
+async def test_batches_are_small_while_nothing_waits_and_large_behind_a_backlog(
+    kind: str, most: int, bench: Any
+) -> None:
+    stage = Sizes()
+    engine = await bench(kind, lambda: [stage])
+    for number in range(5):
+        await engine.append(feed(number, number + 1))
+        await engine.drained()
+    alone, stage.seen = list(stage.seen), []
+    await engine.append(feed(0, 600))
+    await engine.drained()
+    print(f"{kind}: records at once {alone}, and of 600 together {stage.seen}")
+    assert alone == [1] * 5
+    assert sum(stage.seen) == 600 and max(stage.seen) <= most
+    assert max(stage.seen) > 12, "a backlog was taken in small bites"
 
 
 @pytest.mark.parametrize("kind", DURABLE)
