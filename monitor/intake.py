@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import structlog
 
 from monitor.health import Watcher
 from pipelines.clock import Clock
+from pipelines.documents import Document
 from pipelines.ingest import Ingest, Origin, Outcome, expect
 from pipelines.sources.base import Batch, LineError, RawItem, Source
 from pipelines.sources.files import parse_body, read_documents
@@ -25,6 +26,9 @@ log = structlog.get_logger(__name__)
 
 PUSH = "api"
 """The source of documents that come over POST."""
+
+HISTORY = "backfill"
+"""The source of documents of history."""
 
 NAMED = 20
 """Bad lines of one batch that are logged each: where all are bad, a log of them all says no more."""
@@ -136,10 +140,13 @@ class Intake:
                 result.add(await self.commit(part, origin))
         return result
 
-    async def backfill(self, paths: Sequence[Path | str], *, source: str = "backfill") -> tuple[Accepted, BadLines]:
+    async def backfill(
+        self, paths: Sequence[Path | str], *, noted: Callable[[Document], None] = lambda _: None
+    ) -> tuple[Accepted, BadLines]:
         """Fills baselines from files of any size; nothing rings. Returns what became of them and the lines that failed.
 
-        All are read before the first goes in, so that a file that can't be read costs nothing. Raises FileError.
+        All are read before the first goes in, so that a file that can't be read costs nothing. ``noted`` is given each
+        document that is in the log. Raises FileError.
         """
         ingest = Ingest(max_age=None, backfill=True)
         result, bad = Accepted(), BadLines()
@@ -148,7 +155,10 @@ class Intake:
         while part := await asyncio.to_thread(next, parts, None):
             await self._engine.admitted()
             for class_, run in _runs(part):
-                result.add(await self.commit(run, Origin(source=source, class_=class_), ingest=ingest))
+                outcome = await self.commit(run, Origin(source=HISTORY, class_=class_), ingest=ingest)
+                result.add(outcome)
+                for document in outcome.documents:
+                    noted(document)
         await self._engine.drained()
         return result, bad
 

@@ -8,9 +8,12 @@ import os
 import signal
 import sys
 import threading
+from collections import Counter
+from collections.abc import Collection
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import structlog
 import typer
@@ -19,12 +22,18 @@ from monitor import checks
 from monitor import log as logs
 from monitor.addresses import listening
 from monitor.app import PARTS, Daemon
+from monitor.assembly import Parts
 from monitor.settings import Settings, SettingsError, load
 from monitor.supervisor import Supervisor
 from monitor.web import Web
+from pipelines.documents import Document
 from pipelines.streams.base import EngineError
+from pipelines.watch import entity_key
 
 log = structlog.get_logger(__name__)
+
+SHOWN = 10
+"""Companies of which ``backfill`` says how often each is named."""
 
 
 def run_daemon(config: Path, only: str | None) -> None:
@@ -141,10 +150,39 @@ def run_backfill(config: Path, inputs: list[Path]) -> None:
         raise typer.Exit(code)
 
 
+class Named:
+    """Which watched companies history names, by the rules of scoring: whether a watch-list catches anything."""
+
+    def __init__(self, parts: Parts, languages: Collection[str]) -> None:
+        self._entities = parts.entities
+        self._languages = frozenset(languages)
+        self._watched = {entity_key(entity.id) for entity in parts.watch.entities()}
+        self._counts: Counter[str] = Counter()
+        self.documents = 0
+        """Those that name one or more."""
+
+    def note(self, document: Document) -> None:
+        if document.language not in self._languages:
+            return  # it is kept unjudged, and no evidence
+        hits = self._entities.find(document.title, document.text)
+        keys = {entity_key(hit.id) for hit in hits} & self._watched
+        self._counts.update(keys)
+        self.documents += bool(keys)
+
+    def shown(self) -> dict[str, Any]:
+        return {
+            "named": self.documents,
+            "companies_named": len(self._counts),
+            "companies_watched": len(self._watched),
+            "by_key": dict(self._counts.most_common(SHOWN)),
+        }
+
+
 async def _backfill(daemon: Daemon, inputs: list[Path]) -> int:
     await daemon.open()
+    named = Named(daemon.parts, daemon.model.languages)
     try:
-        result, bad = await daemon.intake.backfill(inputs)
+        result, bad = await daemon.intake.backfill(inputs, noted=named.note)
     finally:
         await daemon.stop()
     for error in bad.first:
@@ -152,7 +190,10 @@ async def _backfill(daemon: Daemon, inputs: list[Path]) -> int:
     counts = {name: getattr(result, name) for name in ("accepted", "revision", "duplicate", "empty")}
     if result.oversize:
         counts["oversize"] = result.oversize
-    sys.stdout.write(json.dumps(counts | {"bad_lines": bad.count}) + "\n")
+    sys.stdout.write(json.dumps(counts | {"bad_lines": bad.count} | named.shown(), ensure_ascii=False) + "\n")
+    if result.accepted and daemon.parts.watch.entities() and not named.documents:
+        told = f"none of the {result.accepted} accepted documents names a watched company"
+        typer.echo(f"{told}; check the names in [[watchlists]]", err=True)
     return 1 if bad.count else 0
 
 

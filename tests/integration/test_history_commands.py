@@ -68,12 +68,17 @@ def test_history_fills_baselines_and_rings_nothing(tmp_path: Path) -> None:
             "duplicate": 1,
             "empty": 1,
             "bad_lines": 3,
+            "named": 190 + 6 + 8 + 1,
+            "companies_named": 1,
+            "companies_watched": 1,
+            "by_key": {"entity:acme-corp": 190 + 6 + 8 + 1},
         }
         for place in ("history.jsonl, line 103", "history.jsonl, line 104", "table.csv.gz, line 10"):
             assert place in done.stderr
         again = daemon.cli("backfill", str(history), str(table))
         assert json.loads(again.stdout) == {
             "accepted": 0, "revision": 2, "duplicate": 190 + 6 + 8 - 1 + 1, "empty": 1, "bad_lines": 3,
+            "named": 2, "companies_named": 1, "companies_watched": 1, "by_key": {"entity:acme-corp": 2},
         }  # fmt: skip
         daemon.start()
         wait_for(lambda: daemon.idle() and daemon.get("series?key=entity:acme-corp")["series"], "rest")
@@ -86,6 +91,22 @@ def test_history_fills_baselines_and_rings_nothing(tmp_path: Path) -> None:
         fired = wait_for(lambda: hooks.at("/desk", "alert.firing"), "alert about what is fresh")
         unusual = [hook.body["data"]["unusual"] for hook in fired]
         assert all(18.5 * DAY < one["baseline_span_seconds"] < 20.5 * DAY for one in unusual), unusual
+
+
+def test_backfill_says_when_a_watch_list_catches_nothing(tmp_path: Path) -> None:
+    lines = [
+        {"title": f"Borealis {CALM[n % 5]} in district {n}", "published": at(time.time() - n * DAY)} for n in range(9)
+    ]
+    history = write(
+        tmp_path / "history.jsonl", [*lines, {"title": "Acme gibt Zahlen bekannt", "published": at(1.79e9)}]
+    )
+    both = ACME.replace("entities = [", 'entities = [{ name = "Borealis Shipping", aliases = ["Borealis"] }, ')
+    for settings, named, says in ((ACME, {}, "names a watched company"), (both, {"entity:borealis-shipping": 9}, "")):
+        done = Daemon(tmp_path / str(len(named)), settings).cli("backfill", str(history))
+        said = json.loads(done.stdout)
+        assert (done.returncode, said["accepted"], said["named"], said["by_key"]) == (0, 10, 9 * len(named), named)
+        assert (said["companies_named"], said["companies_watched"]) == (len(named), 1 + len(named))
+        assert (says in done.stderr) and bool(says) == bool(done.stderr), done.stderr
 
 
 async def test_dates_without_a_time_are_all_counted(tmp_path: Path) -> None:
