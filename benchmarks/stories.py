@@ -1,6 +1,8 @@
 """How well a similarity tells a news item told twice from a near miss: the story pairs, phenomenon by phenomenon.
 
-    python -m benchmarks.stories [--seed 7]
+    python -m benchmarks.stories [--model FOLDER] [--seed 7]
+
+--model: also the cosine of the story embedding of this model.
 
 Area under the ROC curve: the chance that a pair which tells one item is more similar than one which does not (Hanley
 and McNeil 1982), equals half each, with the 95 % interval of a bootstrap over the pairs of either label. A phenomenon's
@@ -16,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from models.classifier import load, scoring_text
 from models.stories import PHENOMENA, Pair, pairs
 from pipelines.signatures import p_same, signature, similarity
 from pipelines.stories import SAME
@@ -36,7 +39,23 @@ def by_words(of: Sequence[Pair]) -> list[float]:
 
 
 SIMILARITIES: dict[str, Similarity] = {"signature": by_signature, "words": by_words}
-"""Another one, of an embedding say, needs its name and its function here."""
+
+
+def by_embedding(name: str) -> Similarity:
+    """Cosine of the story embeddings of a model, a shipped one's name or a folder."""
+    classifier = load(name)
+    if classifier.card.story is None:
+        raise SystemExit(f"--model {name}: {classifier.name} has no head for stories; name a model that has one")
+
+    def cosines(of: Sequence[Pair]) -> list[float]:
+        texts = [scoring_text(text) for pair in of for text in (pair.first, pair.second)]
+        marks = [answer.story or b"" for answer in classifier.predict(texts, story=True)]
+        vectors = np.frombuffer(b"".join(marks), np.int8).astype(float).reshape(len(of), 2, -1)
+        vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
+        similar: list[float] = (vectors[:, 0] * vectors[:, 1]).sum(1).tolist()
+        return similar
+
+    return cosines
 
 
 class Figures(NamedTuple):
@@ -93,9 +112,14 @@ def joined(of: Sequence[Pair]) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", help="a shipped model's name or a folder")
     parser.add_argument("--seed", type=int, default=7, help="of the bootstrap")
+    arguments = parser.parse_args()
+    similarities = dict(SIMILARITIES)
+    if arguments.model:
+        similarities["embedding"] = by_embedding(arguments.model)
     of = pairs()
-    figures = measure(of, SIMILARITIES, parser.parse_args().seed)
+    figures = measure(of, similarities, arguments.seed)
     folded = joined(of)
     print(f"{sum(pair.same for pair in of)} pairs of one item, {sum(not pair.same for pair in of)} near misses\n")
     for name, one in figures.items():

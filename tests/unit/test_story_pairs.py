@@ -13,12 +13,14 @@ from itertools import combinations, pairwise
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from models.challenge import ChallengeError, headlines
 from models.reading import scoring_text
 from models.risk import compose, held_out
 from models.stories import PHENOMENA, Pair, pairs
 from pipelines.signatures import signature, similarity, word_set
+from tests import five_heads
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("TAPEWATCH_DATA", ROOT.parent / "shared" / "data" / "train"))
@@ -137,10 +139,22 @@ def test_a_wrong_line_names_place_field_value_and_remedy(tmp_path: Path, line: s
 # -- the figures --------------------------------------------------------------------------------------------
 
 
+def benchmark(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "benchmarks.stories", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
 def test_the_docs_tell_what_the_benchmark_measures() -> None:
-    command = [sys.executable, "-m", "benchmarks.stories"]
-    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    printed = benchmark().stdout
     page = (ROOT / "docs" / "stories.md").read_text(encoding="utf-8")
     lines = [line for line in printed.splitlines() if line]
     assert len(lines) > len(PHENOMENA)
     assert [line for line in lines if line not in page] == []
+
+
+def test_the_benchmark_measures_the_embedding_of_a_model_that_has_one(tmp_path: Path) -> None:
+    printed = benchmark("--model", str(five_heads.write(tmp_path / "five"))).stdout
+    assert re.search(r"^embedding: area 0\.[3-7]\d\d \(0\.\d+ to 0\.\d+\)", printed, re.MULTILINE), printed
+    assert "| same | n | joined | signature | words | embedding |" in printed
+    bare = benchmark("--model", str(five_heads.write(tmp_path / "bare", card=replace(five_heads.CARD, story=None))))
+    assert bare.returncode == 1 and "has no head for stories; name a model that has one" in bare.stderr
