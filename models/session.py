@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,9 @@ import structlog
 from models.card import ModelError
 
 log = structlog.get_logger(__name__)
+
+# Its official builds send usage events to their maker, unless this is there when it is first imported.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"

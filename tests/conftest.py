@@ -11,6 +11,9 @@ from tests.kafka_cluster import Cluster, missing
 
 ADDRESS = "TAPEWATCH_TEST_KAFKA"
 
+# Some tests import ONNX Runtime before the daemon's own module has forbidden it to tell its maker.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 
 def need_kafka() -> None:
     """Skips where no real Kafka can be had; CI must have one."""

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -131,3 +132,21 @@ def test_an_event_finds_its_company_by_name_or_ticker() -> None:
     parts: Any = SimpleNamespace(watch=Watch([WatchList(name="mine", entities=(own,))], ()))
     assert keys_of("ZBLT", parts) == keys_of("zorblatt industries", parts) == {"entity:zorblatt"}
     assert keys_of("Nobody Corp", parts) == set()
+
+
+def test_onnx_runtime_tells_its_maker_nothing(tmp_path: Path) -> None:
+    """Where it does, it keeps a name for this machine and the events to be sent in its user's cache."""
+    kept = {}
+    for name, command in {"alone": ["-c", "import onnxruntime"], "daemon": ["-m", "monitor", "predict"]}.items():
+        environment = os.environ | {"HOME": str(tmp_path / name), "XDG_CACHE_HOME": str(tmp_path / name)}
+        del environment["ORT_DISABLE_TELEMETRY"]
+        # Without a network, so that what this is about can't happen here either.
+        prefix = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--user", "--net"]
+        done = subprocess.run(
+            [*prefix, sys.executable, *command], input=b'{"text": "Shares plunge"}\n', capture_output=True,
+            env=environment, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        kept[name] = [path for path in (tmp_path / name).rglob("*") if path.is_file()]
+    assert kept["alone"], "this build has nothing to switch off: the test and the switch can go"
+    assert not kept["daemon"]
