@@ -48,6 +48,10 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     """What it contributed to the score; 0 for counter-evidence."""
     social: bool = False
     """A post, not a publisher's story."""
+    risk: Share | None = None
+    """Probability of an adverse event for the subject; null where the model has no head for them."""
+    events: tuple[str, ...] = ()
+    """Kinds of adverse events that it tells, the likeliest first."""
 
 
 class SubjectEntity(TypedDict):
@@ -193,6 +197,8 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     stories: tuple[Story, ...]
     first_source: FirstSource | None
     counter: tuple[Story, ...]
+    events: dict[str, Count] = {}
+    """Kind of adverse event to how many of the stories kept as evidence tell it, the most frequent first."""
 
 
 class AlertData(msgspec.Struct, frozen=True, kw_only=True):

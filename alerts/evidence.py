@@ -1,8 +1,4 @@
-"""What an alert shows: the body that receivers get, built from an episode's event and its evidence.
-
-Pure. A body is below ``LIMIT`` bytes of JSON whatever the texts hold: a fixed ladder of cuts is taken until it fits,
-and ``data.truncated`` names what was cut.
-"""
+"""What an alert shows: the body that receivers get, built from an episode's event and its evidence. Pure."""
 
 from __future__ import annotations
 
@@ -32,7 +28,6 @@ from alerts.body import (
     Provenance,
     Rule,
     Shown,
-    Story,
     SubjectData,
     SubjectEntity,
     Unusual,
@@ -40,12 +35,12 @@ from alerts.body import (
 )
 from alerts.detector import VERSION
 from alerts.episode import EpisodeEvent, Severity, dedupe_key, episode_id, event_id
-from alerts.wording import iso, plain
+from alerts.exhibits import Exhibit, fit, kinds, mostly
+from alerts.wording import HEADLINE, NAME, iso, name, plain, share
 
 __all__ = [
     "Alert",
     "CoverageFacts",
-    "Exhibit",
     "Provenance",
     "Subject",
     "SubjectEntity",
@@ -54,56 +49,13 @@ __all__ = [
     "ping",
 ]
 
-LIMIT = 20_000
-"""Bytes. Standard Webhooks asks for bodies below 20 kB, and receivers cut off what is longer."""
-
-STORIES = 5
-COUNTER = 2
-HEADLINE = 200
-NAME = 80
 NAMES = 5
 STALE = 10
 DETAILS = 20
 LATE = 60.0
 """Seconds of backlog from which an alert counts as late: a reader may have heard the news elsewhere by then."""
 
-LADDER = (
-    (STORIES, COUNTER, HEADLINE, True),
-    (STORIES, 1, 140, True),
-    (3, 1, 140, True),
-    (3, 0, 80, True),
-    (3, 0, 80, False),
-    (1, 0, 80, False),
-    (0, 0, 80, False),
-)
-"""Cuts, mildest first: stories, counter-evidence, characters of a headline, whether stories keep their links."""
-
 _TYPES: dict[str, AlertType] = {kind.removeprefix("alert."): kind for kind in get_args(AlertType)}
-
-
-class Exhibit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One story as it is kept beside a running excursion. Times in seconds since 1970."""
-
-    document: str
-    """Id of the first document that told it."""
-    headline: str
-    source: str
-    """Configured source that brought it."""
-    publisher: str | None = None
-    url: str | None = None
-    published: float
-    first_seen: float
-    negative: float
-    positive: float
-    nats: float = 0.0
-    """What it contributed to the score."""
-    reprints: int = 0
-    """Further copies of the story, which count for nothing."""
-    publishers: tuple[str, ...] = ()
-    """Independent publishers that told it."""
-    story: int = 0
-    """Which story it is, within its key."""
-    social: bool = False
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,7 +107,7 @@ def build_alert(
     episode = episode_id(rule, event.key, event.opened_by)
     shown, cuts = _subject(event.key, subject)
     data = AlertData(
-        summary=plain(wording.summary(event, _named(shown)), 480),
+        summary=plain(wording.summary(event, _named(shown), mostly(exhibits)), 480),
         id=event_id(episode, event.kind, event.sequence),
         dedupe_key=dedupe_key(rule, event.key),
         episode=EpisodeIdentity(id=episode, number=event.episode, opened=iso(event.opened_at), sequence=event.sequence),
@@ -165,7 +117,7 @@ def build_alert(
         rule=Rule(rule, rule_version),
         subject=shown,
         unusual=_unusual(event, budget, sum(one.reprints for one in exhibits)),
-        evidence=Shown(stories=(), first_source=_first(exhibits), counter=()),
+        evidence=Shown(stories=(), first_source=_first(exhibits), counter=(), events=kinds(exhibits)),
         coverage=_coverage(coverage),
         provenance=provenance,
         links=_links(event, episode, external_url, grafana_url),
@@ -181,7 +133,7 @@ def build_alert(
         order=data.dedupe_key,
         summary=data.summary,
         watchlists=subject.watchlists,
-        body=_fit(AlertBody(type=kind, timestamp=iso(event.at), data=data), exhibits, counter),
+        body=fit(AlertBody(type=kind, timestamp=iso(event.at), data=data), exhibits, counter),
     )
 
 
@@ -252,7 +204,7 @@ def _subject(key: str, subject: Subject) -> tuple[SubjectData, tuple[Cut, ...]]:
         key=key,
         name=plain(subject.name, HEADLINE),
         entities=tuple(_entity(entity) for entity in subject.entities[:NAMES]),
-        topic=_name(subject.topic),
+        topic=name(subject.topic),
         watchlists=tuple(plain(name, NAME) for name in subject.watchlists[:NAMES]),
     )
     return shown, tuple(cuts)
@@ -276,7 +228,7 @@ def _coverage(coverage: CoverageFacts) -> Coverage:
         subject_sources=coverage.subject_sources,
         subject_healthy=coverage.subject_healthy,
         subject_stale=tuple(plain(name, NAME) for name in coverage.subject_stale[:STALE]),
-        subject_seen=_share(coverage.subject_seen),
+        subject_seen=share(coverage.subject_seen),
         unread=tuple(plain(name, NAME) for name in coverage.unread[:STALE]),
     )
 
@@ -294,8 +246,8 @@ def _unusual(event: EpisodeEvent, budget: float, reprints: int) -> Unusual:
             value=round(event.expected, 3), low=round(event.expected_low, 3), high=round(event.expected_high, 3)
         ),
         ratio=round(event.ratio, 2),
-        share=_share(event.share),
-        usual_share=_share(event.usual_share),
+        share=share(event.share),
+        usual_share=share(event.usual_share),
         score=round(event.score, 2),
         threshold=round(event.threshold, 2),
         class_scores={name: round(score, 2) for name, score in sorted(event.scores.items())},
@@ -310,7 +262,7 @@ def _first(exhibits: Sequence[Exhibit]) -> FirstSource | None:
     first = min(exhibits, key=lambda one: (one.published, one.document))
     return FirstSource(
         source=plain(first.source, NAME),
-        publisher=_name(first.publisher),
+        publisher=name(first.publisher),
         url=wording.link(first.url),
         published=iso(first.published),
     )
@@ -332,65 +284,3 @@ def _links(event: EpisodeEvent, episode: str, external_url: str, grafana_url: st
         ),
         replay=f"tapewatch replay -c tapewatch.toml DOCUMENTS {window} --out replay-{episode[:8]}",
     )
-
-
-def _fit(body: AlertBody, exhibits: Sequence[Exhibit], counter: Sequence[Exhibit]) -> bytes:
-    """Takes the mildest cut of the ladder that keeps the body below the limit."""
-    speaking = sorted(exhibits, key=lambda one: (-one.nats, one.published, one.document))[:STORIES]
-    against = sorted(counter, key=lambda one: (-one.positive, one.published, one.document))[:COUNTER]
-    encoded = b""
-    for rung in LADDER:
-        encoded = encode(_cut(body, speaking, against, rung))
-        if len(encoded) < LIMIT:
-            break
-    return encoded
-
-
-def _cut(
-    body: AlertBody, speaking: list[Exhibit], against: list[Exhibit], rung: tuple[int, int, int, bool]
-) -> AlertBody:
-    stories, others, characters, linked = rung
-    shown = [*speaking[:stories], *against[:others]]
-    cuts = list(body.data.truncated)
-    if any(len(one.headline) > characters for one in shown):
-        cuts.append("headlines")
-    if stories < len(speaking):
-        cuts.append("stories")
-    if others < len(against):
-        cuts.append("counter")
-    if any(one.url and (not linked or wording.link(one.url) is None) for one in shown):
-        cuts.append("links")
-    evidence = Shown(
-        stories=tuple(_story(one, characters, linked) for one in speaking[:stories]),
-        first_source=body.data.evidence.first_source,
-        counter=tuple(_story(one, characters, linked) for one in against[:others]),
-    )
-    data = msgspec.structs.replace(body.data, evidence=evidence, truncated=tuple(cuts))
-    return msgspec.structs.replace(body, data=data)
-
-
-def _story(one: Exhibit, characters: int, linked: bool) -> Story:
-    return Story(
-        id=plain(one.document, NAME),
-        headline=plain(one.headline, characters),
-        source=plain(one.source, NAME),
-        publisher=_name(one.publisher),
-        url=wording.link(one.url) if linked else None,
-        published=iso(one.published),
-        first_seen=iso(one.first_seen),
-        reprints=one.reprints,
-        publishers=len(one.publishers),
-        negative=_share(one.negative),
-        neutral=_share(1.0 - one.negative - one.positive),
-        positive=_share(one.positive),
-        nats=round(one.nats, 2),
-        social=one.social,
-    )
-
-
-def _name(name: str | None) -> str | None:
-    return None if name is None else plain(name, NAME)
-
-
-def _share(value: float) -> float:
-    return round(min(1.0, max(0.0, value)), 3)

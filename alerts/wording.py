@@ -24,6 +24,8 @@ Time = Annotated[
     ),
 ]
 
+HEADLINE = 200
+NAME = 80
 LINK_LIMIT = 500
 """Characters; a longer link is left out whole, since half a link leads somewhere else."""
 
@@ -55,6 +57,16 @@ def plain(text: str, limit: int) -> str:
     )
     line = " ".join("".join(kept).split())
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def name(text: str | None) -> str | None:
+    """A name that may be missing."""
+    return None if text is None else plain(text, NAME)
+
+
+def share(value: float) -> float:
+    """A probability or a share, for people."""
+    return round(min(1.0, max(0.0, value)), 3)
 
 
 def link(url: str | None) -> str | None:
@@ -89,23 +101,27 @@ def amount(value: float) -> str:
     return f"{value:.2f}" if 0 < value < 0.95 else f"{value:.1f}"
 
 
-def summary(event: EpisodeEvent, subject: str) -> str:
-    """One plain English sentence: who, how much, against what expectation from how long a history."""
+def summary(event: EpisodeEvent, subject: str, mostly: str | None = None) -> str:
+    """One plain English sentence: who, how much, against what expectation from how long a history.
+
+    ``mostly``: the kind of adverse event that most of the stories tell, if there is one.
+    """
     if event.kind == "resolved":
         why = _REASONS.get(event.reason or "", "it ended")
         lasted = span(event.at - event.opened_at)
-        return f"{subject}: the burst is over after {lasted} ({why}); {_counts(event)}."
+        return f"{subject}: the burst is over after {lasted} ({why}); {_counts(event, mostly)}."
     lead = "" if event.kind == "firing" else f"now {event.severity}, "
-    return f"{subject}: {lead}{_counts(event)}."
+    return f"{subject}: {lead}{_counts(event, mostly)}."
 
 
-def _counts(event: EpisodeEvent) -> str:
+def _counts(event: EpisodeEvent, mostly: str | None) -> str:
     what = "negative story" if event.publishers else "negative post"
     told = f" from {counted(event.publishers, 'publisher')}" if event.publishers else ""
+    about = f", mostly about {mostly.replace('_', ' ')}" if mostly else ""
     expected = amount(event.expected)
     if event.expected_high >= 0.05:
         expected += f" ({amount(event.expected_low)} to {amount(event.expected_high)})"
     return (
-        f"{counted(event.stories, what)}{told} in {span(event.at - event.since)}, weighing "
+        f"{counted(event.stories, what)}{told} in {span(event.at - event.since)}{about}, weighing "
         f"{amount(event.observed)} where {expected} was expected from {span(event.baseline_span)} of history"
     )

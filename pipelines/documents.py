@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 
 from alerts.episode import EpisodeEvent
-from alerts.evidence import Exhibit
+from alerts.exhibits import Exhibit
 
 SCHEMA = 1
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from alerts.evidence import Exhibit
+from alerts.exhibits import Exhibit
 from pipelines.documents import Candidate, Evidence, decode, encode, epoch
 from pipelines.streams.base import Table
 
@@ -48,6 +48,8 @@ def hang(shown: Shown, evidence: Evidence, story: int, nats: float) -> None:
         publishers=(evidence.publisher,) if evidence.publisher else (),
         story=story,
         social=evidence.class_ == "social",
+        risk=evidence.risk,
+        events=evidence.events,
     )
     if evidence.b >= BAD:
         shown.exhibits.append(exhibit)

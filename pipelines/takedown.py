@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from alerts import quotes
-from alerts.evidence import Exhibit
+from alerts.exhibits import Exhibit
 from alerts.outbox import Obligation
 from pipelines import exhibits, owing
 from pipelines.aggregate import Aggregate

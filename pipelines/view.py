@@ -25,6 +25,7 @@ from pipelines.documents import (
     Command,
     DeadLetter,
     ScoredDocument,
+    ScoredEntity,
     SeriesPoint,
     SourceRecord,
     decode,
@@ -168,7 +169,8 @@ class ReadModel(Answers):
             "supported": document.supported,
             "sentiment": msgspec.to_builtins(document.sentiment),
             "topic": msgspec.to_builtins(document.topic),
-            "entities": [{"id": one.id, "name": one.name} for one in document.entities],
+            "risk": msgspec.to_builtins(document.risk),
+            "entities": [_entity(one) for one in document.entities],
             "backfill": document.backfill,
         }
         at = epoch(document.at)
@@ -356,3 +358,13 @@ class ReadModel(Answers):
 def _order(kind: str, sequence: int) -> int:
     """Events of one alert in their order, whatever came twice."""
     return sequence * 2 + (kind == "alert.resolved")
+
+
+def _entity(one: ScoredEntity) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "name": one.name,
+        "sentiment": one.sentiment.label,
+        "basis": one.basis,
+        "events": [named.label for named in one.risk.labels] if one.risk is not None else [],
+    }

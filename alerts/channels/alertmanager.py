@@ -203,6 +203,7 @@ def _annotations(event: str, data: AlertData) -> dict[str, str]:
         "episode_id": data.episode.id,
         "dedupe_key": data.dedupe_key,
         "stories": unusual.negative_stories,
+        "events": ", ".join(f"{kind} ({number})" for kind, number in data.evidence.events.items()) or None,
         "publishers": unusual.publishers,
         "observed": unusual.observed,
         "expected": unusual.expected.value,
@@ -229,7 +230,7 @@ def _description(data: AlertData) -> str:
 
 
 def _origin(story: Story) -> str:
-    return ", ".join(part for part in (story.publisher or story.source, story.url) if part)
+    return ", ".join(part for part in (story.publisher or story.source, *story.events, story.url) if part)
 
 
 def _sign_in(options: AlertmanagerOptions) -> dict[str, str]:

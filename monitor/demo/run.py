@@ -77,7 +77,7 @@ class Teller:
             )
             self._console.print(f"[bold]{escape(data['summary'])}[/bold]", highlight=False)
             for story in data["evidence"]["stories"][:3]:
-                by = story["publisher"] or story["source"]
+                by = ", ".join([story["publisher"] or story["source"], *story["events"]])
                 self._console.print(f"   “{escape(story['headline'])}” — {escape(by)}", highlight=False)
         elif body["type"] == "alert.resolved":
             self.resolved.add(key)

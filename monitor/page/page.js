@@ -55,11 +55,16 @@ function span(seconds) {
   return `${Math.round(seconds / 86400)} days`;
 }
 
+/* Kinds of adverse events, where the model tells them: in alerts and documents of before there are none. */
+function events(kinds) {
+  return (kinds || []).flatMap((kind) => [" ", make("span", { class: "tag event", text: kind.replaceAll("_", " ") })]);
+}
+
 function story(one) {
   const by = [one.publisher || one.source, when(one.first_seen)];
   if (one.reprints) by.push(`${one.reprints} reprint${one.reprints > 1 ? "s" : ""}, counted once`);
   by.push(`${Math.round(100 * one.negative)} % negative`);
-  return make("li", {}, link(one.headline, one.url), " ", byline(by));
+  return make("li", {}, link(one.headline, one.url), ...events(one.events), " ", byline(by));
 }
 
 function figures(unusual, rang) {
@@ -197,8 +202,8 @@ function tapeRow(one) {
   const about = one.entities.map((entity) => entity.name);
   if (one.topic) about.push(one.topic.label);
   const by = [when(one.published), one.publisher || one.author || one.source, ...about];
-  return make("li", {}, make("span", { class: `mood ${mood}`, text: mood }), " ", link(one.title, one.url), " ",
-    byline(by));
+  return make("li", {}, make("span", { class: `mood ${mood}`, text: mood }), " ", link(one.title, one.url),
+    ...events(one.risk?.labels.map((risk) => risk.label)), " ", byline(by));
 }
 
 async function drawTape() {

@@ -15,7 +15,7 @@ from alerts.channels.alertmanager import AHEAD, OPERATION_LASTS, AlertmanagerOpt
 from alerts.evidence import build_operation, ping
 from alerts.wording import iso
 from tests.contract.channel_bench import Receiver, answering, client, receiver
-from tests.unit.test_evidence_body import FIRING, NOW, alert
+from tests.unit.test_evidence_body import FIRING, NOW, alert, exhibit
 
 
 @pytest.fixture
@@ -47,6 +47,15 @@ async def test_counts_are_no_labels_and_the_start_is_the_episodes(far: Receiver)
     assert (first["annotations"]["stories"], second["annotations"]["stories"]) == ("14", "50")
     assert second["endsAt"] == iso(NOW + 301 + AHEAD * 60)
     assert first["generatorURL"].startswith("https://tapewatch.example/alerts/")
+
+
+async def test_annotations_tell_the_events_and_no_label_does(far: Receiver) -> None:
+    told = alert(exhibits=[exhibit(1, events=("recall", "fraud")), exhibit(2, events=("recall",))]).body
+    (one,), (other,) = await post(far, (told, NOW + 1), (body(), NOW + 2))
+    assert one["annotations"]["events"] == "recall (2), fraud (1)"
+    assert "(wire, recall, fraud, https://wire.example/1)" in one["annotations"]["description"]
+    assert "recall" not in json.dumps(one["labels"])
+    assert "events" not in other["annotations"]
 
 
 async def test_the_end_is_when_it_ended_however_often_it_is_told(far: Receiver) -> None:

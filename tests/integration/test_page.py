@@ -47,7 +47,8 @@ async def served(tmp_path: Path) -> AsyncIterator[tuple[Daemon, Web]]:
         '[detection]\nmin_open = "2s"\n[[watchlists]]\nname = "mine"\nentities = [{ name = "Acme Corp", aliases = ["Acme"] }]\n'
         '[web]\nlisten = "127.0.0.1:0"\n'
     )
-    daemon = Daemon(load(tmp_path / "tapewatch.toml", {}), classifier=FakeClassifier(), watermark_interval=0.1)
+    model = FakeClassifier(five_heads=True)
+    daemon = Daemon(load(tmp_path / "tapewatch.toml", {}), classifier=model, watermark_interval=0.1)
     await daemon.open()
     now = time.time()
     history = tmp_path / "history.jsonl"
@@ -112,6 +113,9 @@ async def test_page_shows_what_rings_and_why(served: tuple[Daemon, Web], tmp_pat
             assert part in card
         await page.wait_for_selector("#tape li .mood.negative")
         assert "Acme bridge falls" in await page.inner_text("#tape")
+        for place in ("#tape li", "article.alert .stories li"):
+            probed = page.locator(f"{place}:has-text('Acme harbour probe')").first
+            assert await probed.locator(".tag.event").all_text_contents() == ["investigation"]
         assert await page.locator("#tape a[href^='https://x.example/']").count() >= 1
         assert await page.locator(".key svg").count() >= 1
 

@@ -17,10 +17,8 @@ from alerts import schema
 from alerts.body import AlertBody, OperationBody
 from alerts.episode import EpisodeEvent, dedupe_key, episode_id, event_id
 from alerts.evidence import (
-    LIMIT,
     Alert,
     CoverageFacts,
-    Exhibit,
     Provenance,
     Subject,
     SubjectEntity,
@@ -28,6 +26,7 @@ from alerts.evidence import (
     build_operation,
     ping,
 )
+from alerts.exhibits import LIMIT, Exhibit
 from alerts.wording import iso, link, plain, span
 
 NOW = 1_790_000_000.0
@@ -155,6 +154,41 @@ def test_the_five_stories_that_weigh_most_are_shown_and_the_first_source_named()
     assert (first["published"], first["first_seen"]) == (iso(NOW - 7), iso(NOW - 2))
 
 
+def test_stories_tell_their_events_and_the_alert_how_many_tell_each() -> None:
+    told = [("investigation", "fraud"), ("investigation",), (), ("recall", "investigation"), ("fraud",)]
+    exhibits = [exhibit(n, risk=0.87654, events=kinds) for n, kinds in enumerate(told)]
+    shown = data(alert(exhibits=exhibits))["evidence"]
+    assert [story["events"] for story in shown["stories"]] == [list(kinds) for kinds in reversed(told)]
+    assert {story["risk"] for story in shown["stories"]} == {0.877}
+    assert list(shown["events"].items()) == [("investigation", 3), ("fraud", 2), ("recall", 1)]
+
+
+def test_a_model_without_that_head_tells_no_events() -> None:
+    shown = data(alert())["evidence"]
+    assert shown["events"] == {}
+    assert {(story["risk"], tuple(story["events"])) for story in shown["stories"]} == {(None, ())}
+    old = msgspec.json.encode(exhibit(1))
+    assert b"events" not in old and msgspec.json.decode(old, type=Exhibit) == exhibit(1)
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        (
+            [("regulatory_ban",), ("regulatory_ban", "fraud"), ("fraud",), ()],
+            "in 35 minutes, mostly about fraud, weigh",
+        ),
+        ([("regulatory_ban",), ("regulatory_ban",), ()], "in 35 minutes, mostly about regulatory ban, weighing"),
+        ([("fraud",), ("fraud",), (), (), ()], "in 35 minutes, weighing"),
+        ([("fraud",), ()], "in 35 minutes, weighing"),
+        ([], "in 35 minutes, weighing"),
+    ],
+)
+def test_the_summary_names_what_half_of_the_stories_tell(told: list[tuple[str, ...]], said: str) -> None:
+    exhibits = [exhibit(n, events=kinds) for n, kinds in enumerate(told)]
+    assert said in alert(exhibits=exhibits).summary
+
+
 def test_counter_evidence_is_shown_strongest_first() -> None:
     against = [exhibit(n, positive=n / 10, negative=0.0) for n in (7, 9, 8)]
     assert [story["id"] for story in data(alert(counter=against))["evidence"]["counter"]] == ["doc-9", "doc-8"]
@@ -261,7 +295,9 @@ def test_a_body_stays_below_its_limit_and_keeps_its_schema(head: str, name: str,
             topic=heavy,
             watchlists=tuple(stale),
         ),
-        exhibits=[exhibit(n, headline=heavy, publisher=heavy, source=name) for n in range(count)],
+        exhibits=[
+            exhibit(n, headline=heavy, publisher=heavy, source=name, events=(heavy, *stale, name)) for n in range(count)
+        ],
         counter=[exhibit(n, headline=heavy) for n in range(count)],
         coverage=CoverageFacts(sources_expected=3, sources_healthy=0, stale=tuple(stale)),
     )
