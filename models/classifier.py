@@ -69,9 +69,9 @@ class OnnxClassifier:
         self._end = int(self._tokenizer.token_to_id("[SEP]") or 0)
         self._passes = passes
         self.device = passes.device
+        self.threads = 1 if passes.one_at_a_time else threads or os.cpu_count() or 1
         heads.check(card, passes.outputs)
-        count = 1 if passes.one_at_a_time else threads or os.cpu_count() or 1
-        self._pool = ThreadPoolExecutor(count, thread_name_prefix="classify") if count > 1 else None
+        self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="classify") if self.threads > 1 else None
         self.predict(["Warm-up."])
 
     def predict(

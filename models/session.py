@@ -46,11 +46,14 @@ def check_device(device: str) -> None:
         _check_onnx()
 
 
-def open_session(graph: Path, *, device: str, memory_mb: int | None = None, half: bool = False) -> Any:
+def open_session(
+    graph: Path, *, device: str, memory_mb: int | None = None, half: bool = False, profile: Path | None = None
+) -> Any:
     """A session with one thread of its own: callers run as many at once as they have cores.
 
     ``half``: the graph's half-precision form, built in memory, the only one that CUDA runs. ``memory_mb`` bounds the
-    arena of CUDA. Raises DeviceError where the session ended up elsewhere than asked.
+    arena of CUDA. ``profile``: how the name begins of the file in which ``end_profiling`` tells of every node.
+    Raises DeviceError where the session ended up elsewhere than asked.
     """
     import onnxruntime as ort
 
@@ -60,6 +63,9 @@ def open_session(graph: Path, *, device: str, memory_mb: int | None = None, half
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    if profile is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile)
     if not on_cuda:
         # Without the arena and the pattern cache memory stays flat over batches of every shape.
         options.enable_cpu_mem_arena = False

@@ -27,11 +27,32 @@ def models_show(name: Annotated[str, typer.Argument()] = "default") -> None:
 
 
 @models.command(name="verify")
-def models_verify(name: Annotated[str, typer.Argument()] = "default") -> None:
-    """Check every file of a model against its card."""
-    from monitor.commands.models import verify_model
+def models_verify(
+    name: Annotated[str, typer.Argument()] = "default",
+    device: Annotated[
+        str | None, typer.Option(help="cpu or cuda: also run it there and compare with its golden predictions.")
+    ] = None,
+    half: Annotated[bool, typer.Option("--half", help="On the CPU, the graph and the passes of CUDA.")] = False,
+    memory_mb: Annotated[int | None, typer.Option(min=1, help="Ceiling of GPU memory, as in [model].")] = None,
+) -> None:
+    """Check every file of a model against its card, and what it says on a device against what it should."""
+    from monitor.commands.device import verify_model
 
-    verify_model(name)
+    verify_model(name, device, half=half, memory_mb=memory_mb)
+
+
+@models.command(name="bench")
+def models_bench(
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    name: Annotated[str, typer.Option("--model", help="A shipped model's name or a folder.")] = "default",
+    threads: Annotated[int, typer.Option(min=0, help="Passes computed at once on the CPU; 0: one a core.")] = 0,
+    seconds: Annotated[float, typer.Option(min=0.01, help="How long each kind of text is measured.")] = 5.0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """How fast a model is on this machine: texts a second by kind, one text alone, memory."""
+    from monitor.commands.device import bench_model
+
+    bench_model(name, device, threads=threads, seconds=seconds, as_json=as_json)
 
 
 @models.command(name="evaluate")

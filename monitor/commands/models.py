@@ -1,4 +1,4 @@
-"""``tapewatch models``: list, show, verify, evaluate, train, export, risk-data."""
+"""``tapewatch models``: list, show, evaluate, train, export, risk-data."""
 
 from __future__ import annotations
 
@@ -29,12 +29,6 @@ def list_models() -> None:
 
 def show_model(name: str) -> None:
     typer.echo(cards.readable(cards.read(cards.folder_of(name))))
-
-
-def verify_model(name: str) -> None:
-    folder = cards.folder_of(name)
-    card = cards.verify(folder)
-    typer.echo(f"{card.name}@{card.digest()[:12]}: {len(card.files)} files as the card says")
 
 
 def evaluate_model(task: str, data: Path, split: str | None, name: str) -> None:

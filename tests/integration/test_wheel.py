@@ -14,6 +14,7 @@ def test_wheel_runs_from_anywhere(tmp_path: Path, installed: Installed) -> None:
         "models/weights/default/model.onnx",
         "models/weights/default/tokenizer.json",
         "models/weights/default/card.json",
+        "models/weights/default/golden.jsonl",
         "models/challenge/headlines.tsv",
         "models/challenge/chinese.tsv",
         "models/risk/test.tsv",
