@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,14 @@ import msgspec
 import structlog
 
 from monitor.health import Watcher
+from monitor.history import BadLines, history
 from pipelines.clock import Clock
 from pipelines.documents import Document
 from pipelines.ingest import Ingest, Origin, Outcome, expect
 from pipelines.sources.base import Batch, LineError, RawItem, Source
-from pipelines.sources.files import parse_body, read_documents
-from pipelines.sources.order import chunks, in_order
+from pipelines.sources.files import parse_body
+from pipelines.sources.order import chunks
 from pipelines.streams.base import DOCUMENTS, INGEST, Engine, Output, State, Unwritable
-from pipelines.text import day_spread
 
 log = structlog.get_logger(__name__)
 
@@ -32,9 +32,6 @@ HISTORY = "backfill"
 
 NAMED = 20
 """Bad lines of one batch that are logged each: where all are bad, a log of them all says no more."""
-
-KEPT = 100
-"""Bad lines of history that are told each."""
 
 CHUNK = 1_000
 """Documents of history that are taken in as one unit."""
@@ -58,18 +55,6 @@ class Accepted(msgspec.Struct):
         for name in ("accepted", "duplicate", "revision", "stale", "oversize"):
             setattr(self, name, getattr(self, name) + getattr(outcome, name))
         self.empty += outcome.invalid
-
-
-class BadLines(msgspec.Struct):
-    """Lines of history that could not be read: how many, and the first of them."""
-
-    count: int = 0
-    first: list[LineError] = []
-
-    def add(self, error: LineError) -> None:
-        self.count += 1
-        if len(self.first) < KEPT:
-            self.first.append(error)
 
 
 class Intake:
@@ -150,8 +135,7 @@ class Intake:
         """
         ingest = Ingest(max_age=None, backfill=True)
         result, bad = Accepted(), BadLines()
-        ordered = in_order(_items(paths, self._clock.time(), bad), lambda item: item.at or item.published or 0.0)
-        parts = chunks(ordered, CHUNK, CHUNK_BYTES)
+        parts = chunks(history(paths, self._clock.time(), bad), CHUNK, CHUNK_BYTES)
         while part := await asyncio.to_thread(next, parts, None):
             await self._engine.admitted()
             for class_, run in _runs(part):
@@ -181,25 +165,6 @@ def _name(source: str, errors: Sequence[LineError]) -> None:
         log.warning("bad_line", action="skip", source=source, **place, line=error.line, reason=error.reason)
     if len(errors) > NAMED:
         log.warning("bad_lines", action="skip", source=source, more=len(errors) - NAMED, last=errors[-1].reason)
-
-
-def _items(paths: Sequence[Path | str], now: float, bad: BadLines) -> Iterator[RawItem]:
-    """The items of files as they come; the lines that can't be read are noted in ``bad``."""
-    for path in paths:
-        for entry in read_documents(path, fetched=now):
-            if isinstance(entry, LineError):
-                bad.add(entry)
-            else:
-                yield _spread(entry)
-
-
-def _spread(item: RawItem) -> RawItem:
-    """A date without a time gets one of its day before all are sorted: in chunks sorted by day, half would be late."""
-    if item.precision != "day" or item.published is None:
-        return item
-    day = item.published - item.published % 86_400.0
-    published = day + day_spread(item.guid or item.url or item.title)
-    return msgspec.structs.replace(item, published=published, precision="second")
 
 
 def _runs(items: Sequence[RawItem]) -> list[tuple[Any, list[RawItem]]]:

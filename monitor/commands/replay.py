@@ -6,9 +6,9 @@ import csv
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import groupby, islice
+from itertools import chain, groupby, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,9 @@ from monitor import __version__
 from monitor import log as logs
 from monitor.assembly import Parts, assemble
 from monitor.commands.detect import LineError as MomentError
-from monitor.commands.detect import moment, time_option
+from monitor.commands.detect import moment as moment_of
+from monitor.commands.detect import time_option
+from monitor.history import BadLines, history, moment
 from monitor.settings import Settings, SettingsError
 from monitor.settings import load as load_settings
 from pipelines.aggregate import Aggregate
@@ -32,8 +34,8 @@ from pipelines.documents import AlertRecord, Document, Watermark, decode, encode
 from pipelines.ingest import TABLES, Ingest, Origin
 from pipelines.notify import Context, Notify
 from pipelines.score import Score
-from pipelines.sources.base import LineError, RawItem
-from pipelines.sources.files import read_documents
+from pipelines.sources.base import RawItem
+from pipelines.sources.order import chunks
 from pipelines.streams.base import (
     ALERTS,
     CANDIDATES,
@@ -51,6 +53,8 @@ from pipelines.streams.base import (
 from pipelines.streams.memory import MemoryEngine, MemoryState
 
 CHUNK = 256
+CHUNK_BYTES = 16 * 2**20
+"""Bytes of words after which a chunk ends before it has its documents."""
 STEP = 600.0
 """Event time between two watermarks where no document comes."""
 DAY = 86_400.0
@@ -117,32 +121,32 @@ class Player:
         self.profiles: list[Profile] = []
         """The week as it was learned on the way, a version a day."""
         self._passed = float("-inf")
+        self.first: str | None = None
+        """Time of the first document that was handed on."""
+        self.last = ""
 
-    def documents(self, items: Sequence[RawItem], class_: str | None, until: float | None) -> list[Document]:
-        """Items up to ``until`` as documents with their detection times, sorted by them. Later ones count nowhere."""
-        ingest = Ingest(max_age=None)
-        found: list[Document] = []
-        for item in items:
-            kind: Any = class_ or item.class_ or "news"
-            origin = Origin(source="replay", class_=kind)
-            now = item.published or item.fetched
-            if until is not None and (item.at or now) > until:
-                continue
-            outcome = ingest.accept([item], origin, self._ids, now)
-            if until is not None and any(epoch(document.at) > until for document in outcome.documents):
-                continue  # a date without a time, spread beyond it
+    def documents(self, items: Iterable[RawItem], class_: Any, until: float | None) -> Iterator[Document]:
+        """Items, which come by their time, as documents that do. What is after ``until`` counts nowhere."""
+        ingest, origin = Ingest(max_age=None), Origin(source="replay", class_=class_ or "news")
+        wanted = items if until is None else takewhile(lambda item: moment(item) <= until, items)
+        for part in chunks(wanted, CHUNK, CHUNK_BYTES):
+            if class_ is not None:
+                part = [msgspec.structs.replace(item, class_=class_) for item in part]
+            outcome = ingest.accept(part, origin, self._ids, moment(part[-1]))
+            for table in self._ids.tables.values():
+                table.freeze(forget=True)
+            for name in ("accepted", "duplicate", "revision", "oversize"):
+                self.counts[name] += getattr(outcome, name)
             self.counts["empty"] += outcome.invalid
-            self.counts["accepted"] += outcome.accepted
-            self.counts["duplicate"] += outcome.duplicate
-            self.counts["revision"] += outcome.revision
-            found.extend(outcome.documents)
-        return sorted(found, key=lambda document: (document.at, document.id))
+            yield from outcome.documents
 
-    def play(self, documents: Sequence[Document]) -> Iterator[AlertRecord]:
+    def play(self, documents: Iterable[Document]) -> Iterator[AlertRecord]:
         """Alerts as they come."""
         # Day by day: the week's profile takes effect at midnight, and must be there by then.
         for _, day in groupby(documents, key=lambda document: document.at[:10]):
-            for chunk in _chunks(day):
+            for chunk in chunks(day, CHUNK, CHUNK_BYTES):
+                self.counts["documents"] += len(chunk)
+                self.first, self.last = self.first or chunk[0].at, chunk[-1].at
                 outputs: list[Output] = []
                 for document in chunk:
                     outputs.extend(self._pass(epoch(document.at)))
@@ -151,9 +155,9 @@ class Player:
                 self._clock.set(epoch(chunk[0].at))
                 yield from self._run(outputs)
 
-    def finish(self, until: float) -> Iterator[AlertRecord]:
-        """Lets time pass after the last document."""
-        yield from self._run(list(self._pass(until)))
+    def finish(self, until: float | None) -> Iterator[AlertRecord]:
+        """Lets time pass after the last document, a week by default."""
+        yield from self._run(list(self._pass(until if until is not None else epoch(self.last) + 7 * DAY)))
 
     def _pass(self, at: float) -> Iterator[Output]:
         """Watermarks up to ``at``, thinned out over long silences."""
@@ -175,13 +179,9 @@ class Player:
         self.profiles.extend(decode(Profile, record.value) for record in self._engine.records(PROFILES))
         for topic in (DOCUMENTS, SCORES, EVIDENCE, CANDIDATES, SERIES, PROFILES, ALERTS, OUTBOX, DEAD_LETTERS):
             self._engine.forget(topic)
-        self.alerts.extend(found)
+        # Their bodies are written out; what is counted in the end needs none.
+        self.alerts.extend(msgspec.structs.replace(alert, body=msgspec.Raw()) for alert in found)
         yield from found
-
-
-def _chunks(documents: Iterator[Document]) -> Iterator[list[Document]]:
-    while chunk := list(islice(documents, CHUNK)):
-        yield chunk
 
 
 def run_replay(
@@ -208,24 +208,22 @@ def run_replay(
     classifier = load(settings.model.name, device=settings.model.device, threads=settings.model.threads)
     try:
         parts = assemble(settings, classifier.topics)
-        items, errors = _read(inputs)
         player = Player(settings, parts, classifier, time_option("--from", start))
-        last = time_option("--to", end)
-        documents = player.documents(items, class_, last)
-        if not documents:
+        last, bad = time_option("--to", end), BadLines()
+        documents = player.documents(history(inputs, datetime.now(UTC).timestamp(), bad), class_, last)
+        one = next(documents, None)
+        for line in bad.told():
+            typer.echo(line, err=True)
+        if one is None:
             raise SettingsError("no documents to replay")
         out.mkdir(parents=True, exist_ok=True)
         with (out / "alerts.jsonl").open("wb") as target:
-            for alert in player.play(documents):
-                target.write(bytes(alert.body) + b"\n")
-            for alert in player.finish(last if last is not None else epoch(documents[-1].at) + 7 * DAY):
+            for alert in chain(player.play(chain([one], documents)), player.finish(last)):
                 target.write(bytes(alert.body) + b"\n")
     finally:
         classifier.close()
-    summary = summarise(player, parts, documents, known, start=time_option("--from", start), bad_lines=len(errors))
+    summary = summarise(player, parts, known, start=time_option("--from", start), bad_lines=bad.count)
     (out / "summary.json").write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
-    for error in errors[:100]:
-        typer.echo(f"{error.file}, line {error.line}: {error.reason}", err=True)
     for event in summary.get("events", ()):
         if not event["keys"]:
             typer.echo(f"{events}: {event['entity']!r} is no watched company: it can't be found", err=True)
@@ -236,7 +234,6 @@ def run_replay(
 def summarise(
     player: Player,
     parts: Parts,
-    documents: Sequence[Document],
     events: Sequence[Event] | None,
     *,
     start: float | None,
@@ -244,19 +241,19 @@ def summarise(
 ) -> dict[str, Any]:
     """Counts, alarms per key and month, and, with events, which of them rang and when."""
     firing = [alert for alert in player.alerts if alert.type == "alert.firing"]
-    first = max(epoch(documents[0].at), start) if start is not None else epoch(documents[0].at)
-    months = max(1e-9, (epoch(documents[-1].at) - first) / (30.4 * DAY))
+    begun, last = epoch(player.first or player.last), epoch(player.last)
+    months = max(1e-9, (last - max(begun, start or begun)) / (30.4 * DAY))
     entities = {key for key, watched in parts.watch.keys.items() if key.startswith("entity:") and not watched.topic}
     on_entities = [alert for alert in firing if alert.key in entities]
     summary: dict[str, Any] = {
-        "documents": len(documents),
+        "documents": player.counts["documents"],
         "bad_lines": bad_lines,
         **{
             name: player.counts[name]
-            for name in ("accepted", "duplicate", "revision", "empty", "scored", "dead_letters")
+            for name in ("accepted", "duplicate", "revision", "empty", "oversize", "scored", "dead_letters")
         },
-        "from": documents[0].at,
-        "to": documents[-1].at,
+        "from": player.first,
+        "to": player.last,
         "months": round(months, 2),
         "watched_keys": len(parts.watch.keys),
         "entity_keys": len(entities),
@@ -325,19 +322,6 @@ def keys_of(name: str, parts: Parts) -> set[str]:
     return keys
 
 
-def _read(inputs: Sequence[Path]) -> tuple[list[RawItem], list[LineError]]:
-    now = datetime.now(UTC).timestamp()
-    items: list[RawItem] = []
-    errors: list[LineError] = []
-    for path in inputs:
-        for entry in read_documents(path, fetched=now):
-            if isinstance(entry, LineError):
-                errors.append(entry)
-            else:
-                items.append(entry)
-    return items, errors
-
-
 def _events(path: Path) -> list[Event]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -351,7 +335,7 @@ def _events(path: Path) -> list[Event]:
     for number, row in enumerate(rows, 2):
         onset = row.get("onset") or row.get("onset_date") or ""
         try:
-            at = moment(onset if "T" in onset else f"{onset}T00:00:00Z")
+            at = moment_of(onset if "T" in onset else f"{onset}T00:00:00Z")
         except MomentError as error:
             raise SettingsError(f"{path}, line {number}: onset: {error}") from None
         found.append(Event(row["entity"], at, row.get("what") or ""))

@@ -185,8 +185,8 @@ async def _backfill(daemon: Daemon, inputs: list[Path]) -> int:
         result, bad = await daemon.intake.backfill(inputs, noted=named.note)
     finally:
         await daemon.stop()
-    for error in bad.first:
-        typer.echo(f"{error.file}, line {error.line}: {error.reason}", err=True)
+    for line in bad.told():
+        typer.echo(line, err=True)
     counts = {name: getattr(result, name) for name in ("accepted", "revision", "duplicate", "empty")}
     if result.oversize:
         counts["oversize"] = result.oversize

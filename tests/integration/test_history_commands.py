@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -151,10 +153,10 @@ def tape(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, float]:
     return folder / "tape.jsonl", folder / "events.csv", crisis
 
 
-def replay(folder: Path, tape: Path, *options: str) -> tuple[dict, list[dict]]:
+def replay(folder: Path, tape: Path, *options: str, line: int = 11) -> tuple[dict, list[dict]]:
     done = Daemon(folder, ACME).cli("replay", str(tape), "--out", str(folder / "out"), *options)
     assert done.returncode == 0, done.stderr
-    assert "tape.jsonl, line 11" in done.stderr
+    assert f"tape.jsonl, line {line}" in done.stderr
     summary = json.loads((folder / "out" / "summary.json").read_text())
     brief = json.loads(done.stdout)
     assert brief == {name: summary[name] for name in brief}
@@ -190,6 +192,60 @@ def test_replay_of_a_part_counts_that_part(tmp_path: Path, tape: tuple[Path, Pat
     assert summary["documents"] == summary["scored"] == summary["accepted"] + summary["revision"] == 101 + 1
     assert alerts == [] and summary["alerts"] == 0
     assert summary["to"] <= "2026-03-11T00:00:00.000Z"
+
+
+def test_replay_goes_by_time_and_by_the_class_that_is_asked_for(tmp_path: Path, tape: tuple[Path, Path, float]) -> None:
+    """Posts, in any order of the file, ring as news where that is asked for: as posts they ring not at all."""
+    lines = {line["id"]: line for line in map(json.loads, tape[0].read_text().splitlines()) if "published" in line}
+    documents = [line | {"class": "social"} for line in lines.values()]
+    found = []
+    for name, turn in (("as it is", 1), ("turned", -1)):
+        (tmp_path / name).mkdir()
+        path = write(tmp_path / name / "tape.jsonl", ['{"title": "Undated"}', *documents[::turn]])
+        alerts = replay(tmp_path / name, path, "--class", "news", line=1)[1]
+        found.append([(alert["type"], alert["timestamp"], alert["data"]["subject"]["key"]) for alert in alerts])
+    assert found[0] == found[1] and "alert.firing" in {alert[0] for alert in found[0]}
+    assert replay(tmp_path / name, path, line=1)[1] == []
+
+
+MEASURED = """
+import re, sys
+from pathlib import Path
+from models.classifier import FakeClassifier
+from monitor.assembly import assemble
+from monitor.commands.replay import Player
+from monitor.history import BadLines, history
+from monitor.settings import load
+from pipelines.sources import order
+from pipelines.sources.base import RawItem
+order.RUN_BYTES = 2**20
+peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024
+settings, model = load(Path(sys.argv[1]), {}), FakeClassifier()
+player = Player(settings, assemble(settings, model.topics), model, None)
+list(player.documents([RawItem(title="Acme opens a depot", fetched=0.0, published=1e9)], None, None))
+before = peak()
+times = [one.at for one in player.documents(history([sys.argv[2]], 2e9, BadLines()), None, None)]
+assert times == sorted(times)
+print(len(times), peak() - before)
+"""
+"""Reads documents as replay does; prints how many, and what memory they needed, in MiB."""
+
+
+def test_documents_of_any_number_are_replayed_in_bounded_memory(tmp_path: Path) -> None:
+    """60 MB of words, with runs of 1 MiB: what is held is a few of them."""
+    (tmp_path / "tapewatch.toml").write_text(ACME)
+    body = "The company said that its new site is open. " * 90
+    path = tmp_path / "long.jsonl"
+    with path.open("w") as target:
+        for n in range(15_000):
+            when = at(1.7e9 + n * 7_919 % 15_000 * 600)
+            target.write(json.dumps({"title": f"Acme opens depot {n}", "text": body, "published": when}) + "\n")
+    arguments = [sys.executable, "-c", MEASURED, str(tmp_path / "tapewatch.toml"), str(path)]
+    done = subprocess.run(arguments, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    count, grown = (int(word) for word in done.stdout.split())
+    print(f"\n{count} documents, {path.stat().st_size >> 20} MiB: {grown} MiB")
+    assert count == 15_000 and grown < 30
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from monitor.app import assemble
 from monitor.commands import replay
 from monitor.settings import load
 from pipelines.clock import ManualClock
-from pipelines.documents import Candidate, decode, epoch
+from pipelines.documents import Candidate, decode
 from pipelines.held import Profiles
 from pipelines.sources.base import RawItem
 from pipelines.streams.base import ALERTS, CANDIDATES, PROFILES, Output
@@ -132,8 +132,7 @@ def test_replay_learns_on_the_documents_time_whatever_is_handed_on_at_once(
         monkeypatch.setattr(replay, "CHUNK", chunk)
         model = FakeClassifier()
         player = replay.Player(settings, assemble(settings, model.topics), model, None)
-        documents = player.documents(items, None, None)
-        alerts = [*player.play(documents), *player.finish(epoch(documents[-1].at) + 7 * DAY)]
+        alerts = [*player.play(player.documents(items, None, None)), *player.finish(None)]
         return [bytes(alert.body) for alert in alerts], player.profiles
 
     bodies, profiles = play(256)
