@@ -20,7 +20,7 @@ from prometheus_client import Gauge
 from models.classifier import Classifier, load
 from monitor import __version__, assembly
 from monitor.assembly import assemble
-from monitor.engines import WATERMARKS, build_engine, claim, view_path
+from monitor.engines import between_watermarks, build_engine, claim, view_path
 from monitor.health import LagWatch, RoomWatch, SourceWatch, Watcher, coverage, watch
 from monitor.http import GuardedClient
 from monitor.intake import Intake
@@ -81,7 +81,7 @@ class Daemon:
         self._rng = rng or random.Random()  # noqa: S311 (jitter, no secrets)
         self._own_classifier = classifier is None
         self._classifier = classifier
-        self._watermark_interval = watermark_interval or WATERMARKS[settings.engine.kind]
+        self._watermark_interval = watermark_interval or between_watermarks(settings)
         self._claim: Claim | None = None
         self._engine: Engine | None = None
         self._view: asyncio.Task[None] | None = None

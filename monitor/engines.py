@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 WATERMARKS = {"embedded": 1.0, "kafka": 0.25}
 """Seconds between two watermarks, by engine: on Kafka a reader believes the least of several, so they come closer."""
 
+MARKS = 1_000.0
+"""Watermarks on evidence a second, at most: each partition of documents speaks to each of evidence, so that they
+grow with the square of the partitions."""
+
+SELDOM = 10.0
+"""Seconds between two watermarks at most: no alert should wait longer for its end."""
 
 KAFKA_PACKAGES = ("faust-streaming", "kafka-python", "rocksdict", "crc32c", "lz4", "cramjam")
 """All of them: without the last, for one, compressed records stop a worker without a word."""
@@ -108,6 +114,14 @@ def kafka_layout(settings: Settings) -> Layout:
 
 def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
+
+
+def between_watermarks(settings: Settings) -> float:
+    """Seconds from one watermark of ingest to the next."""
+    interval = WATERMARKS[settings.engine.kind]
+    if settings.engine.kind == "kafka":
+        interval = max(interval, min(settings.engine.kafka.partitions**2 / MARKS, SELDOM))
+    return interval
 
 
 def view_path(settings: Settings) -> Path:

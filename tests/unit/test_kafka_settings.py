@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from monitor.engines import between_watermarks
 from monitor.settings import Settings, SettingsError, load
 
 FAR, NEAR = '["kafka-1.example:9093", "kafka-2.example:9093"]', '["127.0.0.1:9092", "[::1]:9092", "localhost:9092"]'
@@ -128,3 +129,11 @@ def test_a_credential_is_read_when_asked_for_and_shown_nowhere(tmp_path: Path) -
     with pytest.raises(SettingsError) as caught:
         accepted(tmp_path, f'brokers = {FAR}\nsasl = "PLAIN"\npassword = ["canary"]')
     assert "canary" not in str(caught.value) and "engine.kafka.password" in str(caught.value)
+
+
+@pytest.mark.parametrize(("partitions", "seconds"), [(1, 0.25), (6, 0.25), (24, 0.576), (64, 4.096), (1_000, 10.0)])
+def test_watermarks_come_seldomer_where_more_partitions_speak_to_each_other(
+    tmp_path: Path, partitions: int, seconds: float
+) -> None:
+    settings = accepted(tmp_path, f"brokers = {NEAR}\npartitions = {partitions}")
+    assert between_watermarks(settings) == pytest.approx(seconds)

@@ -28,6 +28,10 @@ from pipelines.streams.layout import partitions
 LARGE = 8 << 20
 """Bytes of the largest record batch of a changelog, which holds a whole unit of work, and of a dead letter."""
 
+ROLL = 16 << 20
+"""Bytes after which a broker closes a segment of a changelog. Only closed ones are compacted, and a worker without its
+tables reads all that is there: at the broker's own 1 GiB, a week of changes to the same few rows."""
+
 LONG = 120 * 86_400.0
 """Seconds that what page and API show is kept: a lost read model is filled from it again."""
 
@@ -120,7 +124,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
         return {"cleanup.policy": "compact", "min.insync.replicas": str(self.in_sync)}
 
     def _changelog(self) -> dict[str, str]:
-        settings = self._compact() | {"max.message.bytes": str(LARGE)}
+        settings = self._compact() | {"max.message.bytes": str(LARGE), "segment.bytes": str(ROLL)}
         if self.texts is not None:
             settings["max.compaction.lag.ms"] = str(int(SEGMENT * 1000))
         return settings
