@@ -62,6 +62,16 @@ def scoring_text(title: str, text: str = "") -> str:
     return read(title, text).text
 
 
+def spans_of(name: str, text: str) -> tuple[Span, ...]:
+    """Where a name stands in a text as whole words, in any case; scripts without spaces know no whole words."""
+    name = name.strip()
+    if not name:
+        return ()
+    left = r"(?<!\w)" if name[0].isascii() else ""
+    right = r"(?!\w)" if name[-1].isascii() else ""
+    return tuple(found.span() for found in re.finditer(left + re.escape(name) + right, text, re.IGNORECASE))
+
+
 def tokens_of(spans: Sequence[Span], offsets: Sequence[Span]) -> tuple[int, ...]:
     """The places of the tokens that overlap any span; special tokens have empty offsets and never do."""
     return tuple(

@@ -143,15 +143,19 @@ def predict(
     source: Input = "-",
     model: Annotated[str, typer.Option(help="A shipped model's name or a model's folder.")] = "default",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    embedding: Annotated[
+        bool, typer.Option("--embedding", help="Adds the story embedding, a number from -127 to 127 a dimension.")
+    ] = False,
 ) -> None:
     """Texts in, labels out.
 
     In: JSON Lines as {"text": "Shares plunge", "id": "a", "entities": ["Acme"]}, of which only the text is needed, or
-    CSV with a column text (or headline).
+    CSV with a column text (or headline). Out: sentiment, topic and, where the model has that head, risk (adverse
+    events) of the text and of each company; basis says whether a company's answers are its own or the text's.
     """
     from monitor.commands.predict import run_predict
 
-    run_predict(source, model, device)
+    run_predict(source, model, device, embedding=embedding)
 
 
 @app.command()

@@ -35,6 +35,13 @@ log = structlog.get_logger(__name__)
 SCORED = Counter("tapewatch_scored_documents_total", "Documents that the model judged.", ["model"])
 SENTIMENT = Counter("tapewatch_sentiment_total", "Documents by the sentiment they got.", ["label"])
 TOPIC = Counter("tapewatch_topic_total", "Documents by the topic they got.", ["label"])
+RISK = Counter("tapewatch_risk_total", "Kinds of adverse events that were named in documents.", ["label"])
+ADVERSE = Counter("tapewatch_adverse_documents_total", "Documents that were called adverse.", ["model"])
+ENTITIES = Counter(
+    "tapewatch_judged_entities_total",
+    "Companies in documents, by whether the model judged them or the text.",
+    ["basis"],
+)
 UNSUPPORTED = Counter(
     "tapewatch_unsupported_language_total", "Documents kept unjudged: the model can't read their language."
 )
@@ -84,7 +91,7 @@ class Score:
         self.watch = watch
         self._clock = clock
         self._judge = Judge(classifier)
-        self._measures = _Measures(classifier.name)
+        self._measures = _Measures(classifier.name, classifier.risks)
 
     def adopt(self, entities: EntityIndex, watch: Watch) -> None:
         """Takes over new watch-lists."""
@@ -240,18 +247,25 @@ class Score:
 class _Measures:
     """What a model's answers say about the model. Their series are looked up once: it is asked for every text."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, risks: Sequence[str]) -> None:
         self._sentiment = CONFIDENCE.labels(model, "sentiment")
         self._topic = CONFIDENCE.labels(model, "topic")
+        self._risk = CONFIDENCE.labels(model, "risk") if risks else None
         self._unknown = UNKNOWN.labels(model)
         self._abstained = ABSTAINED.labels(model)
         self._truncated = TRUNCATED.labels(model)
         for series in (SCORED, BATCH_SECONDS, BATCH_DOCUMENTS):  # a rate needs the zero before the first
             series.labels(model)
+        if risks:
+            ADVERSE.labels(model)
+        for kind in risks:
+            RISK.labels(kind)
 
     def take(self, prediction: Prediction) -> None:
         self._sentiment.observe(max(prediction.sentiment))
         self._topic.observe(max(prediction.topic))
+        if self._risk is not None and prediction.risk is not None:
+            self._risk.observe(max(prediction.risk.probability, 1.0 - prediction.risk.probability))
         self._unknown.observe(prediction.unknown_ratio)
         if prediction.abstain:
             self._abstained.inc()
@@ -264,6 +278,13 @@ def _count(judged: Sequence[ScoredDocument]) -> None:
         SENTIMENT.labels(label).inc(number)
     for label, number in Counts(one.topic.label for one in judged if one.topic is not None).items():
         TOPIC.labels(label).inc(number)
+    for basis, number in Counts(entity.basis for one in judged for entity in one.entities).items():
+        ENTITIES.labels(basis).inc(number)
+    risks = [(one.model, one.risk) for one in judged if one.risk is not None]
+    for model, number in Counts(model for model, risk in risks if risk.adverse).items():
+        ADVERSE.labels(model).inc(number)
+    for kind, number in Counts(named.label for _, risk in risks for named in risk.labels).items():
+        RISK.labels(kind).inc(number)
 
 
 def _fields(document: Document) -> dict[str, Any]:

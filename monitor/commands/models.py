@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import msgspec
 import typer
 
 from models import card as cards
-from models.classifier import OnnxClassifier, load, scoring_text
+from models.classifier import OnnxClassifier, Prediction, load
 from models.evaluate import report
+from models.reading import Span, scoring_text, spans_of
 from models.risk import compose, held_out
 from models.risk import table as risk_table
 
@@ -40,23 +42,42 @@ def evaluate_model(task: str, data: Path, split: str | None, name: str) -> None:
     classifier = load(name)
     try:
         rows, skipped = _rows(task, data, split, classifier)
-        predictions = classifier.predict([text for text, _ in rows])
+        predictions = classifier.predict([text for text, _, _ in rows], [mentions for _, mentions, _ in rows])
     finally:
         classifier.close()
     labels = classifier.topics if task == "topic" else classifier.sentiments
-    probabilities = [p.topic if task == "topic" else p.sentiment for p in predictions]
-    found = report(probabilities, [label for _, label in rows], labels)
-    basis: dict[str, Any] = {"basis": "document"} if task == "entity_sentiment" else {}
+    found = report([_probabilities(task, one) for one in predictions], [label for _, _, label in rows], labels)
+    basis = _basis(predictions) if task == "entity_sentiment" else {}
     answer = {"task": task, "model": classifier.name, "mixed_left_out": skipped, **basis, "labels": labels, **found}
     sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(answer), indent=2) + b"\n")
 
 
-def _rows(task: str, data: Path, split: str | None, classifier: OnnxClassifier) -> tuple[list[tuple[str, int]], int]:
+def _probabilities(task: str, prediction: Prediction) -> tuple[float, ...]:
+    """Toward an entity: the document's sentiment, where the model did not judge the entity itself."""
+    if task == "topic":
+        return prediction.topic
+    own = next((toward for toward in prediction.mentions if toward is not None), None)
+    return own.sentiment if own is not None else prediction.sentiment
+
+
+def _basis(predictions: Sequence[Prediction]) -> dict[str, Any]:
+    """What sentiment toward entities was taken from, and for how many it was the document's."""
+    without = sum(one.mentions == (None,) for one in predictions)
+    return {"basis": "document" if without == len(predictions) else "entity", "basis_document": without}
+
+
+_Row = tuple[str, Sequence[Sequence[Span]], int]
+"""The text that is read, where its entity stands, and its label."""
+
+
+def _rows(task: str, data: Path, split: str | None, classifier: OnnxClassifier) -> tuple[list[_Row], int]:
     labels = classifier.topics if task == "topic" else classifier.sentiments
-    rows, skipped = [], 0
+    columns = ("text", "label", "entity") if task == "entity_sentiment" else ("text", "label")
+    rows: list[_Row] = []
+    skipped = 0
     with data.open(newline="", encoding="utf-8") as lines:
         reader = csv.DictReader(lines)
-        for column in ("text", "label"):
+        for column in columns:
             if column not in (reader.fieldnames or ()):
                 raise typer.BadParameter(f"{data}: column {column!r} is missing")
         for entry in reader:
@@ -65,7 +86,9 @@ def _rows(task: str, data: Path, split: str | None, classifier: OnnxClassifier) 
             if entry["label"] == "mixed":
                 skipped += 1
             elif entry["label"] in labels:
-                rows.append((scoring_text(entry["text"]), labels.index(entry["label"])))
+                text = scoring_text(entry["text"])
+                mentions = [spans_of(entry["entity"], text)] if "entity" in columns else []
+                rows.append((text, mentions, labels.index(entry["label"])))
             else:
                 raise typer.BadParameter(
                     f"{data}, line {reader.line_num}: label {entry['label']!r} is none of {', '.join(labels)}"

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from models.classifier import FakeClassifier
 from pipelines.clock import ManualClock
@@ -104,6 +105,26 @@ def test_companies_are_asked_about_where_they_stand_in_what_is_read(desk: Desk) 
     desk.tell("A&amp;B &amp; C: see https://x.example/y \n  Acme beats; Bolt sues", "<b>")
     acme, bolt = desk.scored.entities
     assert (acme.sentiment.label, bolt.sentiment.label) == ("positive", "negative")
+
+
+def test_what_is_judged_is_counted(desk: Desk) -> None:
+    def counts() -> list[float]:
+        return [
+            REGISTRY.get_sample_value(f"tapewatch_{name}", labels) or 0.0
+            for name, labels in (
+                ("risk_total", {"label": "investigation"}),
+                ("risk_total", {"label": "recall"}),
+                ("adverse_documents_total", {"model": "fake@000000000000"}),
+                ("judged_entities_total", {"basis": "entity"}),
+                ("judged_entities_total", {"basis": "document"}),
+                ("model_confidence_count", {"model": "fake@000000000000", "head": "risk"}),
+                ("model_confidence_bucket", {"model": "fake@000000000000", "head": "risk", "le": "0.9"}),
+            )
+        ]
+
+    before = counts()
+    desk.tell("Acme faces probe").tell("Acme opens").tell("All quiet", "Nothing more is known of it yet. " * 8 + "Acme")
+    assert [now - then for now, then in zip(counts(), before, strict=True)] == [1, 0, 1, 2, 1, 3, 1]
 
 
 def test_a_model_of_two_heads_judges_as_it_did() -> None:

@@ -78,6 +78,25 @@ LABELS = [
     ),
 ]  # fmt: skip
 
+RISK = [
+    timeseries(
+        "Adverse events", "Documents a second by the kinds that were named in them. Nothing, for a model without that head.",
+        Query(f"sum by (label) (rate(tapewatch_risk_total{RATE}))", "{{label}}"), unit="cps", stack=True, wide=12,
+    ),
+    timeseries(
+        "Share of adverse texts", "Of all judged texts, over an hour: those that are called adverse.",
+        Query(
+            "sum(increase(tapewatch_adverse_documents_total[1h])) / clamp_min(sum(increase(tapewatch_scored_documents_total[1h])), 1)",
+            "adverse",
+        ),
+        unit="percentunit", wide=6, overrides=colored({"adverse": RED}), defaults={"min": 0, "max": 1},
+    ),
+    timeseries(
+        "Companies judged", "By whether their own mentions were judged, or they have the text's answers: beyond the window, or no such head.",
+        Query(f"sum by (basis) (rate(tapewatch_judged_entities_total{RATE}))", "{{basis}}"), unit="cps", stack=True, wide=6,
+    ),
+]  # fmt: skip
+
 CONFIDENCE = [
     timeseries(
         "Confidence, sentiment", "Probability of the label that was chosen. A median that sinks means texts it does not know.",
@@ -88,13 +107,17 @@ CONFIDENCE = [
         confidence(0.1, "topic"), confidence(0.5, "topic"), unit="percentunit", wide=8, defaults={"min": 0, "max": 1},
     ),
     timeseries(
+        "Confidence, adverse events", "Probability of adverse or not, whichever was likelier.",
+        confidence(0.1, "risk"), confidence(0.5, "risk"), unit="percentunit", wide=8, defaults={"min": 0, "max": 1},
+    ),
+    timeseries(
         "Unknown tokens", "Mean share of a text's tokens that the vocabulary has not: other scripts, new tickers, noise.",
         Query(
             f"sum(rate(tapewatch_model_unknown_token_ratio_sum{{{CHOSEN}}}[1h]))"
             f" / sum(rate(tapewatch_model_unknown_token_ratio_count{{{CHOSEN}}}[1h]))",
             "mean",
         ),
-        unit="percentunit", wide=8, overrides=colored({"mean": BLUE}), steps=[(None, GREEN), (0.05, RED)],
+        unit="percentunit", wide=24, overrides=colored({"mean": BLUE}), steps=[(None, GREEN), (0.05, RED)],
     ),
     heatmap(
         "How sure it is of the sentiment", "All judged texts by the probability of their label.",
@@ -107,7 +130,7 @@ BOARD = Board(
     uid="tapewatch-model",
     title="tapewatch: Model",
     description="What the model says, how sure it is, and whether the texts are still those it knows.",
-    rows={"Now": NOW, "Labels": LABELS, "Confidence": CONFIDENCE},
+    rows={"Now": NOW, "Labels": LABELS, "Adverse events": RISK, "Confidence": CONFIDENCE},
     variables=[variable("model", "Model", "label_values(tapewatch_model_info, model)")],
     span="now-24h",
 )
