@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from pipelines.ingest import EARLIEST
 from pipelines.sources.base import LineError, RawItem, SourceError
 from pipelines.sources.lines import LINE_LIMIT, Growth, lines_of, rows_of
 
@@ -28,6 +29,11 @@ BATCH_ROWS = 250
 
 LATEST = 253_402_300_800.0
 """Seconds since 1970 of the year 10000, where dates end."""
+
+ENGAGEMENT = 32
+"""Counts of one document that are kept: a platform has a handful."""
+LARGEST = 2**53
+"""What every reader of JSON can count to."""
 
 NAMES = {"headline": "title", "description": "text", "ts": "published", "source": "publisher", "body": "text"}
 """Other names that columns are known by."""
@@ -45,15 +51,15 @@ class FileError(SourceError):
     """A file can't be read at all."""
 
 
-def moment(value: Any, timezone: str | None = None) -> tuple[float, Literal["second", "day"]]:
-    """A date as (seconds since 1970, precision). Raises ValueError with what was expected."""
+def moment(value: Any, timezone: str | None = None, name: str = "published") -> tuple[float, Literal["second", "day"]]:
+    """A date as (seconds since 1970, precision). Raises ValueError with ``name`` and what was expected."""
     if isinstance(value, bool) or value is None:
-        raise ValueError(f"{value!r} is no date")
+        raise ValueError(f"{name} {value!r} is no date")
     if isinstance(value, int | float):
         number = float(value)
         number = number / 1000.0 if abs(number) > 1e11 else number
         if not math.isfinite(number) or abs(number) >= LATEST:
-            raise ValueError(f"published {value!r} is neither seconds nor milliseconds since 1970")
+            raise ValueError(f"{name} {value!r} is neither seconds nor milliseconds since 1970")
         return number, "second"
     if isinstance(value, datetime):
         aware = value if value.tzinfo else value.replace(tzinfo=ZoneInfo(timezone or "UTC"))
@@ -64,11 +70,11 @@ def moment(value: Any, timezone: str | None = None) -> tuple[float, Literal["sec
     except ValueError:
         pass
     else:
-        return moment(number)
+        return moment(number, name=name)
     try:
         parsed = datetime.fromisoformat(text.replace(" UTC", "+00:00"))
     except ValueError:
-        raise ValueError(f"published {text[:40]!r} is neither ISO 8601 nor seconds since 1970") from None
+        raise ValueError(f"{name} {text[:40]!r} is neither ISO 8601 nor seconds since 1970") from None
     if parsed.tzinfo is None:
         parsed = parsed.replace(tzinfo=UTC if len(text) <= 10 else ZoneInfo(timezone or "UTC"))
     return parsed.timestamp(), "day" if len(text) <= 10 else "second"
@@ -76,7 +82,8 @@ def moment(value: Any, timezone: str | None = None) -> tuple[float, Literal["sec
 
 def item_of(fields: Mapping[str, Any], *, fetched: float, timezone: str | None = None, live: bool = False) -> RawItem:
     """A document's fields as an item. ``live``: the fields' own detection time counts for nothing, and a missing
-    date is now. Raises ValueError naming the field."""
+    date is now; else it is ``fetched`` at the latest: a key's clock that was set ahead would never run back. Raises
+    ValueError naming the field."""
     known = {NAMES.get(name, name): value for name, value in fields.items() if value not in (None, "")}
     title, text = _string(known, "title"), _string(known, "text")
     if not title and not text:
@@ -92,7 +99,6 @@ def item_of(fields: Mapping[str, Any], *, fetched: float, timezone: str | None =
     class_ = known.get("class")
     if class_ not in (None, "news", "filing", "social"):
         raise ValueError(f"class {str(class_)[:40]!r} is not news, filing or social")
-    engagement = known.get("engagement")
     return RawItem(
         guid=_string(known, "id") or None,
         url=_string(known, "url") or None,
@@ -103,11 +109,26 @@ def item_of(fields: Mapping[str, Any], *, fetched: float, timezone: str | None =
         publisher=_string(known, "publisher") or None,
         author=_string(known, "author") or None,
         language=_string(known, "language") or None,
-        engagement={str(k): int(v) for k, v in engagement.items()} if isinstance(engagement, dict) else {},
-        fetched=fetched if live or "fetched" not in known else moment(known["fetched"])[0],
-        at=None if live or "at" not in known else moment(known["at"])[0],
+        engagement=_engagement(known),
+        fetched=fetched if live else _clock(known, "fetched", fetched) or fetched,
+        at=None if live else _clock(known, "at", fetched),
         class_=class_,
     )
+
+
+def _clock(known: Mapping[str, Any], name: str, now: float) -> float | None:
+    """A time at which the document was here; None where there is none, or only a broken clock's."""
+    found = moment(known[name], name=name)[0] if name in known else 0.0
+    return min(found, now) if found >= EARLIEST else None
+
+
+def _engagement(known: Mapping[str, Any]) -> dict[str, int]:
+    found = known.get("engagement")
+    counts = [(str(k)[:40], v) for k, v in found.items() if v is not None] if isinstance(found, dict) else []
+    for name, value in counts:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < LARGEST:
+            raise ValueError(f"engagement.{name} {str(value)[:40]!r} is no count")
+    return {name: int(value) for name, value in counts[:ENGAGEMENT]}
 
 
 def _string(known: Mapping[str, Any], name: str) -> str:

@@ -127,6 +127,36 @@ def test_what_is_no_table_is_told_with_the_file_and_the_remedy(tmp_path: Path) -
         list(read_documents(strange, fetched=NOW))
 
 
+def test_times_and_counts_that_can_not_be_are_told_or_clamped_and_the_rest_goes_in(tmp_path: Path) -> None:
+    path, day = tmp_path / "tape.jsonl", 86_400.0
+    given = [
+        {"at": -99_000_000_000},  # the year -1168
+        {"fetched": -99_000_000_000},
+        {"at": "0001-01-01T00:00:00+14:00"},
+        {"at": "9999-12-31T23:59:59-14:00", "fetched": "9999-12-31T23:59:59Z"},
+        {"at": NOW - 60, "fetched": NOW - 30},
+        {"at": "soon"},
+        {"fetched": True},
+        {"engagement": {"likes": 1e300}},
+        {"engagement": {"likes": "many"}},
+        {"engagement": {f"likes-{number}": number for number in range(1_000)}},
+        {"engagement": {"likes": 12, "shares": None}},
+    ]
+    rows = [{"id": number, "title": "Acme opens", "published": NOW - day, **more} for number, more in enumerate(given)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    entries = list(read_documents(path, fetched=NOW))
+    assert [(entry.line, entry.reason) for entry in entries if isinstance(entry, LineError)] == [
+        (6, "at 'soon' is neither ISO 8601 nor seconds since 1970"),
+        (7, "fetched True is no date"),
+        (8, "engagement.likes '1e+300' is no count"),
+        (9, "engagement.likes 'many' is no count"),
+    ]
+    items = [entry for entry in entries if isinstance(entry, RawItem)]
+    clocks = [(None, NOW)] * 3 + [(NOW, NOW), (NOW - 60, NOW - 30), (None, NOW), (None, NOW)]
+    assert [(item.at, item.fetched) for item in items] == clocks
+    assert [len(item.engagement) for item in items] == [0, 0, 0, 0, 0, 32, 1]
+
+
 @pytest_asyncio.fixture
 async def given() -> AsyncIterator[Tools]:
     jail = Jail()
