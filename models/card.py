@@ -160,10 +160,26 @@ def write(folder: Path, card: Card) -> None:
     (folder / "README.md").write_text(readable(card))
 
 
+def _answers(card: Card) -> list[str]:
+    """What the model has heads for."""
+    found = [f"sentiment: {', '.join(card.sentiment.labels)}", f"topic: {len(card.topic.labels)} labels"]
+    if card.risk is not None:
+        found.append(
+            f"adverse events: any (called from {card.risk.call_at:g}) and {len(card.risk.labels)} kinds "
+            f"(named from {card.risk.kind_at:g})"
+        )
+    if card.mention is not None:
+        found.append("what is said of each company in a text")
+    if card.story is not None:
+        found.append(f"story embedding of {card.story.dimensions} dimensions")
+    return found
+
+
 def readable(card: Card) -> str:
     """The card as a page."""
     lines = [f"# {card.name} {card.version}", "", card.description, ""]
     lines += [f"Languages: {', '.join(card.languages)}. Window: {card.max_tokens} tokens. Licence: {card.licence}.", ""]
+    lines += ["## Answers", "", *[f"- {line}" for line in _answers(card)], ""]
     lines += ["## Trained on", ""]
     lines += [f"- {entry['name']}: {entry['rows']} rows, {entry['licence']}. {entry['origin']}" for entry in card.data]
     lines += ["", "## Evaluation", "", "| set | n | accuracy | macro F1 | ECE |", "|---|---|---|---|---|"]

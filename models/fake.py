@@ -22,7 +22,15 @@ class FakeClassifier:
 
     BAD = ("falls", "fraud", "probe", "slump", "crash", "loss", "sues")
     GOOD = ("gains", "record", "beats", "surge", "wins")
-    EVENTS = {"probe": "investigation", "fraud": "fraud", "recall": "recall", "strike": "strike", "hack": "cyber"}  # noqa: RUF012 (a constant)
+    EVENTS = {  # noqa: RUF012 (a constant)
+        "probe": "investigation",
+        "fraud": "fraud",
+        "recall": "recall",
+        "sues": "litigation",
+        "crash": "accident",
+        "strike": "strike",
+        "hack": "cyber",
+    }
     WINDOW = 200
 
     def __init__(

@@ -67,6 +67,12 @@ def test_predict_adds_the_embedding_if_it_is_asked_to(model: Path) -> None:
     assert refused.returncode == 2 and "no story embedding" in refused.stderr and refused.stdout == ""
 
 
+def test_show_says_what_the_model_answers(model: Path) -> None:
+    shown = run("models", "show", model).stdout
+    for part in ("any (called from 0.6) and 2 kinds (named from 0.6)", "of each company", "embedding of 8 dimensions"):
+        assert part in shown
+
+
 def test_evaluate_judges_sentiment_toward_the_entity(model: Path, tmp_path: Path) -> None:
     data = tmp_path / "entities.csv"
     rows = [
