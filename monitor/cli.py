@@ -150,8 +150,10 @@ def predict(
     """Texts in, labels out.
 
     In: JSON Lines as {"text": "Shares plunge", "id": "a", "entities": ["Acme"]}, of which only the text is needed, or
-    CSV with a column text (or headline). Out: sentiment, topic and, where the model has that head, risk (adverse
-    events) of the text and of each company; basis says whether a company's answers are its own or the text's.
+    CSV (a file that ends in .csv or .csv.gz) with a column text or headline, and id if there is one. A line that can't
+    be read is named by its number, and a CSV's column by its name; the rest is done, and the exit code is 1. Out:
+    sentiment, topic and, where the model has that head, risk (adverse events) of the text and of each company; basis
+    says whether a company's answers are its own or the text's.
     """
     from monitor.commands.predict import run_predict
 

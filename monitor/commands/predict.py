@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
 import sys
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -17,8 +17,11 @@ import typer
 from models.classifier import Classifier, ClassifierError, Prediction, Risk, Toward, load
 from models.reading import Span, scoring_text, spans_of
 from pipelines.judgements import risk_of
+from pipelines.sources.lines import rows_of
 
 CHUNK = 1_024
+COLUMNS = ("text", "headline")
+"""Columns of a table that may hold the text; the first that is there does."""
 
 
 def open_input(source: str) -> IO[bytes]:
@@ -45,7 +48,7 @@ def run_predict(source: str, model: str, device: str, *, embedding: bool = False
     """Reads JSON Lines or CSV, writes JSON Lines in the same order; exit code 1 if a line could not be read."""
     failed = False
     with open_input(source) as stream:
-        lines = _csv(stream) if source.removesuffix(".gz").endswith(".csv") else _json(stream)
+        lines = _lines(stream, source)
         classifier = load(model, device=device)
         if embedding and classifier.card.story is None:
             typer.echo(
@@ -153,6 +156,14 @@ def _sentiment(classifier: Classifier, values: Sequence[float]) -> dict[str, Any
     }
 
 
+def _lines(stream: IO[bytes], source: str) -> Iterator[Line]:
+    try:
+        yield from _csv(stream, source) if source.removesuffix(".gz").endswith(".csv") else _json(stream)
+    except (OSError, EOFError, zlib.error) as error:
+        typer.echo(f"{source}: can't be read to its end: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
 def _json(stream: Iterable[bytes]) -> Iterator[Line]:
     for number, raw in enumerate(stream, 1):
         if not raw.strip():
@@ -165,7 +176,7 @@ def _json(stream: Iterable[bytes]) -> Iterator[Line]:
 
 def _line(number: int, fields: Any) -> Line:
     if not isinstance(fields, dict):
-        return Line(number, bad="not an object")
+        return Line(number, bad='not an object; write a line as {"text": "Shares plunge"}')
     text = fields.get("text", fields.get("headline"))
     entities = fields.get("entities") or []
     if not isinstance(text, str):
@@ -175,11 +186,46 @@ def _line(number: int, fields: Any) -> Line:
     return Line(number, fields.get("id"), text, entities)
 
 
-def _csv(stream: IO[bytes]) -> Iterator[Line]:
-    reader = csv.DictReader(io.TextIOWrapper(stream, "utf-8-sig", errors="replace", newline=""))
-    column = next((name for name in ("text", "headline") if name in (reader.fieldnames or ())), None)
-    if column is None:
-        typer.echo(f"columns {', '.join(reader.fieldnames or ())!r}: needed is text or headline", err=True)
-        raise typer.Exit(2)
-    for row in reader:
-        yield Line(reader.line_num, row.get("id"), row[column] or "")
+def _csv(stream: IO[bytes], source: str) -> Iterator[Line]:
+    # Bytes that are no UTF-8 come as surrogates: only the line that holds them is bad.
+    text = io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline="")
+    rows = rows_of(text)
+    columns = _columns(next(rows, (1, list[str]())), source)
+    wanted = next(column for column in COLUMNS if column in columns)
+    for number, row in rows:
+        yield Line(number, bad=str(row)) if isinstance(row, Exception) else _row(number, columns, row, wanted)
+
+
+def _columns(first: tuple[int, list[str] | Exception], source: str) -> list[str]:
+    """A table's columns, known by its first row."""
+    number, columns = first
+    if isinstance(columns, Exception):
+        problem = f"line {number}: {columns}"
+    elif not columns:
+        problem = "is empty"
+    elif any(_is_broken(column) for column in columns):
+        problem = f"line {number}: the names of the columns are no UTF-8 text; save the file as UTF-8"
+    elif not set(COLUMNS) & set(columns):
+        problem = f"line {number}: columns {', '.join(columns)[:200]}: none is text or headline; name them in this line"
+    else:
+        return columns
+    typer.echo(f"{source}: {problem}", err=True)
+    raise typer.Exit(2)
+
+
+def _row(number: int, columns: list[str], row: list[str], wanted: str) -> Line:
+    if len(row) > len(columns):
+        many = f"{len(row)} fields for {len(columns)} columns"
+        return Line(number, bad=f'{many}; put what holds commas in quotes, as in "Up, then down"')
+    fields = dict(zip(columns, row, strict=False))
+    if wanted not in fields:
+        return Line(number, bad=f"column {wanted}: missing, the row ends after {len(row)} of {len(columns)} columns")
+    for column in (wanted, "id"):
+        if _is_broken(fields.get(column, "")):
+            return Line(number, bad=f"column {column}: no UTF-8 text; save the file as UTF-8")
+    return Line(number, fields.get("id"), fields[wanted])
+
+
+def _is_broken(text: str) -> bool:
+    """Whether its bytes were no UTF-8, or UTF-16, which is full of zeros."""
+    return any("\udc80" <= letter <= "\udcff" or letter == "\0" for letter in text)

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from monitor.commands.replay import keys_of
 from pipelines.entities import Entity
 from pipelines.watch import Watch, WatchList
@@ -78,6 +80,55 @@ def test_predict_reads_csv(tmp_path: Path) -> None:
     source = tmp_path / "in.csv"
     source.write_text('id,headline\n1,"Profit falls, shares slump"\n')
     assert lines(run("predict", source).stdout)[0]["sentiment"]["label"] == "negative"
+
+
+def test_predict_names_line_and_column_of_what_is_wrong_in_a_table(tmp_path: Path) -> None:
+    source = tmp_path / "in.csv"
+    rows = [
+        b"\xef\xbb\xbfid,day,text",
+        b"a,monday,Record profit",
+        b"b,tuesday",
+        b'c,friday,"Shares',
+        b'plunge, again"',
+        b"d,friday,Shares plunge, again",
+        b"e,friday,Soci\xe9t\xe9 falls",
+        b"",
+        b"f,friday,Shares soar",
+        b'g,friday,"Never closed',
+    ]
+    source.write_bytes(b"\r\n".join(rows) + b"\r\n")
+    answer = run("predict", source)
+    assert answer.returncode == 1 and [row["id"] for row in lines(answer.stdout)] == ["a", "c", "f"]
+    assert answer.stderr.decode().splitlines() == [
+        "line 3: column text: missing, the row ends after 2 of 3 columns",
+        'line 6: 4 fields for 3 columns; put what holds commas in quotes, as in "Up, then down"',
+        "line 7: column text: no UTF-8 text; save the file as UTF-8",
+        "line 10: a quoted field that begins here is never closed",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "in.csv: is empty"),
+        (b"id,title\n1,Shares plunge\n", "in.csv: line 1: columns id, title: none is text or headline"),
+        ("id,text\n1,Société\n".encode("utf-16"), "in.csv: line 1: the names of the columns are no UTF-8 text"),
+        (b'"id,text\n1,x\n', "in.csv: line 1: a quoted field that begins here is never closed"),
+    ],
+)
+def test_predict_refuses_a_table_without_texts(tmp_path: Path, content: bytes, says: str) -> None:
+    (tmp_path / "in.csv").write_bytes(content)
+    answer = run("predict", tmp_path / "in.csv")
+    assert answer.returncode == 2 and says in answer.stderr.decode() and answer.stdout == b""
+
+
+@pytest.mark.parametrize("name", ["in.csv.gz", "in.jsonl.gz"])
+def test_predict_says_when_a_file_breaks_off(tmp_path: Path, name: str) -> None:
+    whole = b'text\n"Shares plunge"\n' if "csv" in name else b'{"text": "Shares plunge"}\n'
+    for cut, says in ((gzip.compress(whole * 2_000)[:-20], "can't be read to its end"), (whole, "Not a gzipped file")):
+        (tmp_path / name).write_bytes(cut)
+        answer = run("predict", tmp_path / name)
+        assert answer.returncode == 1 and says in answer.stderr.decode() and b"Traceback" not in answer.stderr
 
 
 def test_models_list_show_verify_and_a_tampered_file_is_refused(tmp_path: Path) -> None:
