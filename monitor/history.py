@@ -7,11 +7,10 @@ from pathlib import Path
 
 import msgspec
 
-from pipelines.ingest import EARLIEST
+from pipelines.ingest import moment
 from pipelines.sources.base import LineError, RawItem
 from pipelines.sources.files import read_documents
 from pipelines.sources.order import in_order
-from pipelines.text import day_spread
 
 KEPT = 100
 """Bad lines that are told each."""
@@ -35,19 +34,13 @@ class BadLines(msgspec.Struct):
             yield f"… and {self.count - len(self.first)} lines more that can't be read"
 
 
-def history(paths: Sequence[Path | str], now: float, bad: BadLines) -> Iterator[RawItem]:
-    """The items of all files by ``moment``; the lines that can't be read are noted in ``bad``.
+def history(paths: Sequence[Path | str], now: float, bad: BadLines, *, source: str) -> Iterator[RawItem]:
+    """The items of all files, taken in as ``source``, by the time at which they count; the lines that can't be read are
+    noted in ``bad``.
 
     All are read before the first item is given, so that a file that can't be read costs nothing: raises FileError.
     """
-    return in_order(_items(paths, now, bad), moment)
-
-
-def moment(item: RawItem) -> float:
-    """The time at which an item of history counts, in seconds since 1970."""
-    if item.at is not None:
-        return item.at
-    return item.fetched if item.published is None or item.published < EARLIEST else item.published
+    return in_order(_items(paths, now, bad), lambda item: moment(item, source))
 
 
 def _items(paths: Sequence[Path | str], now: float, bad: BadLines) -> Iterator[RawItem]:
@@ -56,13 +49,4 @@ def _items(paths: Sequence[Path | str], now: float, bad: BadLines) -> Iterator[R
             if isinstance(entry, LineError):
                 bad.add(entry)
             else:
-                yield _spread(entry)
-
-
-def _spread(item: RawItem) -> RawItem:
-    """A date without a time gets one of its day before all are sorted: in chunks sorted by day, half would be late."""
-    if item.precision != "day" or item.published is None:
-        return item
-    day = item.published - item.published % 86_400.0
-    published = day + day_spread(item.guid or item.url or item.title)
-    return msgspec.structs.replace(item, published=published, precision="second")
+                yield entry

@@ -135,7 +135,7 @@ class Intake:
         """
         ingest = Ingest(max_age=None, backfill=True)
         result, bad = Accepted(), BadLines()
-        parts = chunks(history(paths, self._clock.time(), bad), CHUNK, CHUNK_BYTES)
+        parts = chunks(history(paths, self._clock.time(), bad, source=HISTORY), CHUNK, CHUNK_BYTES)
         while part := await asyncio.to_thread(next, parts, None):
             await self._engine.admitted()
             for class_, run in _runs(part):

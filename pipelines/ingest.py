@@ -101,6 +101,32 @@ class Outcome(msgspec.Struct):
         DOCUMENTS_TOTAL.labels(source, outcome).inc(count)
 
 
+def moment(item: RawItem, source: str) -> float:
+    """The time at which an item of history counts, in seconds since 1970: what is sorted by it comes in the order of
+    its documents' ``at``."""
+    if item.at is not None:
+        return min(item.at, item.fetched)
+    return _published(item, _read(item, source)[3] if item.precision == "day" else "")
+
+
+def _published(item: RawItem, name: str) -> float:
+    """No date of the future, none of 1970; a day's date is spread over its day."""
+    published = item.published
+    if published is None or published < EARLIEST:
+        published = item.fetched
+    elif item.precision == "day":
+        published = published - published % DAY + day_spread(name)
+    return min(published, item.fetched)
+
+
+def _read(item: RawItem, source: str) -> tuple[str, str, str | None, str]:
+    """Title, text, address and id."""
+    title = clean(item.title, markup=item.markup, limit=TITLE_LIMIT)
+    text = clean(item.body, markup=item.markup, limit=TEXT_LIMIT)
+    url = canonical_url(item.url) if item.url else None
+    return title, text, url, document_id(source, item.guid, url, title or text[:200], item.published)
+
+
 class Ingest:
     """Turns raw items into documents.
 
@@ -137,13 +163,10 @@ class Ingest:
         if len(item.title) + len(item.body) > OVERSIZE:
             outcome.add(origin.source, "oversize")
             return
-        title = clean(item.title, markup=item.markup, limit=TITLE_LIMIT)
-        text = clean(item.body, markup=item.markup, limit=TEXT_LIMIT)
+        title, text, url, name = _read(item, origin.source)
         if not title and not text:
             outcome.add(origin.source, "invalid")
             return
-        url = canonical_url(item.url) if item.url else None
-        name = document_id(origin.source, item.guid, url, title or text[:200], item.published)
         published, at = self._clocks(item, origin, name)
         if self._max_age is not None and now - published > self._max_age:
             outcome.add(origin.source, "stale")
@@ -177,13 +200,7 @@ class Ingest:
         )
 
     def _clocks(self, item: RawItem, origin: Origin, name: str) -> tuple[float, float]:
-        """(published, at): no date of the future, none of 1970; a day's date is spread over its day."""
-        published = item.published
-        if published is None or published < EARLIEST:
-            published = item.fetched
-        elif item.precision == "day":
-            published = published - published % DAY + day_spread(name)
-        published = min(published, item.fetched)
+        published = _published(item, name)
         if item.at is not None:
             return published, min(item.at, item.fetched)
         if self._backfill or self._max_age is None:

@@ -25,13 +25,13 @@ from monitor.assembly import Parts, assemble
 from monitor.commands.detect import LineError as MomentError
 from monitor.commands.detect import moment as moment_of
 from monitor.commands.detect import time_option
-from monitor.history import BadLines, history, moment
+from monitor.history import BadLines, history
 from monitor.settings import Settings, SettingsError
 from monitor.settings import load as load_settings
 from pipelines.aggregate import Aggregate
 from pipelines.clock import ManualClock
 from pipelines.documents import AlertRecord, Document, Watermark, decode, encode, epoch, iso
-from pipelines.ingest import TABLES, Ingest, Origin
+from pipelines.ingest import TABLES, Ingest, Origin, moment
 from pipelines.notify import Context, Notify
 from pipelines.score import Score
 from pipelines.sources.base import RawItem
@@ -51,6 +51,9 @@ from pipelines.streams.base import (
     Stage,
 )
 from pipelines.streams.memory import MemoryEngine, MemoryState
+
+SOURCE = "replay"
+"""The source of what is replayed."""
 
 CHUNK = 256
 CHUNK_BYTES = 16 * 2**20
@@ -127,12 +130,12 @@ class Player:
 
     def documents(self, items: Iterable[RawItem], class_: Any, until: float | None) -> Iterator[Document]:
         """Items, which come by their time, as documents that do. What is after ``until`` counts nowhere."""
-        ingest, origin = Ingest(max_age=None), Origin(source="replay", class_=class_ or "news")
-        wanted = items if until is None else takewhile(lambda item: moment(item) <= until, items)
+        ingest, origin = Ingest(max_age=None), Origin(source=SOURCE, class_=class_ or "news")
+        wanted = items if until is None else takewhile(lambda item: moment(item, SOURCE) <= until, items)
         for part in chunks(wanted, CHUNK, CHUNK_BYTES):
             if class_ is not None:
                 part = [msgspec.structs.replace(item, class_=class_) for item in part]
-            outcome = ingest.accept(part, origin, self._ids, moment(part[-1]))
+            outcome = ingest.accept(part, origin, self._ids, moment(part[-1], SOURCE))
             for table in self._ids.tables.values():
                 table.freeze(forget=True)
             for name in ("accepted", "duplicate", "revision", "oversize"):
@@ -210,7 +213,7 @@ def run_replay(
         parts = assemble(settings, classifier.topics)
         player = Player(settings, parts, classifier, time_option("--from", start))
         last, bad = time_option("--to", end), BadLines()
-        documents = player.documents(history(inputs, datetime.now(UTC).timestamp(), bad), class_, last)
+        documents = player.documents(history(inputs, datetime.now(UTC).timestamp(), bad, source=SOURCE), class_, last)
         one = next(documents, None)
         for line in bad.told():
             typer.echo(line, err=True)

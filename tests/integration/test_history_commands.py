@@ -224,7 +224,7 @@ settings, model = load(Path(sys.argv[1]), {}), FakeClassifier()
 player = Player(settings, assemble(settings, model.topics), model, None)
 list(player.documents([RawItem(title="Acme opens a depot", fetched=0.0, published=1e9)], None, None))
 before = peak()
-times = [one.at for one in player.documents(history([sys.argv[2]], 2e9, BadLines()), None, None)]
+times = [one.at for one in player.documents(history([sys.argv[2]], 2e9, BadLines(), source="replay"), None, None)]
 assert times == sorted(times)
 print(len(times), peak() - before)
 """

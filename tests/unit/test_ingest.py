@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.documents import Document, decode, epoch
-from pipelines.ingest import SEEN_FOR, TABLES, Ingest, Origin, Outcome
+from pipelines.ingest import SEEN_FOR, TABLES, Ingest, Origin, Outcome, moment
 from pipelines.sources.base import RawItem
 from pipelines.streams.memory import MemoryState
 
@@ -80,6 +80,21 @@ def test_a_day_is_spread_and_never_beyond_it() -> None:
     ]
     assert all(0 <= moment - (NOW - NOW % DAY) < DAY for moment in moments)
     assert len({int(moment // 3600) for moment in moments}) > 12
+
+
+@given(
+    st.sampled_from([None, "a"]),
+    st.sampled_from([None, 0.0, NOW - DAY, NOW + DAY]),
+    st.sampled_from(["second", "day"]),
+    st.sampled_from([None, NOW - 5.0, NOW + 5.0]),
+    st.sampled_from(["Acme opens", "", "<b>Acme</b>"]),
+)
+def test_history_is_sorted_by_the_time_that_its_documents_get(
+    guid: str | None, published: float | None, precision: str, at: float | None, title: str
+) -> None:
+    one = item(title, guid=guid, published=published, precision=precision, at=at, markup=True, body="Its words.")
+    made = first(take(Ingest(max_age=None, backfill=True), state(), one))
+    assert abs(epoch(made.at) - moment(one, "wire")) < 1e-3
 
 
 def test_empty_and_enormous_items_are_counted_not_kept() -> None:
