@@ -4,6 +4,7 @@ EngineError
 +-- Behind         the stages are too far back to take more
 +-- Unwritable     nothing can be written now
 |   +-- StoreFull  the disk has no room
+|   +-- StoreFails  the disk has room, and fails all the same
 +-- StoreLocked    another daemon holds the store
 +-- StoreTorn      a file's content proved damaged
 +-- PositionLost   the log was never where its reader is
@@ -72,6 +73,10 @@ class Unwritable(EngineError):
 
 class StoreFull(Unwritable):
     """The disk has no room; nothing was accepted and no offset moved."""
+
+
+class StoreFails(Unwritable):
+    """The system answers a write with an error that is no want of room; nothing was accepted and no offset moved."""
 
 
 class StoreLocked(EngineError):

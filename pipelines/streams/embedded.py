@@ -35,6 +35,7 @@ from pipelines.streams.base import (
     State,
     StoreFull,
     StoreTorn,
+    Unwritable,
 )
 from pipelines.streams.retention import Retention
 from pipelines.streams.soundness import guarded
@@ -55,8 +56,8 @@ IN_FLIGHT = 2
 BACKLOG = 20_000
 """Documents that may wait for the score stage before ingest is held back: some 20 s of work, some 40 MB."""
 
-FULL_RETRY = 1.0
-"""Seconds between tries while the disk is full."""
+REFUSED_RETRY = 1.0
+"""Seconds between tries while the disk is full or fails."""
 
 T = TypeVar("T")
 
@@ -91,7 +92,8 @@ class EmbeddedEngine:
         self._tails: list[LogTail] = []
         self._listeners: list[Callable[[Sequence[Output]], None]] = []
         self._news = asyncio.Event()
-        self._full = False
+        self._refused: Unwritable | None = None
+        """Why the last write failed."""
         self._fatal: BaseException | None = None
         self._stopping = asyncio.Event()
 
@@ -108,8 +110,12 @@ class EmbeddedEngine:
         return self._fatal
 
     def waiting_for(self) -> str | None:
-        """Why nothing can be written: the last write failed for want of room."""
-        return "the disk is full: nothing is accepted, work resumes when there is room" if self._full else None
+        """Why nothing can be written: the last write failed for want of room, or because the disk does."""
+        if self._refused is None:
+            return None
+        if isinstance(self._refused, StoreFull):
+            return "the disk is full: nothing is accepted, work resumes when there is room"
+        return f"the store can't be written: nothing is accepted meanwhile ({self._refused})"
 
     def lag(self) -> dict[str, tuple[float, int]]:
         """Stage to (seconds, records) that it is behind."""
@@ -280,17 +286,17 @@ class EmbeddedEngine:
                 outcome.cancel()
 
     async def _persist(self, work: Callable[[Transaction], None]) -> None:
-        """Commits a unit; waits while the disk is full."""
+        """Commits a unit; waits while the disk is full or fails."""
         while True:
             try:
                 await self.transact(work)
-            except StoreFull as error:
-                self._note_full(error)
+            except Unwritable as error:
+                self._note_refusal(error)
                 if self._stopping.is_set():
                     raise
-                await self._clock.sleep(FULL_RETRY)
+                await self._clock.sleep(REFUSED_RETRY)
             else:
-                self._full = False
+                self._refused = None
                 return
 
     async def _idle(self, stage: Stage) -> None:
@@ -354,10 +360,10 @@ class EmbeddedEngine:
         if self._fatal is not None:
             raise EngineError(f"a stage ended: {self._fatal}") from self._fatal
 
-    def _note_full(self, error: StoreFull) -> None:
-        if not self._full:
-            log.error("store_full", action="wait", error=str(error))
-        self._full = True
+    def _note_refusal(self, error: Unwritable) -> None:
+        if type(self._refused) is not type(error):
+            log.error("store_full" if isinstance(error, StoreFull) else "store_fails", action="wait", error=str(error))
+        self._refused = error
 
     async def _keep_house(self) -> None:
         """Lag figures each second, retention in small bites, so that no batch waits long for it."""
@@ -367,7 +373,7 @@ class EmbeddedEngine:
             with contextlib.suppress(FileNotFoundError):
                 STORE_BYTES.set(self.store.path.stat().st_size)
             if self._clock.monotonic() >= next_trim:
-                with contextlib.suppress(StoreFull):
+                with contextlib.suppress(Unwritable):
                     await self._retention.sweep(self._clock.time())
                 next_trim = self._clock.monotonic() + 60.0
             with contextlib.suppress(asyncio.TimeoutError):

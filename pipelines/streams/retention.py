@@ -35,7 +35,7 @@ class Retention:
         self._letters = letters
 
     async def sweep(self, now: float) -> None:
-        """Drops what is too old ``now``, from the write-ahead log as well. Raises StoreFull."""
+        """Drops what is too old ``now``, from the write-ahead log as well. Raises Unwritable."""
         await self.drop(now - self._records)
         if self._letters is not None:
             await self._drop(DEAD_LETTERS, now - self._letters)

@@ -7,9 +7,9 @@ stages commit in batches, so that it costs one flush a batch.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,13 +17,25 @@ from typing import Any
 
 import structlog
 
-from pipelines.streams.base import TOPICS, Claim, EngineError, Output, PositionLost, Record, StoreFull, StoreLocked
+from pipelines.streams.base import (
+    TOPICS,
+    Claim,
+    EngineError,
+    Output,
+    PositionLost,
+    Record,
+    StoreFails,
+    StoreFull,
+    StoreLocked,
+    Unwritable,
+)
 from pipelines.streams.soundness import aside, check, guarded, is_torn
 from pipelines.streams.tables import CachedTable, SqlRows, StageState
 
 log = structlog.get_logger(__name__)
 
-_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+NO_ROOM = 2**20
+"""Bytes of free room below which an I/O error is one of a full disk: of some writes SQLite does not say which."""
 
 
 class StoreTooNew(EngineError):
@@ -212,8 +224,9 @@ class Store:
                 self._db.execute("ROLLBACK")
             for state in self._states.values():
                 state.forget()
-            if isinstance(error, sqlite3.OperationalError) and _no_room(error):
-                raise StoreFull(f"{self.path}: {error}; make room on this disk, work resumes by itself") from error
+            refused = _refusal(self.path, error) if isinstance(error, sqlite3.OperationalError) else None
+            if refused is not None:
+                raise refused from error
             raise
         self._head = unit.head
         for _, table in self._all_tables:
@@ -298,9 +311,17 @@ class Transaction:
         self.offsets[stage] = offset
 
 
-def _no_room(error: sqlite3.OperationalError) -> bool:
+def _refusal(path: Path, error: sqlite3.OperationalError) -> Unwritable | None:
+    """What it means that a write failed: no room, or a disk that fails; None where it is neither."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in _FULL or getattr(error.__cause__, "errno", None) == errno.ENOSPC
+    if code not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        return None
+    if code == sqlite3.SQLITE_FULL or shutil.disk_usage(path.parent).free < NO_ROOM:
+        return StoreFull(f"{path}: {error}; make room on this disk, work resumes by itself")
+    return StoreFails(
+        f"{path}: {error} ({error.sqlite_errorname}), with room on the disk: it fails, or a quota or limit is reached; "
+        "the system's log says more, work resumes by itself once writing succeeds"
+    )
 
 
 class LogTail:

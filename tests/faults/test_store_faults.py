@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import sqlite3
@@ -12,12 +13,16 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipelines.streams.store import Store, StoreTooNew
-from tests.daemon_bench import ACME, Daemon
+from tests.daemon_bench import ACME, Daemon, wait_for
 
 
 def can_unshare() -> bool:
@@ -25,6 +30,12 @@ def can_unshare() -> bool:
         shutil.which("unshare") is not None
         and subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode == 0
     )
+
+
+def logged(store: Path, topic: str) -> list[dict[str, Any]]:
+    with closing(sqlite3.connect(store)) as db:
+        rows = db.execute(f"SELECT value FROM log_{topic} WHERE key != '~watermark'").fetchall()
+    return [json.loads(value) for (value,) in rows]
 
 
 def ask(url: str, data: bytes | None = None) -> tuple[int, bytes]:
@@ -95,6 +106,33 @@ def test_a_full_disk_stops_acceptance_and_nothing_else(tmp_path: Path, capsys: p
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=40)
+
+
+def test_an_io_error_with_room_left_is_told_as_what_it_is(tmp_path: Path, counted: Callable[..., None]) -> None:
+    """The system refuses writes beyond a size of file, of which SQLite learns as of a failing disk."""
+
+    accepted = [{"id": f"d{number}", "title": f"Harbour ledger {number} opens"} for number in range(1_000)]
+    fresh = {"id": "fresh", "title": "The harbour writes again"}
+    with Daemon(tmp_path / "d", ACME) as daemon:
+        assert daemon.process is not None
+        assert daemon.push(*accepted)["accepted"] == len(accepted)
+        limits = resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (65_536, resource.RLIM_INFINITY))
+        wait_for(lambda: ask(f"{daemon.url}/readyz")[0] == 503, "unreadiness")
+        told = ask(f"{daemon.url}/readyz")[1]
+        status, why = ask(f"{daemon.url}/api/v1/documents", json.dumps(fresh).encode())
+        assert status == 503 and b"SQLITE_IOERR" in why and b"quota or limit" in why and b"make room" not in why
+        assert b"the store can't be written" in told and b"SQLITE_IOERR" in told
+        failures = daemon.logged("store_fails")
+        assert failures and not daemon.logged("store_full")
+        assert shutil.disk_usage(tmp_path).free > 2**20, "there is no room: the test proved nothing"
+        resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, limits)
+        wait_for(lambda: ask(f"{daemon.url}/readyz")[0] == 200, "readiness")
+        daemon.push(fresh)
+        wait_for(lambda: daemon.seen(fresh["title"]), "the fresh article")
+        assert daemon.stop() == 0
+        scored = Counter(one["id"] for one in logged(daemon.store, "scores"))
+    assert set(scored.values()) == {1} and len(scored) == len(accepted) + 1
+    counted("writes that fail", accepted=len(accepted), told=len(failures), scored_once_each=len(scored))
 
 
 def _address(log: Path, process: subprocess.Popen[bytes]) -> str:
