@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -66,90 +67,145 @@ def logged(store: Path, topic: str) -> list[dict[str, Any]]:
     return [json.loads(value) for (value,) in rows]
 
 
-def firing(receiver: Receiver, path: str, name: str) -> list[Hook]:
-    hooks = receiver.at(path, "alert.firing")
-    return [hook for hook in hooks if hook.body["data"]["subject"]["key"] == f"entity:{name}"]
+@dataclass
+class Story:
+    """A daemon of two channels and a feed, backed up at work, whose disk was then lost; and what was seen of it."""
+
+    daemon: Daemon
+    receiver: Receiver
+    feed: Feed
+    poster: Poster
+    kept: Path
+    now: float
+    silence: str = ""
+    before: list[str] = field(default_factory=list)
+    """Posts that were acknowledged before the backup, and how many while it was taken."""
+    during: int = 0
+    delivered: dict[str, bytes] = field(default_factory=dict)
+    """Webhooks that the desk had by then."""
+    rang: list[Hook] = field(default_factory=list)
+    """What rang after the backup."""
+    seen: int = 0
+    """Webhooks before the restore."""
+    stale: float = 0.0
+    shown: set[str] = field(default_factory=set)
+
+    def firing(self, path: str, name: str) -> list[Hook]:
+        hooks = self.receiver.at(path, "alert.firing")
+        return [hook for hook in hooks if hook.body["data"]["subject"]["key"] == f"entity:{name}"]
+
+
+def ring_and_hush(story: Story) -> None:
+    """An alert that one channel has and the other is owed, and a silence."""
+    daemon = story.daemon
+    daemon.ring()
+    wait_for(lambda: story.firing("/desk", "acme-corp"), "alert at the desk")
+    wait_for(lambda: story.firing("/late", "acme-corp"), "attempt at the other channel")
+    wait_for(lambda: daemon.idle() and not daemon.get("status")["outbox"]["desk"], "rest")
+    status, silence = daemon.post("silences", {"keys": ["topic:energy-oil"], "until": iso(story.now + HOUR)})
+    assert status == 201
+    story.silence = silence["id"]
+
+
+def back_up_at_work(story: Story) -> None:
+    with story.poster.at_work():
+        wait_for(lambda: len(story.poster.acknowledged) >= 100, "documents")
+        story.before = list(story.poster.acknowledged)
+        done = story.daemon.cli("backup", "--out", str(story.kept))
+        assert done.returncode == 0, done.stderr
+        story.during = len(story.poster.acknowledged) - len(story.before)
+    assert story.during > 0, "nothing was written while the backup was taken: the test proved nothing"
+    story.delivered = {hook.id: hook.raw for hook in story.receiver.at("/desk")}
+
+
+def ring_and_lose_the_disk(story: Story) -> None:
+    """Another alert, out of the feed; then the disk is gone, and the feed tells what is old as well."""
+    story.feed.titles += [(title.replace("Acme", "Borealis"), story.now - n) for n, title in enumerate(BAD_NEWS)]
+    wait_for(lambda: story.firing("/desk", "borealis-mills"), "alert after the backup")
+    story.rang = story.firing("/desk", "borealis-mills")
+    lose(story.daemon)
+    yesterday = story.now - 30 * HOUR
+    story.feed.titles += [(f"{title} (from yesterday)", yesterday - n) for n, title in enumerate(BAD_NEWS)]
+
+
+def restore_and_run(story: Story) -> None:
+    """Until all is delivered, to the other channel too; notes what page and metrics say then."""
+    daemon = story.daemon
+    story.seen = len(story.receiver.hooks)
+    story.receiver.answers["/late"] = 204
+    restored = daemon.cli("restore", str(story.kept))
+    assert restored.returncode == 0, restored.stderr
+    with daemon:
+        daemon.push({"id": "fresh", "title": "A fresh breeze at the pier"})
+        wait_for(lambda: daemon.seen("A fresh breeze at the pier"), "fresh document")
+        for owed in daemon.get("deliveries?state=pending")["deliveries"]:
+            # Its next attempt may be minutes away, as the schedule has it.
+            assert daemon.post(f"deliveries/{quote(owed['id'])}/retry")[0] in (202, 409)
+        wait_for(lambda: story.firing("/desk", "borealis-mills")[len(story.rang) :], "what the feed still tells")
+        wait_for(lambda: daemon.idle() and not any(daemon.get("status")["outbox"].values()), "rest")
+        story.stale = daemon.metric("tapewatch_documents_total", source="wire", outcome="stale")
+        story.shown = {alert["alert"] for alert in daemon.get("alerts")["alerts"]}
+        assert story.silence in [one["id"] for one in daemon.get("silences")["silences"]]
+        assert daemon.get("dead-letters")["dead_letters"] == []
+        assert daemon.stop() == 0
+
+
+def check_documents(story: Story) -> int:
+    """All that was acknowledged before the backup is there, once; returns how many posts are in the restored log."""
+    store = story.daemon.store
+    documents = Counter(one["id"] for one in logged(store, "documents"))
+    titles = [one["title"] for one in logged(store, "documents")]
+    posted = [title for title in titles if title.startswith("The harbour master")]
+    assert {f"The harbour master {name} greets a ship called {name}" for name in story.before} <= set(posted)
+    assert len(posted) < len(story.poster.acknowledged), "the disk was not lost"
+    assert max(documents.values()) == 1 and documents == Counter(one["id"] for one in logged(store, "scores"))
+    assert max(Counter((one["key"], one["id"]) for one in logged(store, "evidence")).values()) == 1
+    return len(posted)
+
+
+def check_deliveries(story: Story) -> None:
+    """What the desk has it is not told again, what the other was owed it gets, the same to the byte."""
+    again = story.receiver.hooks[story.seen :]
+    assert not {hook.id for hook in again if hook.path == "/desk"} & set(story.delivered)
+    late = {hook.id: hook.raw for hook in again if hook.path == "/late"}
+    assert story.delivered.items() <= late.items()
+    assert {hook.body["data"]["episode"]["id"] for hook in story.receiver.at("/desk")} >= story.shown
+
+
+def check_alerts(story: Story) -> None:
+    # Acme rang before the backup and is quiet since; yesterday's news, which the backup never saw, rings nothing.
+    assert story.stale == len(BAD_NEWS)
+    assert len(story.firing("/desk", "acme-corp")) == 1
+    # What rang after the backup is told again as the feed tells it, under the same dedupe key.
+    keys = [hook.body["data"]["dedupe_key"] for hook in story.firing("/desk", "borealis-mills")]
+    assert len(keys) > len(story.rang) and len(set(keys)) == 1
 
 
 def test_what_was_acknowledged_before_a_backup_outlives_the_disk(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = time.time()
-    kept = tmp_path / "kept"
     with Receiver() as receiver, Feed() as feed:
         receiver.answers["/late"] = 500
         feed.titles = [(f"A calm day at pier {n}", now - n) for n in range(20)]
         channels = receiver.channel("desk", "/desk") + receiver.channel("late", "/late")
         daemon = Daemon(tmp_path / "d", WATCHED + channels + feed.source("wire"))
+        story = Story(daemon, receiver, feed, Poster(daemon), tmp_path / "kept", now)
         with daemon:
-            # Before the backup: an alert that one channel has and the other is owed, a silence, documents.
-            daemon.ring()
-            wait_for(lambda: firing(receiver, "/desk", "acme-corp"), "alert at the desk")
-            wait_for(lambda: firing(receiver, "/late", "acme-corp"), "attempt at the other channel")
-            wait_for(lambda: daemon.idle() and not daemon.get("status")["outbox"]["desk"], "rest")
-            status, silence = daemon.post("silences", {"keys": ["topic:energy-oil"], "until": iso(now + HOUR)})
-            assert status == 201
-            poster = Poster(daemon)
-            with poster.at_work():
-                wait_for(lambda: len(poster.acknowledged) >= 100, "documents")
-                before = list(poster.acknowledged)
-                done = daemon.cli("backup", "--out", str(kept))
-                assert done.returncode == 0, done.stderr
-                during = len(poster.acknowledged) - len(before)
-            assert during > 0, "nothing was written while the backup was taken: the test proved nothing"
-            delivered = {hook.id: hook.raw for hook in receiver.at("/desk")}
-            # After the backup: another alert, out of the feed.
-            feed.titles += [(title.replace("Acme", "Borealis"), now - n) for n, title in enumerate(BAD_NEWS)]
-            wait_for(lambda: firing(receiver, "/desk", "borealis-mills"), "alert after the backup")
-            first = firing(receiver, "/desk", "borealis-mills")
-            lose(daemon)
-        feed.titles += [(f"{title} (from yesterday)", now - 30 * HOUR - n) for n, title in enumerate(BAD_NEWS)]
-        seen = len(receiver.hooks)
-        receiver.answers["/late"] = 204
-        restored = daemon.cli("restore", str(kept))
-        assert restored.returncode == 0, restored.stderr
-        with daemon:
-            daemon.push({"id": "fresh", "title": "A fresh breeze at the pier"})
-            wait_for(lambda: daemon.seen("A fresh breeze at the pier"), "fresh document")
-            for owed in daemon.get("deliveries?state=pending")["deliveries"]:
-                # Its next attempt may be minutes away, as the schedule has it.
-                assert daemon.post(f"deliveries/{quote(owed['id'])}/retry")[0] in (202, 409)
-            wait_for(lambda: firing(receiver, "/desk", "borealis-mills")[len(first) :], "what the feed still tells")
-            wait_for(lambda: daemon.idle() and not any(daemon.get("status")["outbox"].values()), "rest")
-            stale = daemon.metric("tapewatch_documents_total", source="wire", outcome="stale")
-            silences = [one["id"] for one in daemon.get("silences")["silences"]]
-            shown = {alert["alert"] for alert in daemon.get("alerts")["alerts"]}
-            letters = daemon.get("dead-letters")["dead_letters"]
-            assert daemon.stop() == 0
-
-        documents = Counter(one["id"] for one in logged(daemon.store, "documents"))
-        titles = [one["title"] for one in logged(daemon.store, "documents")]
-        scored = Counter(one["id"] for one in logged(daemon.store, "scores"))
-        evidence = Counter((one["key"], one["id"]) for one in logged(daemon.store, "evidence"))
-        again = receiver.hooks[seen:]
-        posted = [title for title in titles if title.startswith("The harbour master")]
+            ring_and_hush(story)
+            back_up_at_work(story)
+            ring_and_lose_the_disk(story)
+        restore_and_run(story)
+        posted = check_documents(story)
+        check_deliveries(story)
+        check_alerts(story)
         with capsys.disabled():
             print(
-                f"\nposts acknowledged before the backup {len(before)}, while it was taken {during}, all "
-                f"{len(poster.acknowledged)}; in the restored log {len(posted)}; alert events delivered before "
-                f"{len(delivered)}, webhooks after the restore {len(again)}, old news shown and dropped {stale:.0f}"
+                f"\nposts acknowledged before the backup {len(story.before)}, while it was taken {story.during}, all "
+                f"{len(story.poster.acknowledged)}; in the restored log {posted}; alert events delivered before "
+                f"{len(story.delivered)}, webhooks after the restore {len(receiver.hooks) - story.seen}, old news shown "
+                f"and dropped {story.stale:.0f}"
             )
-        assert {f"The harbour master {name} greets a ship called {name}" for name in before} <= set(posted)
-        assert len(posted) < len(poster.acknowledged), "the disk was not lost"
-        assert max(documents.values()) == 1 and documents == scored and letters == []
-        assert max(evidence.values()) == 1
-        assert silence["id"] in silences
-        # What the desk has it is not told again, what the other was owed it gets, the same to the byte.
-        assert not {hook.id for hook in again if hook.path == "/desk"} & set(delivered)
-        late = {hook.id: hook.raw for hook in again if hook.path == "/late"}
-        assert delivered.items() <= late.items()
-        assert {hook.body["data"]["episode"]["id"] for hook in receiver.at("/desk")} >= shown
-        # Acme rang before the backup and is quiet since; yesterday's news, which the backup never saw, rings nothing.
-        assert stale == len(BAD_NEWS)
-        assert len(firing(receiver, "/desk", "acme-corp")) == 1
-        # What rang after the backup is told again as the feed tells it, under the same dedupe key.
-        keys = [hook.body["data"]["dedupe_key"] for hook in firing(receiver, "/desk", "borealis-mills")]
-        assert len(keys) > len(first) and len(set(keys)) == 1
 
 
 def filled(folder: Path, records: int) -> Daemon:
