@@ -123,7 +123,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Links(msgspec.Struct, frozen=True, kw_only=True):
-    """Where to go on; null where the daemon was not told its own or Grafana's address."""
+    """Where to go on; null where the daemon does not know the page's or Grafana's address."""
 
     alert: str | None = None
     grafana: str | None = None

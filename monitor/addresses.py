@@ -20,6 +20,15 @@ def is_loopback(address: str) -> bool:
         return False
 
 
+def page_of(listen: str) -> str:
+    """Where the page is that listens on "host:port"; "" where nobody can say: on every address of the machine, or on a
+    port that the system chooses."""
+    host, _, port = listen.rpartition(":")
+    if int(port) == 0 or (_is_address(host.strip("[]")) and ipaddress.ip_address(host.strip("[]")).is_unspecified):
+        return ""
+    return f"http://{listen}"
+
+
 def listening(value: str) -> str:
     """ "host:port" to listen on, an IPv6 address in brackets. Raises ValueError that says what is wrong."""
     host, _, port = value.rpartition(":")

@@ -12,6 +12,7 @@ from alerts.channels import build as build_channel
 from alerts.detector import VERSION as DETECTOR_VERSION
 from alerts.rules import Matcher, Route, Silence
 from monitor import __version__
+from monitor.addresses import page_of
 from monitor.http import USER_AGENT, GuardedClient
 from monitor.sections import ChannelSettings, NetworkSettings, WatchListSettings
 from monitor.settings import Settings, SettingsError
@@ -102,14 +103,15 @@ def _silences(settings: Settings) -> tuple[Silence, ...]:
     return tuple(found)
 
 
-def alert_context(settings: Settings) -> Context:
-    """What alerts say of the daemon."""
+def alert_context(settings: Settings, *, page: bool) -> Context:
+    """What alerts say of the daemon. ``page``: whether the page is this process's."""
+    here = page_of(settings.web.listen) if page else ""
     return Context(
         version=__version__,
         detector=DETECTOR_VERSION,
         configuration=settings.sha256()[:12],
         budget=settings.detection.false_alarms_per_key_month,
-        external_url=settings.web.external_url,
+        external_url=settings.web.external_url or here,
         grafana_url=settings.web.grafana_url,
     )
 

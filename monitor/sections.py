@@ -260,7 +260,11 @@ class Web(Section):
 
     listen: Listen = Field("127.0.0.1:8686", description="Address of page and API.")
     metrics_listen: Listen | None = Field(None, description="Own address for /metrics and probes.")
-    external_url: Link = Field("", description="How people reach the page; links in alerts start with it.")
+    external_url: Link = Field(
+        "",
+        description="How people reach the page; links in alerts start with it. Without it they start with listen, if "
+        "that is one address and one port and the page is this process's.",
+    )
     grafana_url: Link = Field("", description="A Grafana dashboard; alerts link to it.")
     token: SecretStr | None = Field(None, description="Token that writes need.")
     token_file: Path | None = Field(None, description="File that holds the token.")

@@ -52,6 +52,7 @@ class Stages:
         self._score: Score | None = None
         self._aggregate: Aggregate | None = None
         self._notify: Notify | None = None
+        self._page = "view" in only
         if classifier is not None and Score.name in only:
             self._score = Score(classifier, parts.entities, parts.watch, clock=clock)
         if Aggregate.name in only:
@@ -66,7 +67,7 @@ class Stages:
         if Notify.name in only:
             self._notify = Notify(
                 parts.watch,
-                context=alert_context(settings),
+                context=alert_context(settings, page=self._page),
                 routes=parts.routes,
                 channels=[channel.name for channel in settings.channels],
                 silences=parts.silences,
@@ -85,4 +86,4 @@ class Stages:
         if self._aggregate is not None:
             self._aggregate.adopt(parts.watch)
         if self._notify is not None:
-            self._notify.adopt(parts.watch, alert_context(settings), parts.routes, parts.silences)
+            self._notify.adopt(parts.watch, alert_context(settings, page=self._page), parts.routes, parts.silences)

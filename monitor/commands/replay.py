@@ -16,12 +16,10 @@ import msgspec
 import typer
 
 from alerts.baseline import Profile
-from alerts.detector import VERSION as DETECTOR_VERSION
 from alerts.detector import Detector
 from models.classifier import Classifier, load
-from monitor import __version__
 from monitor import log as logs
-from monitor.assembly import Parts, assemble
+from monitor.assembly import Parts, alert_context, assemble
 from monitor.commands.detect import LineError as MomentError
 from monitor.commands.detect import moment as moment_of
 from monitor.commands.detect import time_option
@@ -32,7 +30,7 @@ from pipelines.aggregate import Aggregate
 from pipelines.clock import ManualClock
 from pipelines.documents import AlertRecord, Document, Watermark, decode, encode, epoch, iso
 from pipelines.ingest import TABLES, Ingest, Origin, moment
-from pipelines.notify import Context, Notify
+from pipelines.notify import Notify
 from pipelines.score import Score
 from pipelines.sources.base import RawItem
 from pipelines.sources.order import chunks
@@ -104,13 +102,7 @@ class Player:
             ),
             Notify(
                 parts.watch,
-                context=Context(
-                    version=__version__,
-                    detector=DETECTOR_VERSION,
-                    configuration=settings.sha256()[:12],
-                    budget=detection.false_alarms_per_key_month,
-                    external_url=settings.web.external_url,
-                ),
+                context=alert_context(settings, page=True),
                 routes=parts.routes,
                 channels=[channel.name for channel in settings.channels],
                 silences=parts.silences,

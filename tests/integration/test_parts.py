@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from monitor.assembly import alert_context
+from monitor.settings import load
 from tests.daemon_bench import ACME, Daemon, Receiver, request, wait_for
 from tests.inside_bench import Inside, inside
 
@@ -73,6 +75,37 @@ async def test_coverage_is_told_where_no_source_runs(tmp_path: Path, hooks: Rece
     async with inside(tmp_path, ACME + feed, clock=daemon.clock, only=["view"]) as daemon:
         down = {"expected": 1, "healthy": 0, "unread": 0}
         await daemon.until(lambda: daemon.daemon.status()["coverage"] == down, "what is told of it")
+
+
+@pytest.mark.parametrize(
+    ("listen", "page"),
+    [
+        ("127.0.0.1:8686", "http://127.0.0.1:8686"),
+        ("[::1]:8686", "http://[::1]:8686"),
+        ("tape.example:80", "http://tape.example:80"),
+        ("0.0.0.0:8686", ""),
+        ("[::]:8686", ""),
+        ("127.0.0.1:0", ""),
+    ],
+)
+def test_alerts_link_to_where_the_page_listens_if_that_is_one_place(tmp_path: Path, listen: str, page: str) -> None:
+    config = tmp_path / "tapewatch.toml"
+    config.write_text(f'[web]\nlisten = "{listen}"\ntoken = "a token of many letters"\n')
+    settings = load(config, {})
+    assert alert_context(settings, page=True).external_url == page
+    assert alert_context(settings, page=False).external_url == "", "it runs in another process"
+    told = load(config, {"TAPEWATCH_WEB__EXTERNAL_URL": "https://tapewatch.example"})
+    assert {alert_context(told, page=page).external_url for page in (True, False)} == {"https://tapewatch.example"}
+
+
+def test_alerts_link_to_a_page_that_opens(tmp_path: Path, hooks: Receiver) -> None:
+    with Daemon(tmp_path / "d", ACME + hooks.channel("desk", "/desk")) as daemon:
+        daemon.ring()
+        alert = wait_for(lambda: hooks.at("/desk", "alert.firing"), "alert")[0].body["data"]
+        link = alert["links"]["alert"]
+        assert link == f"{daemon.url}/alerts/{alert['episode']['id']}"
+        wait_for(lambda: daemon.get("alerts")["alerts"], "alert in the view")
+        assert request(link)[0] == 200 and alert["links"]["grafana"] is None
 
 
 @pytest.mark.parametrize(
