@@ -7,7 +7,7 @@ DATA ?= ../shared/data/train
 OUT ?= build/model
 PYTEST_ARGS ?=
 
-.PHONY: setup setup-dev run kafka run-kafka test test-train test-packages faults lint bench train docs lock screenshot dashboards clean
+.PHONY: setup setup-dev run kafka run-kafka test test-train test-packages faults lint bench bench-kafka train docs lock screenshot dashboards clean
 
 # uv installs the locked set in seconds; pip alone would take half a minute.
 $(VENV)/.uv:
@@ -86,6 +86,10 @@ train: $(TRAIN)/.ready
 bench: setup-dev
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.detection
+
+# The stages on a real Kafka of its own: rates, what limits them, recovery. BENCH_ARGS, as in "scorers --documents 4000".
+bench-kafka: setup-dev
+	$(BIN)/python -m benchmarks.kafka $(BENCH_ARGS)
 
 docs: setup-dev
 	$(BIN)/python -m monitor.reference

@@ -19,23 +19,30 @@ import resource
 import secrets
 import statistics
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 from aiohttp import web
 
-from models.classifier import FakeClassifier, load, scoring_text
+from models.classifier import Classifier, FakeClassifier, load, scoring_text
 from monitor import log as logs
 from monitor.app import Daemon
 from monitor.demo import stories
+from monitor.settings import Settings
 from monitor.settings import load as load_settings
 from monitor.web import Web
-from pipelines.ingest import Ingest, Origin
+from pipelines.ingest import TABLES, Ingest, Origin
 from pipelines.sources.base import RawItem
+from pipelines.streams.base import Output
 from pipelines.streams.embedded import BATCH
+from pipelines.streams.store import Store
+from pipelines.text import slug
 
 WORDS = [
     "harbour",
@@ -87,16 +94,21 @@ def texts(count: int, rng: random.Random, *, watched: float = 1.0) -> Iterator[s
         yield f"{filled}, {rng.choice(WORDS)} {rng.choice(WORDS)} {number}"
 
 
-def settings(folder: Path, hook: str = "", *, companies: Sequence[str] = tuple(stories.COMPANIES)) -> Any:
+def watch_list(hook: str = "", companies: Sequence[str] = tuple(stories.COMPANIES)) -> str:
+    """Settings that watch companies and tell of them at ``hook``."""
     entities = ", ".join(f'{{ name = "{name}" }}' for name in companies)
     channel = ""
     if hook:
         secret = base64.b64encode(secrets.token_bytes(32)).decode()
         channel = f'[[channels]]\nkind = "webhook"\nname = "desk"\nurl = "{hook}"\nsecret = "whsec_{secret}"\n'
+    return f'[[watchlists]]\nname = "bench"\nentities = [{entities}]\n{channel}'
+
+
+def settings(folder: Path, text: str = "") -> Settings:
+    """The settings of a daemon in ``folder``; without ``text`` it watches the demo's companies."""
     path = folder / "tapewatch.toml"
     path.write_text(
-        f'[[watchlists]]\nname = "bench"\nentities = [{entities}]\n{channel}'
-        '[web]\nlisten = "127.0.0.1:0"\n[network]\nallow_private = ["127.0.0.0/8"]\n'
+        (text or watch_list()) + '[web]\nlisten = "127.0.0.1:0"\n[network]\nallow_private = ["127.0.0.0/8"]\n'
     )
     return load_settings(path, {})
 
@@ -108,60 +120,90 @@ async def throughput(count: int, watched: float) -> dict[str, Any]:
     """
     titles = list(texts(count, random.Random(1), watched=watched))
     classifier = load("default")
-    alone = [_alone(classifier, titles)]
+    first = alone(classifier, titles)
     with tempfile.TemporaryDirectory() as folder:
         daemon = Daemon(settings(Path(folder)), classifier=classifier)
         # Documents first: the stages start with the whole log before them.
-        await _fill(daemon, titles)
-        spent = _instrument(daemon)
-        before, started = _cpu(), time.perf_counter()
-        await daemon.open()
-        spent = _wrap(daemon, spent)
-        await daemon.engine.drained()
-        seconds, used = time.perf_counter() - started, _cpu() - before
+        fill(daemon, titles)
+        passed = await through(daemon)
         size, resident = daemon.settings.engine.path.stat().st_size, _rss()
         await daemon.stop()
-    alone.append(_alone(classifier, titles))
+    bare = first.mean(alone(classifier, titles))
     classifier.close()
-    alone_seconds, alone_used = (statistics.mean(figure) for figure in zip(*alone, strict=True))
     return {
         "documents": count,
         "about_watched_companies": watched,
-        "classifier_per_second": round(count / alone_seconds, 1),
-        "engine_per_second": round(count / seconds, 1),
-        "ratio": round(alone_seconds / seconds, 3),
-        "cpu_ratio": round(alone_used / used, 3),
-        "cores_used": round(used / seconds, 2),
-        "cores_used_by_classifier_alone": round(alone_used / alone_seconds, 2),
+        "classifier_per_second": round(count / bare.seconds, 1),
+        "engine_per_second": round(count / passed.seconds, 1),
+        "ratio": round(bare.seconds / passed.seconds, 3),
+        "cpu_ratio": round(bare.cpu / passed.cpu, 3),
+        "cores_used": round(passed.cpu / passed.seconds, 2),
+        "cores_used_by_classifier_alone": round(bare.cpu / bare.seconds, 2),
         "microseconds_a_document": {
-            "classifier_alone": round(alone_used / count * 1e6),
-            "engine": round(used / count * 1e6),
-            **{name: round(value / count * 1e6) for name, value in spent.items()},
+            "classifier_alone": round(bare.cpu / count * 1e6),
+            "engine": round(passed.cpu / count * 1e6),
+            **{name: round(value / count * 1e6) for name, value in passed.stages.items()},
         },
         "megabytes_per_million_documents": round(size / count),
         "rss_mb": resident,
     }
 
 
-def _cpu() -> float:
+@dataclass(frozen=True)
+class Passage:
+    """What it took to work through some texts: seconds, CPU seconds of this process, and those of each stage's own
+    thread."""
+
+    seconds: float
+    cpu: float
+    stages: dict[str, float] = field(default_factory=dict)
+
+    def mean(self, other: Passage) -> Passage:
+        return Passage((self.seconds + other.seconds) / 2, (self.cpu + other.cpu) / 2)
+
+
+def alone(classifier: Classifier, titles: Sequence[str]) -> Passage:
+    """The classifier on these texts, in the engine's batches."""
+    started, before = time.perf_counter(), cpu()
+    for start in range(0, len(titles), BATCH):
+        classifier.predict([scoring_text(title) for title in titles[start : start + BATCH]])
+    return Passage(time.perf_counter() - started, cpu() - before)
+
+
+async def through(daemon: Daemon) -> Passage:
+    """Opens a daemon of this process whose log holds documents, and lets its stages work through them.
+
+    The clock starts when every stage is at work: until then the score stage waits with its first batch.
+    """
+    stages = Instrumented(daemon)
+    await daemon.open()
+    await asyncio.to_thread(stages.waits.wait)
+    for stage in ("aggregate", "notify"):
+        await daemon.engine.inspect(stage, lambda _: None)
+    stages.count_view()
+    before, started = cpu(), time.perf_counter()
+    stages.gate.set()
+    await daemon.engine.drained()
+    return Passage(time.perf_counter() - started, cpu() - before, stages.spent)
+
+
+def cpu() -> float:
+    """CPU seconds that this process has used."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 
 
-def _alone(classifier: Any, titles: Sequence[str]) -> tuple[float, float]:
-    """(seconds, CPU seconds) of the classifier on these texts, in the engine's batches."""
-    started, before = time.perf_counter(), _cpu()
-    for start in range(0, len(titles), BATCH):
-        classifier.predict([scoring_text(title) for title in titles[start : start + BATCH]])
-    return time.perf_counter() - started, _cpu() - before
-
-
-async def _fill(daemon: Daemon, titles: Sequence[str]) -> None:
-    """Writes documents into the log with no stage at work."""
-    from pipelines.ingest import TABLES
-    from pipelines.streams.store import Store
-
+def fill(daemon: Daemon, titles: Sequence[str]) -> None:
+    """Writes documents into the embedded log with no stage at work."""
     store = Store(daemon.settings.engine.path, now=time.time)
+    for outputs in documents(titles, store):
+        with store.transaction() as unit:
+            unit.emit(outputs)
+    store.close()
+
+
+def documents(titles: Sequence[str], store: Store) -> Iterator[list[Output]]:
+    """The documents of headlines of the last twenty hours, a thousand at a time. ``store``: for what ingest keeps."""
     state = store.state("ingest", TABLES)
     ingest = Ingest(max_age=None)
     now = time.time()
@@ -175,51 +217,75 @@ async def _fill(daemon: Daemon, titles: Sequence[str]) -> None:
             )
             for number, title in enumerate(titles[start : start + 1000], start)
         ]
-        with store.transaction() as unit:
-            unit.emit(ingest.accept(items, Origin(source="bench", class_="news"), state, now).outputs)
-    store.close()
+        yield ingest.accept(items, Origin(source="bench", class_="news"), state, now).outputs
 
 
-def _instrument(daemon: Daemon) -> dict[str, float]:
-    """Makes every stage count the CPU time of its own thread."""
-    spent: dict[str, float] = {}
-    original = daemon._stages
+class Instrumented:
+    """A daemon's stages, each counting in ``spent`` the CPU seconds of its own thread.
 
-    def counted() -> list[Any]:
-        stages = original()
-        for stage in stages:
-            handle = stage.handle
+    The score stage says with ``waits`` that it has its first batch, and begins when ``gate`` opens.
+    """
 
-            def timed(batch: Any, state: Any, handle: Any = handle, name: str = stage.name) -> Any:
-                started = time.thread_time()
-                try:
-                    return handle(batch, state)
-                finally:
-                    spent[name] = spent.get(name, 0.0) + time.thread_time() - started
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self.spent: dict[str, float] = {}
+        self.waits, self.gate = threading.Event(), threading.Event()
+        original = daemon._stages
 
-            stage.handle = timed
-        return stages
+        def counted() -> list[Any]:
+            stages = original()
+            for stage in stages:
+                stage.handle = self._timed(stage.name, stage.handle)
+            return stages
 
-    daemon._stages = counted  # type: ignore[method-assign]
-    return spent
+        daemon._stages = counted  # type: ignore[method-assign]
 
+    def count_view(self) -> None:
+        """Counts the read model, too, once the daemon is open."""
+        model = self._daemon.read_model
+        model.apply = self._timed("view", model.apply)  # type: ignore[method-assign]
 
-def _wrap(daemon: Daemon, spent: dict[str, float]) -> dict[str, float]:
-    apply = daemon.read_model.apply
+    def _timed(self, name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*arguments: Any) -> Any:
+            if name == "score" and not self.gate.is_set():
+                self.waits.set()
+                self.gate.wait()
+            started = time.thread_time()
+            try:
+                return work(*arguments)
+            finally:
+                self.spent[name] = self.spent.get(name, 0.0) + time.thread_time() - started
 
-    def timed(records: Any, position: str) -> None:
-        started = time.thread_time()
-        apply(records, position)
-        spent["view"] = spent.get("view", 0.0) + time.thread_time() - started
-
-    daemon.read_model.apply = timed  # type: ignore[method-assign]
-    return spent
+        return timed
 
 
 async def latency(seconds: float) -> dict[str, Any]:
     """Seconds from the POST of a company's bad stories to its webhook, at 20 documents a second."""
-    count = int(seconds * 4)
-    names = [f"{first.title()}{second} Works" for first in WORDS for second in WORDS][:count]
+    names = companies(int(seconds * 4))
+    async with hooks() as (address, arrived):
+        with tempfile.TemporaryDirectory() as folder:
+            daemon = Daemon(settings(Path(folder), watch_list(address, names)))
+            await daemon.open()
+            await daemon.intake.backfill([history(Path(folder), names)])
+            await daemon.begin()
+            server = Web(daemon)
+            await server.start()
+            posted = await post(server.address, names)
+            await asyncio.sleep(3.0)
+            await server.stop()
+            await daemon.stop()
+    return quantiles(waits(posted, arrived), len(names))
+
+
+def companies(count: int) -> list[str]:
+    """Names of made-up companies."""
+    return [f"{first.title()}{second} Works" for first in WORDS for second in WORDS][:count]
+
+
+@asynccontextmanager
+async def hooks() -> AsyncIterator[tuple[str, dict[str, float]]]:
+    """A receiver of webhooks: its address, and when the first alert of each key came, in ``time.perf_counter``'s
+    seconds."""
     arrived: dict[str, float] = {}
 
     async def hook(request: web.Request) -> web.Response:
@@ -232,43 +298,42 @@ async def latency(seconds: float) -> dict[str, Any]:
     receiver.router.add_post("/hook", hook)
     runner = web.AppRunner(receiver, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    address = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
-    with tempfile.TemporaryDirectory() as folder:
-        daemon = Daemon(settings(Path(folder), address, companies=names))
-        await daemon.open()
-        history = Path(folder) / "history.jsonl"
-        now = time.time()
-        history.write_text(
-            "".join(
-                json.dumps({"title": f"{names[i % count]} opens depot {i}", "published": now - 30 * 86_400 + i * 900})
-                + "\n"
-                for i in range(2_800)
-            )
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/hook", arrived
+    finally:
+        await runner.cleanup()
+
+
+def history(folder: Path, names: Sequence[str]) -> Path:
+    """A file of 2,800 quiet headlines about these companies, of the last month."""
+    path, now = folder / "history.jsonl", time.time()
+    path.write_text(
+        "".join(
+            json.dumps({"title": f"{names[i % len(names)]} opens depot {i}", "published": now - 30 * 86_400 + i * 900})
+            + "\n"
+            for i in range(2_800)
         )
-        await daemon.intake.backfill([history])
-        await daemon.begin()
-        server = Web(daemon)
-        await server.start()
-        posted = await _post(server.address, names)
-        await asyncio.sleep(3.0)
-        await server.stop()
-        await daemon.stop()
-    await runner.cleanup()
-    waits = sorted(arrived[key] - at for name, at in posted.items() if (key := f"entity:{_slug(name)}") in arrived)
+    )
+    return path
+
+
+def waits(posted: Mapping[str, float], arrived: Mapping[str, float]) -> list[float]:
+    """How long those of the companies' alerts took that came, in seconds, the shortest first."""
+    return sorted(arrived[key] - at for name, at in posted.items() if (key := f"entity:{slug(name)}") in arrived)
+
+
+def quantiles(found: Sequence[float], bursts: int) -> dict[str, Any]:
+    """Of so many bursts, how many rang, and after what time. Raises ValueError where none did."""
+    if not found:
+        raise ValueError(f"none of {bursts} bursts rang")
     return {
-        "bursts": len(posted),
-        "rang": len(waits),
-        "p50_seconds": round(statistics.median(waits), 4),
-        "p99_seconds": round(waits[min(len(waits) - 1, int(0.99 * len(waits)))], 4),
-        "max_seconds": round(waits[-1], 4),
+        "bursts": bursts,
+        "rang": len(found),
+        "p50_seconds": round(statistics.median(found), 4),
+        "p99_seconds": round(found[min(len(found) - 1, int(0.99 * len(found)))], 4),
+        "max_seconds": round(found[-1], 4),
     }
-
-
-def _slug(name: str) -> str:
-    from pipelines.text import slug
-
-    return slug(name)
 
 
 BAD = (
@@ -280,7 +345,8 @@ BAD = (
 )
 
 
-async def _post(address: str, names: Sequence[str]) -> dict[str, float]:
+async def post(address: str, names: Sequence[str]) -> dict[str, float]:
+    """Posts a burst of bad stories about each company, 20 documents a second; when each was posted."""
     posted: dict[str, float] = {}
     async with aiohttp.ClientSession() as session:
         for name in names:
