@@ -103,7 +103,7 @@ async def test_no_text_outlives_the_bound(tmp_path: Path, capsys: pytest.Capture
     # What was owed for a month is still delivered under its id, without what it quoted; the page shows as much.
     assert set(late) & set(first)
     for data in (*late.values(), *shown):
-        assert data["evidence"] == {"stories": [], "first_source": None, "counter": []}
+        assert data["evidence"] == {"stories": [], "first_source": None, "counter": [], "events": {}}
         assert "stories" in data["truncated"]
 
 
