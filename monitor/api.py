@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -16,7 +15,7 @@ from alerts.episode import Severity
 from alerts.rules import Matcher
 from monitor.app import PARTS, Daemon
 from monitor.openapi import document
-from monitor.problems import HEADERS, Handler, Problem, answer, limit, moment
+from monitor.problems import HEADERS, Handler, Problem, answer, body_of, limit, moment
 from monitor.sections import duration
 from monitor.settings import SettingsError
 
@@ -150,7 +149,7 @@ class Api:
     # -- writing ------------------------------------------------------------------------------------------
 
     async def _accept(self, request: web.Request) -> web.StreamResponse:
-        body = await request.read()
+        body = await body_of(request)
         result = await self._daemon.intake.accept(body, request.content_type)
         taken = result.accepted + result.duplicate + result.revision + result.stale + result.oversize
         if not taken:
@@ -161,8 +160,8 @@ class Api:
 
     async def _json(self, request: web.Request) -> dict[str, Any]:
         try:
-            body = json.loads(await request.read() or b"{}")
-        except json.JSONDecodeError as error:
+            body = msgspec.json.decode(await body_of(request) or b"{}")
+        except (msgspec.DecodeError, RecursionError) as error:
             raise Problem(422, "Not JSON", str(error)) from None
         if not isinstance(body, dict):
             raise Problem(422, "Not an object")
@@ -222,7 +221,10 @@ class Api:
         body = await self._json(request)
         if body.get("verdict") not in ("useful", "noise", "missing"):
             raise Problem(422, "No verdict", "verdict is useful, noise or missing")
-        return answer({"id": await self._daemon.operators.command("feedback", request.match_info["id"], body)}, 202)
+        name = request.match_info["id"]
+        if not await self._ask(self._daemon.read_model.alert, name):
+            raise Problem(404, "No such alert", f"none has the id {name!r}; /api/v1/alerts lists them")
+        return answer({"id": await self._daemon.operators.command("feedback", name, body)}, 202)
 
     async def _retry(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["id"]

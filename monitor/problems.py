@@ -23,6 +23,9 @@ REQUESTS = Counter("tapewatch_http_requests_total", "Requests answered.", ["rout
 
 BODY_LIMIT = 8 * 2**20
 
+LATEST = 253_402_300_800.0
+"""Seconds since 1970 of the year 10000, which no time here reaches."""
+
 HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -88,19 +91,35 @@ async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
     return response
 
 
+async def body_of(request: web.Request) -> bytes:
+    """The body of a request, unpacked."""
+    try:
+        return await request.read()
+    except web.RequestPayloadError:
+        detail = "the body is not what its Content-Encoding says, or ends too early"
+        raise Problem(400, "Unreadable body", detail) from None
+
+
 def moment(value: Any) -> float | None:
     """Seconds since 1970 of a time that a caller gave as such or in ISO 8601; None where nothing was given."""
     if not value:
         return None
     try:
-        if math.isfinite(seconds := float(value)):
-            return seconds
+        seconds = float(value)
     except (TypeError, ValueError):
-        pass
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        seconds = _calendar(str(value))
+    if not 0.0 <= seconds < LATEST:
+        raise Problem(400, "Bad time", f"{str(value)[:40]!r} is no time between 1970 and 9999")
+    return seconds
+
+
+def _calendar(text: str) -> float:
     try:
-        moment = datetime.fromisoformat(str(value))
+        moment = datetime.fromisoformat(text)
     except ValueError:
-        raise Problem(400, "Bad time", f"{str(value)[:40]!r} is not ISO 8601, as in 2026-01-31T12:00:00Z") from None
+        raise Problem(400, "Bad time", f"{text[:40]!r} is not ISO 8601, as in 2026-01-31T12:00:00Z") from None
     if moment.tzinfo is None:
         raise Problem(400, "Bad time", "a time needs an offset, as in 2026-01-31T12:00:00Z")
     return moment.timestamp()
@@ -109,6 +128,6 @@ def moment(value: Any) -> float | None:
 def limit(request: web.Request, usual: int, most: int) -> int:
     """How many entries a caller asks for."""
     value = request.query.get("limit", str(usual))
-    if not value.isdigit() or not 0 < int(value) <= most:
+    if not (value.isdecimal() and len(value) < 9 and 0 < int(value) <= most):
         raise Problem(400, "Bad query", f"limit is a number from 1 to {most}")
     return int(value)

@@ -10,7 +10,6 @@ import asyncio
 import hmac
 import ipaddress
 from importlib.resources import files
-from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
@@ -112,8 +111,8 @@ class Web:
         if not _local(request.host):
             raise Problem(403, "Unknown host", f"Host {request.host[:100]!r} is not this machine")
         origin = request.headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != request.host:
-            raise Problem(403, "Foreign origin", f"Origin {origin[:100]!r} is another site")
+        if origin not in (None, f"http://{request.host}", f"https://{request.host}"):
+            raise Problem(403, "Foreign origin", f"Origin {str(origin)[:100]!r} is another site")
         if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             raise Problem(403, "Foreign origin", "the request comes from another site")
 

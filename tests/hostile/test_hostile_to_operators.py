@@ -153,6 +153,32 @@ def series(daemon: Daemon) -> set[str]:
     return {line.rsplit(" ", 1)[0] for line in text.splitlines() if not line.startswith("#")}
 
 
+def test_whatever_is_asked_is_no_defect_and_breaks_no_later_answer(daemon: Daemon) -> None:
+    digits, bearer = "9" * 5_000, daemon.headers
+    asked = [
+        ("documents", b"[" * 100_000, {}),
+        ("documents", b'{"title": ' * 50_000, {}),
+        ("documents", b'{"title": "Acme"}', {"content-encoding": "gzip"}),
+        ("documents", b'[{"title": "\\ud800 half"}]', {}),
+        ("silences", b"\xff", {}),
+        ("silences", b"[" * 100_000, {}),
+        ("silences", b'{"keys": ["market"], "until": "2h", "author": "\\ud800"}', {}),
+        ("silences", b'{"keys": ["market"], "until": 1e300}', {}),
+        ("silences", b'{"keys": ["market"], "until": "9999-12-31T23:59:59-14:00"}', {}),
+        ("silences", b'{"keys": ["market"], "until": -5}', {}),
+        ("alerts/nobody/feedback", b'{"verdict": "noise"}', {}),
+        ("alerts/nobody/feedback", b'{"verdict": "noise", "comment": "\\udfff"}', {}),
+    ]
+    for path, body, headers in asked:
+        status, answer = daemon.post(path, body, headers=bearer | headers)
+        assert 400 <= status < 500, (path, body[:60], status, answer)
+    for query in ("limit=%C2%B2", f"limit={digits}", "limit=0", "since=1e300", "since=0001-01-01T00:00:00%2B14:00"):
+        status, _, answer = request(f"{daemon.url}/api/v1/alerts?{query}")
+        assert status == 400, (query[:40], answer)
+    assert daemon.cli("silences", "list").returncode == 0, "one that never ends can't be told"
+    assert daemon.get("silences")["silences"] == []
+
+
 def test_ten_thousand_hostile_documents_make_no_new_series(daemon: Daemon) -> None:
     words = "港口 仓库 银行 罚款 Hafen Lager Strafe naufrage amende banque пароход склад".split()
 
@@ -229,3 +255,8 @@ async def test_a_name_that_somebody_else_resolves_here_may_not_write(tmp_path: P
         for header, wanted in ((host, 403), ("localhost:1", 202), ("127.0.0.1", 202), ("[::1]:8686", 202)):
             status, _, answer = await asyncio.to_thread(request, url, body, headers={"host": header})
             assert status == wanted, (header, answer)
+        for origin in ("http://[::1", "null", "http://127.0.0.1.evil.example", f"ftp{daemon.web.address[4:]}"):
+            status, _, answer = await asyncio.to_thread(request, url, body, headers={"origin": origin})
+            assert status == 403, (origin, answer)
+        status, _, answer = await asyncio.to_thread(request, url, body, headers={"origin": daemon.web.address})
+        assert status == 202, answer
