@@ -40,7 +40,7 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     reprints: Count = 0
     """Further copies of the story, which count for nothing."""
     publishers: Count = 1
-    """Independent publishers that told it."""
+    """Publishers that told it, those that reprint it among them."""
     negative: Share
     neutral: Share
     positive: Share

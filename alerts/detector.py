@@ -113,7 +113,7 @@ class Detector:
             step.nats = contribution(one, x, settings)
         step.score, step.threshold = self._score(state, at, social, blind, shape), h
         if state.episode is not None:
-            step.events = self._continue(key, state, item, step, shape, missing)
+            step.events = self._continue(key, state, item, step, shape, missing, budget)
         elif step.score >= h and self._enough(state):
             step.events = [self._open(key, state, item, step, shape)]
         return step
@@ -160,13 +160,20 @@ class Detector:
         return share >= 1.0 and stories >= 2
 
     def _continue(
-        self, key: str, state: KeyState, item: Item, step: Step, shape: Shape, missing: tuple[float, float]
+        self,
+        key: str,
+        state: KeyState,
+        item: Item,
+        step: Step,
+        shape: Shape,
+        missing: tuple[float, float],
+        budget: float | None,
     ) -> list[EpisodeEvent]:
         episode = state.episode
         if episode is None:
             return []
         if state.clock > episode.doubted_to:
-            over = self._doubt(key, state, state.clock, shape, missing)
+            over = self._doubt(key, state, state.clock, shape, missing, budget)
             if over is not None:
                 return [over]
         # A quarter of the burst's rate is what "going on" means: of its rate at its height, not at its first sign.
@@ -188,7 +195,14 @@ class Detector:
         return []
 
     def advance(
-        self, key: str, state: KeyState, watermark: float, shape: Shape, *, missing: tuple[float, float] = NOTHING
+        self,
+        key: str,
+        state: KeyState,
+        watermark: float,
+        shape: Shape,
+        *,
+        missing: tuple[float, float] = NOTHING,
+        budget: float | None = None,
     ) -> list[EpisodeEvent]:
         """Lets time pass for an open episode up to ``watermark``.
 
@@ -199,27 +213,31 @@ class Detector:
         if episode is None or watermark <= state.clock:
             return []
         end = state.clock + EXPIRY
-        over = self._doubt(key, state, min(watermark, end), shape, missing)
+        over = self._doubt(key, state, min(watermark, end), shape, missing, budget)
         if over is None and watermark > end:
-            over = self._close(key, state, end, shape, "expired")
+            over = self._close(key, state, end, shape, "expired", budget)
         return [] if over is None else [over]
 
     def _doubt(
-        self, key: str, state: KeyState, to: float, shape: Shape, missing: tuple[float, float]
+        self,
+        key: str,
+        state: KeyState,
+        to: float,
+        shape: Shape,
+        missing: tuple[float, float],
+        budget: float | None,
     ) -> EpisodeEvent | None:
         """Lets time pass up to ``to``; the event carries the moment at which it was decided that it is over."""
         due = decided(state, to, shape, missing, self.min_open)
-        return None if due is None else self._close(key, state, due, shape, "quiet")
+        return None if due is None else self._close(key, state, due, shape, "quiet", budget)
 
-    def close(self, key: str, state: KeyState, at: float, shape: Shape, reason: life.Reason) -> list[EpisodeEvent]:
-        """Ends an open episode for a reason from outside: an operator's word, a merge."""
-        return [] if state.episode is None else [self._close(key, state, at, shape, reason)]
-
-    def _close(self, key: str, state: KeyState, at: float, shape: Shape, reason: life.Reason) -> EpisodeEvent:
+    def _close(
+        self, key: str, state: KeyState, at: float, shape: Shape, reason: life.Reason, budget: float | None
+    ) -> EpisodeEvent:
         if state.episode is None:
             raise ValueError(f"{key}: no open episode")
         score = combine([one.score for one, _ in classes(state)])
-        figures = figures_of(state, score, self._threshold(state, shape, None), shape)
+        figures = figures_of(state, score, self._threshold(state, shape, budget), shape)
         event = life.resolved(key, state.episode, at, figures, reason)
         state.episode = None
         for one, _ in classes(state):

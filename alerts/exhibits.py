@@ -54,7 +54,7 @@ class Exhibit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reprints: int = 0
     """Further copies of the story, which count for nothing."""
     publishers: tuple[str, ...] = ()
-    """Independent publishers that told it."""
+    """Publishers that told it, those that reprint it among them."""
     story: int = 0
     """Which story it is, within its key."""
     social: bool = False

@@ -50,13 +50,14 @@ def begin(state: KeyState, social: bool) -> ClassState:
 
 
 def breadth(one: ClassState, item: Item) -> None:
-    """Counts the stories and publishers of a running excursion."""
+    """Counts the stories of a running excursion, and the publishers that told one of their own: who reprints another's
+    is no second witness."""
     if item.b < CLEAR or item.weight <= 0:
         return
     one.stories += item.new_story
     if one.first_bad == 0.0:
         one.first_bad = one.last
-    if item.publisher is not None and len(one.publishers) < PUBLISHERS:
+    if item.new_story and item.publisher is not None and len(one.publishers) < PUBLISHERS:
         name = zlib.crc32(item.publisher.encode())
         if name not in one.publishers:
             one.publishers.append(name)

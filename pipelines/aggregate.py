@@ -215,7 +215,6 @@ class Aggregate:
         weight = novelty.weight * evidence.relevance
         blind = self._look(evidence, held, seeing, at, novelty.weight, state)
         learning = evidence.backfill or (self._start is not None and at < self._start)
-        watched = self._watch.keys.get(key)
         step = self._detector.observe(
             key,
             held.state,
@@ -223,7 +222,7 @@ class Aggregate:
             shape,
             blind=blind,
             learning=learning,
-            budget=watched.budget if watched is not None else None,
+            budget=self._budget(key),
         )
         if step.late:
             LATE.inc()
@@ -233,6 +232,11 @@ class Aggregate:
             outputs.append(point_of(key, block, closed_at=held.state.clock, backfill=evidence.backfill))
         for event in step.events:
             outputs.append(self._candidate(event, shown, held.sights, evidence, state))
+
+    def _budget(self, key: str) -> float | None:
+        """A key's own false alarms a month; None: those of the settings."""
+        watched = self._watch.keys.get(key)
+        return watched.budget if watched is not None else None
 
     def _look(
         self, evidence: Evidence, held: Held, seeing: Seeing, at: float, novelty: float, state: State
@@ -293,7 +297,9 @@ class Aggregate:
             if held is None or held.state.episode is None:
                 continue
             missing = seeing.missing(held.sights, held.state.episode.doubted_to, watermark)
-            events = self._detector.advance(key, held.state, watermark, self._shape(watermark), missing=missing)
+            events = self._detector.advance(
+                key, held.state, watermark, self._shape(watermark), missing=missing, budget=self._budget(key)
+            )
             detectors.put(key, held)
             shown = state.table("shown").get(key) or Shown()
             outputs.extend(self._candidate(event, shown, held.sights, None, state) for event in events)
@@ -319,10 +325,8 @@ class Aggregate:
         for key, backfill in self._here.touched.items():
             held = state.table("detector").get(key)
             if held is not None and not backfill:
-                watched = self._watch.keys.get(key)
-                budget = watched.budget if watched is not None else None
                 shape = self._shape(held.state.clock)
-                for block in self._detector.open_blocks(held.state, shape, budget):
+                for block in self._detector.open_blocks(held.state, shape, self._budget(key)):
                     outputs.append(point_of(key, block, closed_at=None, backfill=False))
         self._here.touched.clear()
 

@@ -63,6 +63,25 @@ def test_a_crisis_on_a_quiet_company_rings_and_resolves_once() -> None:
     assert 59 * DAY < fired.baseline_span < 61 * DAY
 
 
+def test_who_reprints_a_story_is_no_publisher_of_another() -> None:
+    crisis = T0 + 60 * DAY
+    told = [Item(crisis + n * 60.0, 0.95, 1.0, False, f"s{n}", f"p{n % 2}") for n in range(8)]
+    reprints = [Item(crisis + n, 0.95, 0.02, False, f"r{n}", f"reprint{n}", False) for n in range(1, 21)]
+    fired = [event for event in run(background(1, 60, 0.7) + told + reprints) if event.at >= crisis]
+    assert fired[0].kind == "firing"
+    assert max(event.publishers for event in fired) <= 3, "its two, and one that had said something bad just before"
+
+
+def test_the_end_of_an_alert_names_the_threshold_of_its_own_budget() -> None:
+    detector, state, events = Detector(budget=0.05), KeyState(T0, T0), list[EpisodeEvent]()
+    for item in background(1, 60, 0.7) + burst(T0 + 60 * DAY, 8, 1800.0):
+        events += detector.observe("k", state, item, FLAT, budget=0.5).events
+    events += detector.advance("k", state, T0 + 75 * DAY, FLAT, budget=0.5)
+    assert (events[-2].kind, events[-1].kind) != ("resolved", "resolved") and events[-1].kind == "resolved"
+    firing = next(event for event in reversed(events) if event.kind == "firing")
+    assert abs(events[-1].threshold - firing.threshold) < math.log(2.0), "ln(10) apart: the budget of all other keys"
+
+
 def test_reprints_and_neutral_surges_do_not_ring() -> None:
     quiet = background(2, 30, 1.0, bad=0.0)
     assert run(quiet + burst(T0 + 30 * DAY, 40, 60.0, weight=0.0)) == []
