@@ -37,6 +37,7 @@ class FakeClassifier:
         self, *, poison: str = "\x00poison", languages: tuple[str, ...] = ("en",), five_heads: bool = False
     ) -> None:
         self.name = "fake@000000000000"
+        self.device = "cpu"
         self.sentiments = SENTIMENTS
         self.topics = TOPICS
         self.risks = RISKS if five_heads else ()

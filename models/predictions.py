@@ -65,6 +65,8 @@ class Classifier(Protocol):
     risks: tuple[str, ...]
     """Kinds of adverse events; empty without that head."""
     languages: tuple[str, ...]
+    device: str
+    """``cpu`` or ``cuda``."""
 
     def predict(
         self, texts: Sequence[str], mentions: Mentions | None = None, *, story: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib.util
 import os
 import sys
@@ -43,6 +44,7 @@ def check_device(device: str) -> None:
             'or set [model] device = "cpu"'
         )
     if device == "cuda":
+        _check_driver()
         _check_onnx()
 
 
@@ -113,6 +115,17 @@ def half_precision(graph: Path) -> bytes:
         return bytes(dequantise(onnx.load(graph)).SerializeToString())
     except (KeyError, IndexError, ValueError) as error:
         raise DeviceError(f"{graph}: no graph for CUDA can be made of it ({error!r}); run it on the CPU") from error
+
+
+def _check_driver() -> None:
+    """What ONNX Runtime would tell in many lines, and then go on."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError as error:
+        raise DeviceError(
+            f"no NVIDIA driver here ({error}); install it, or give the container the GPU (docs/deployment.md), "
+            'or set [model] device = "cpu"'
+        ) from None
 
 
 def _check_onnx() -> None:

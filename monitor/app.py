@@ -40,7 +40,11 @@ log = structlog.get_logger(__name__)
 
 BUILD = Gauge("tapewatch_build_info", "1, with the version.", ["version"])
 CONFIG = Gauge("tapewatch_config_info", "1, with the settings' hash.", ["sha256"])
-MODEL = Gauge("tapewatch_model_info", "1, with the model.", ["model"])
+MODEL = Gauge(
+    "tapewatch_model_info",
+    "1, with the model, and where it runs: cpu, cuda, or none here.",
+    ["model", "device"],
+)
 READY = Gauge("tapewatch_ready", "1 while the daemon can do its work, as /readyz says.")
 
 PARTS = ("ingest", "score", "aggregate", "notify", "view")
@@ -111,7 +115,7 @@ class Daemon:
         self.parts = assemble(settings, self.model.topics)
         BUILD.labels(__version__).set(1)
         CONFIG.labels(settings.sha256()).set(1)
-        MODEL.labels(self.model.name).set(1)
+        MODEL.labels(self.model.name, self.model.device).set(1)
         claimed = self.claim()
         # Not on the loop: a store that has to be read whole takes its time, and the probes have to answer meanwhile.
         self._engine = await asyncio.to_thread(build_engine, settings, clock=self._clock, claimed=claimed)

@@ -19,15 +19,17 @@ from pipelines.streams.base import Stage
 
 
 class ModelFacts(msgspec.Struct, frozen=True):
-    """What is to be known of the model where it isn't loaded. ``name``: ``name@sha256[:12]``."""
+    """What is to be known of the model where it isn't loaded. ``name``: ``name@sha256[:12]``; ``device``: where it
+    runs, ``none`` where it doesn't."""
 
     name: str
     topics: tuple[str, ...]
     languages: tuple[str, ...]
+    device: str = "none"
 
 
 def facts_of(classifier: Classifier) -> ModelFacts:
-    return ModelFacts(classifier.name, tuple(classifier.topics), tuple(classifier.languages))
+    return ModelFacts(classifier.name, tuple(classifier.topics), tuple(classifier.languages), classifier.device)
 
 
 def facts_on_card(name: str) -> ModelFacts:

@@ -200,7 +200,8 @@ def run_replay(
             update={"detection": settings.detection.model_copy(update={"false_alarms_per_key_month": budget})}
         )
     known = _events(events) if events is not None else None
-    classifier = load(settings.model.name, device=settings.model.device, threads=settings.model.threads)
+    model = settings.model
+    classifier = load(model.name, device=model.device, threads=model.threads, memory_mb=model.memory_mb)
     try:
         parts = assemble(settings, classifier.topics)
         player = Player(settings, parts, classifier, time_option("--from", start))

@@ -71,6 +71,10 @@ def test_a_restart_shows_what_fires_although_nothing_happens(tmp_path: Path) -> 
         assert samples(daemon.url) == before
         assert daemon.metric("tapewatch_alerts_firing", severity="warning") >= 1
         assert daemon.metric("tapewatch_ready") == 1
+        assert (
+            daemon.metric("tapewatch_model_info", device="cpu") + daemon.metric("tapewatch_model_info", device="cuda")
+            == 1
+        )
         alert = daemon.get(f"alerts?key={KEY}")["alerts"][0]["alert"]
         with urllib.request.urlopen(f"{daemon.url}/alerts/latest?key={KEY}", timeout=10) as page:
             assert page.url == f"{daemon.url}/alerts/{alert}" and page.status == 200

@@ -1,7 +1,10 @@
 """The shipped model: the same to the bit in any batch, floors on the valid parts where the data is at hand."""
 
+import contextlib
+import ctypes
 import os
 import threading
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models import card as cards
-from models import challenge, risk
+from models import challenge, passes, risk
 from models.classifier import ClassifierError, FakeClassifier, OnnxClassifier, load, scoring_text
-from models.session import DeviceError, feeds, half_precision
+from models.session import CPU, CUDA, DeviceError, check_device, feeds, half_precision
 
 DATA = Path(os.environ.get("TAPEWATCH_DATA", Path(__file__).parents[3] / "shared" / "data" / "train"))
 
@@ -100,6 +103,27 @@ def test_cuda_that_is_not_there_is_an_error_not_a_cpu() -> None:
         load("default", device="tpu")
 
 
+def test_a_build_for_gpus_where_there_is_no_driver_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    with contextlib.suppress(OSError):
+        ctypes.CDLL("libcuda.so.1")
+        pytest.skip("this machine has a driver")
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: [CUDA, CPU])
+    with pytest.raises(DeviceError, match=r"no NVIDIA driver here .*libcuda\.so\.1") as refused:
+        check_device("cuda")
+    assert 'device = "cpu"' in str(refused.value)
+
+
+@pytest.fixture
+def fresh_log(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whatever an earlier test made of the logs, a logger keeps it for good."""
+    before = structlog.get_config()
+    structlog.reset_defaults()
+    monkeypatch.setattr(passes, "log", structlog.get_logger())
+    yield
+    structlog.configure(**before)
+
+
+@pytest.mark.usefixtures("fresh_log")
 def test_auto_without_cuda_is_the_cpu_and_says_why() -> None:
     with structlog.testing.capture_logs() as told:
         load("default", threads=1).close()

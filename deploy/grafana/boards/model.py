@@ -34,9 +34,9 @@ def confidence(quantile: float, head: str) -> Query:
 
 NOW = [
     table(
-        "Running", "Name and digest of the model that each process judges with. They should agree.",
-        Query("max by (instance, model) (tapewatch_model_info)", table=True), unit="short", wide=8, high=4, hide=["Value"],
-        columns={"instance": "process", "model": "model"},
+        "Running", "Name and digest of the model that each process judges with, which should agree, and where it runs.",
+        Query("max by (instance, model, device) (tapewatch_model_info)", table=True), unit="short", wide=8, high=4, hide=["Value"],
+        columns={"instance": "process", "model": "model", "device": "device"},
     ),
     stat("Judged", "Documents a second.", Query("tapewatch:scored_documents:rate5m"), unit="cps"),
     stat(
