@@ -7,12 +7,17 @@ are no names, and those are the ones in lower case.
 
 from __future__ import annotations
 
+import io
+import lzma
 import math
 import re
+from array import array
 from collections import Counter
 from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
+
+import numpy as np
 
 TOLD = 0.5
 """Confidence in a language that only the feed's word, or nothing, speaks for."""
@@ -190,9 +195,15 @@ def _by_script(text: str) -> tuple[str, float] | None:
 
 @cache
 def _identifier() -> Any:
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier  # takes half a second: only where it is needed
+    from py3langid.langid import MODEL_DIR, MODEL_FILE, LanguageIdentifier  # half a second: only where it is needed
 
-    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    # The package's own loader unpacks into a temporary file; a hardened daemon may have no room for one, or nowhere.
+    with np.load(io.BytesIO(lzma.decompress((MODEL_DIR / MODEL_FILE).read_bytes())), allow_pickle=False) as model:
+        moves, rows = (array(model[name].dtype.char, model[name].tobytes()) for name in ("nextmove", "nextmove_row"))
+        identifier = LanguageIdentifier(
+            model["ptc"], model["pc"], model["classes"].tolist(), moves, model["out_feat"].tolist(),
+            norm_probs=True, tk_row=rows,
+        )  # fmt: skip
     identifier.set_languages([code for code in _WRITTEN if code in identifier.labels])
     return identifier
 

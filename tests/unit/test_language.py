@@ -6,6 +6,8 @@ ones after it.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -86,3 +88,14 @@ def test_a_long_text_is_told_by_its_letters_whatever_its_feed_says() -> None:
     english = "The board will decide on the sale of the unit by autumn, a spokesman said on Tuesday in Frankfurt. " * 3
     assert language(german, "en")[0] == "de"
     assert language(english, "de")[0] == "en"
+
+
+def test_it_needs_no_place_for_temporary_files() -> None:
+    """A hardened daemon may have none, or a small one."""
+    text = "Spółka ogłosiła wczoraj, że zamknie fabrykę"
+    code = (
+        "import sys, tempfile; tempfile.tempdir = '/nowhere'; from pipelines.language import language; "
+        "print(language(sys.argv[1])[0])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, text], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.strip()) == (0, "pl"), done.stderr
