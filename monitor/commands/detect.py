@@ -16,7 +16,7 @@ from alerts.detector import Detector
 from alerts.episode import EpisodeEvent
 from alerts.key_state import Item, KeyState
 from alerts.wording import iso
-from monitor.commands.predict import open_input
+from monitor.commands.predict import open_input, whole
 
 
 class LineError(ValueError):
@@ -32,7 +32,7 @@ def run_detect(source: str, *, budget: float, class_: str, start: str | None, en
     offline = Offline(budget, class_, _option("--start", start))
     failed = False
     with open_input(source) as stream:
-        for number, raw in enumerate(stream, 1):
+        for number, raw in enumerate(whole(stream, source), 1):
             if not raw.strip():
                 continue
             try:

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, TypeVar, cast
 
 import msgspec
 import typer
@@ -18,6 +18,8 @@ from models.classifier import Classifier, ClassifierError, Prediction, Risk, Tow
 from models.reading import Span, scoring_text, spans_of
 from pipelines.judgements import risk_of
 from pipelines.sources.lines import rows_of
+
+T = TypeVar("T")
 
 CHUNK = 1_024
 COLUMNS = ("text", "headline")
@@ -48,7 +50,8 @@ def run_predict(source: str, model: str, device: str, *, embedding: bool = False
     """Reads JSON Lines or CSV, writes JSON Lines in the same order; exit code 1 if a line could not be read."""
     failed = False
     with open_input(source) as stream:
-        lines = _lines(stream, source)
+        table = source.removesuffix(".gz").endswith(".csv")
+        lines = whole(_csv(stream, source) if table else _json(stream), source)
         classifier = load(model, device=device)
         if embedding and classifier.card.story is None:
             typer.echo(
@@ -156,9 +159,10 @@ def _sentiment(classifier: Classifier, values: Sequence[float]) -> dict[str, Any
     }
 
 
-def _lines(stream: IO[bytes], source: str) -> Iterator[Line]:
+def whole(entries: Iterable[T], source: str) -> Iterator[T]:
+    """What is read of ``source``; exit code 1, and why, where it can't be read to its end."""
     try:
-        yield from _csv(stream, source) if source.removesuffix(".gz").endswith(".csv") else _json(stream)
+        yield from entries
     except (OSError, EOFError, zlib.error) as error:
         typer.echo(f"{source}: can't be read to its end: {error}", err=True)
         raise typer.Exit(1) from None

@@ -123,12 +123,13 @@ def test_predict_refuses_a_table_without_texts(tmp_path: Path, content: bytes, s
 
 
 @pytest.mark.parametrize("name", ["in.csv.gz", "in.jsonl.gz"])
-def test_predict_says_when_a_file_breaks_off(tmp_path: Path, name: str) -> None:
+def test_predict_and_detect_say_when_a_file_breaks_off(tmp_path: Path, name: str) -> None:
     whole = b'text\n"Shares plunge"\n' if "csv" in name else b'{"text": "Shares plunge"}\n'
     for cut, says in ((gzip.compress(whole * 2_000)[:-20], "can't be read to its end"), (whole, "Not a gzipped file")):
         (tmp_path / name).write_bytes(cut)
-        answer = run("predict", tmp_path / name)
-        assert answer.returncode == 1 and says in answer.stderr.decode() and b"Traceback" not in answer.stderr
+        for command in ("predict", "detect"):
+            answer = run(command, tmp_path / name)
+            assert answer.returncode == 1 and says in answer.stderr.decode() and b"Traceback" not in answer.stderr
 
 
 def test_models_list_show_verify_and_a_tampered_file_is_refused(tmp_path: Path) -> None:
