@@ -16,7 +16,7 @@ from monitor.health import Watcher
 from monitor.history import BadLines, history
 from pipelines.clock import Clock
 from pipelines.documents import Document
-from pipelines.ingest import Ingest, Origin, Outcome, expect
+from pipelines.ingest import Ingest, Origin, Outcome, count
 from pipelines.sources.base import Batch, LineError, RawItem, Source
 from pipelines.sources.files import parse_body
 from pipelines.sources.order import chunks
@@ -64,11 +64,11 @@ class Intake:
         self._engine = engine
         self._clock = clock
         self._live = Ingest(max_age=max_age)
-        expect(PUSH)
+        count(PUSH)
 
     async def run(self, source: Source) -> None:
         """Takes in what a source brings, for good."""
-        expect(source.name)
+        count(source.name)
         cursor: bytes | None = await self._engine.inspect(INGEST, lambda state: state.table("cursors").get(source.name))
         async for batch in source.batches(cursor):
             outcome = await self._take_in(source, batch)
@@ -93,7 +93,7 @@ class Intake:
             except Unwritable:
                 await self._clock.sleep(1.0)
             else:
-                outcome.add(source.name, "invalid", len(batch.errors))
+                count(source.name, invalid=len(batch.errors))
                 return outcome
 
     async def commit(
@@ -108,7 +108,9 @@ class Intake:
                 state.table("cursors").put(origin.source, cursor)
             return outcome, outcome.outputs
 
-        return await self._engine.take_in(work)
+        outcome = await self._engine.take_in(work)
+        outcome.count(origin.source)
+        return outcome
 
     async def accept(self, body: bytes, content_type: str) -> Accepted:
         """Takes in a POST's documents; durable when it returns. Raises Behind or Unwritable."""
@@ -116,7 +118,7 @@ class Intake:
         now = self._clock.time()
         items, errors = parse_body(body, content_type, now)
         result = Accepted(invalid=[{"line": error.line, "reason": error.reason} for error in errors])
-        Outcome().add(PUSH, "invalid", len(errors))
+        count(PUSH, invalid=len(errors))
         for class_ in ("news", "filing", "social"):
             part = [item for item in items if (item.class_ or "news") == class_]
             if part:

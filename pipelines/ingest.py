@@ -78,14 +78,14 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 OUTCOMES = ("accepted", "duplicate", "revision", "stale", "oversize", "invalid")
 
 
-def expect(source: str) -> None:
-    """Counts nothing yet of a source: a rate needs the zero before the first."""
+def count(source: str, **outcomes: int) -> None:
+    """Counts what became of a source's items, by outcome; also none, for a rate needs the zero before the first."""
     for outcome in OUTCOMES:
-        DOCUMENTS_TOTAL.labels(source, outcome)
+        DOCUMENTS_TOTAL.labels(source, outcome).inc(outcomes.get(outcome, 0))
 
 
 class Outcome(msgspec.Struct):
-    """What became of a batch's items."""
+    """What became of a batch's items. It is counted (``count``) once it is durable: a unit may be tried again."""
 
     accepted: int = 0
     duplicate: int = 0
@@ -96,9 +96,9 @@ class Outcome(msgspec.Struct):
     outputs: list[Output] = []
     documents: list[Document] = []
 
-    def add(self, source: str, outcome: str, count: int = 1) -> None:
-        setattr(self, outcome, getattr(self, outcome) + count)
-        DOCUMENTS_TOTAL.labels(source, outcome).inc(count)
+    def count(self, source: str) -> None:
+        """Counts it for its source."""
+        count(source, **{outcome: getattr(self, outcome) for outcome in OUTCOMES})
 
 
 def moment(item: RawItem, source: str) -> float:
@@ -161,21 +161,24 @@ class Ingest:
         self, item: RawItem, origin: Origin, state: State, now: float, outcome: Outcome, names: list[str]
     ) -> None:
         if len(item.title) + len(item.body) > OVERSIZE:
-            outcome.add(origin.source, "oversize")
+            outcome.oversize += 1
             return
         title, text, url, name = _read(item, origin.source)
         if not title and not text:
-            outcome.add(origin.source, "invalid")
+            outcome.invalid += 1
             return
         published, at = self._clocks(item, origin, name)
         if self._max_age is not None and now - published > self._max_age:
-            outcome.add(origin.source, "stale")
+            outcome.stale += 1
             return
         revision = self._identify(name, title, text, state, now, names)
         if revision is None:
-            outcome.add(origin.source, "duplicate")
+            outcome.duplicate += 1
             return
-        outcome.add(origin.source, "revision" if revision else "accepted")
+        if revision:
+            outcome.revision += 1
+        else:
+            outcome.accepted += 1
         names.append(name)
         publisher = item.publisher or origin.publisher
         outcome.documents.append(

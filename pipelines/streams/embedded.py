@@ -92,8 +92,8 @@ class EmbeddedEngine:
         self._tails: list[LogTail] = []
         self._listeners: list[Callable[[Sequence[Output]], None]] = []
         self._news = asyncio.Event()
-        self._refused: Unwritable | None = None
-        """Why the last write failed."""
+        self._refused: dict[str, Unwritable] = {}
+        """Why the last write failed, by who wrote: a stage, or what comes from outside them."""
         self._fatal: BaseException | None = None
         self._stopping = asyncio.Event()
 
@@ -111,11 +111,10 @@ class EmbeddedEngine:
 
     def waiting_for(self) -> str | None:
         """Why nothing can be written: the last write failed for want of room, or because the disk does."""
-        if self._refused is None:
-            return None
-        if isinstance(self._refused, StoreFull):
+        why = next(iter(self._refused.values()), None)
+        if isinstance(why, StoreFull):
             return "the disk is full: nothing is accepted, work resumes when there is room"
-        return f"the store can't be written: nothing is accepted meanwhile ({self._refused})"
+        return None if why is None else f"the store can't be written: nothing is accepted meanwhile ({why})"
 
     def lag(self) -> dict[str, tuple[float, int]]:
         """Stage to (seconds, records) that it is behind."""
@@ -134,9 +133,15 @@ class EmbeddedEngine:
 
         await self.transact(work)
 
-    async def transact(self, work: Callable[[Transaction], T]) -> T:
-        """Runs ``work`` on the store's thread as one unit and tells the readers of what it wrote."""
-        outcome: tuple[T, list[Output]] = await self._on_store(self._transact, work)
+    async def transact(self, work: Callable[[Transaction], T], by: str = "") -> T:
+        """Runs ``work`` on the store's thread as one unit and tells the readers of what it wrote. ``by``: the stage
+        whose it is."""
+        try:
+            outcome: tuple[T, list[Output]] = await self._on_store(self._transact, work)
+        except Unwritable as error:
+            self._note_refusal(by, error)
+            raise
+        self._refused.pop(by, None)
         self._announce(outcome[1])
         return outcome[0]
 
@@ -246,7 +251,7 @@ class EmbeddedEngine:
                 await self._idle(stage)
                 continue
             try:
-                await self._persist(handle(stage, state, batch))
+                await self._persist(stage, handle(stage, state, batch))
             except StageRaised:
                 await self._one_by_one(stage, state, batch)
             position = batch[-1].offset
@@ -256,10 +261,10 @@ class EmbeddedEngine:
         """A record that the stage raises on goes to the dead letters, its batch mates do not."""
         for record in batch:
             try:
-                await self._persist(handle(stage, state, [record]))
+                await self._persist(stage, handle(stage, state, [record]))
             except StageRaised as error:
                 letter = raised(stage, record, error, self._clock.time())
-                await self._persist(emit(stage, [record], [letter]))
+                await self._persist(stage, emit(stage, [record], [letter]))
 
     async def _run_stateless(self, stage: Stage) -> None:
         position = await self._on_store(self.store.offset, stage.name)
@@ -277,7 +282,7 @@ class EmbeddedEngine:
                     under_way.append((batch, work))
                 if under_way and (not batch or len(under_way) >= IN_FLIGHT):
                     done, outcome = under_way.popleft()
-                    await self._persist(emit(stage, done, await outcome))
+                    await self._persist(stage, emit(stage, done, await outcome))
                     await self._progress(stage, len(done))
                 elif not batch:
                     await self._idle(stage)
@@ -285,19 +290,15 @@ class EmbeddedEngine:
             for _, outcome in under_way:
                 outcome.cancel()
 
-    async def _persist(self, work: Callable[[Transaction], None]) -> None:
+    async def _persist(self, stage: Stage, work: Callable[[Transaction], None]) -> None:
         """Commits a unit; waits while the disk is full or fails."""
         while True:
             try:
-                await self.transact(work)
-            except Unwritable as error:
-                self._note_refusal(error)
+                return await self.transact(work, stage.name)
+            except Unwritable:
                 if self._stopping.is_set():
                     raise
                 await self._clock.sleep(REFUSED_RETRY)
-            else:
-                self._refused = None
-                return
 
     async def _idle(self, stage: Stage) -> None:
         event = self._wake[stage.name]
@@ -360,10 +361,10 @@ class EmbeddedEngine:
         if self._fatal is not None:
             raise EngineError(f"a stage ended: {self._fatal}") from self._fatal
 
-    def _note_refusal(self, error: Unwritable) -> None:
-        if type(self._refused) is not type(error):
+    def _note_refusal(self, by: str, error: Unwritable) -> None:
+        if all(type(known) is not type(error) for known in self._refused.values()):
             log.error("store_full" if isinstance(error, StoreFull) else "store_fails", action="wait", error=str(error))
-        self._refused = error
+        self._refused[by] = error
 
     async def _keep_house(self) -> None:
         """Lag figures each second, retention in small bites, so that no batch waits long for it."""

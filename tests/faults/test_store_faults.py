@@ -135,6 +135,31 @@ def test_an_io_error_with_room_left_is_told_as_what_it_is(tmp_path: Path, counte
     counted("writes that fail", accepted=len(accepted), told=len(failures), scored_once_each=len(scored))
 
 
+def test_a_store_that_refuses_while_no_stage_works_shows_and_what_waited_counts_once(
+    tmp_path: Path, counted: Callable[..., None]
+) -> None:
+    folder = tmp_path / "d"
+    (folder / "tape").mkdir(parents=True)
+    source = '[[sources]]\nkind = "file"\nname = "tape"\npath = "tape"\n'
+    with Daemon(folder, ACME + source) as daemon:
+        assert daemon.process is not None
+        daemon.push({"title": "Harbour ledger opens"})
+        wait_for(daemon.idle, "rest")
+        limits = resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (65_536, resource.RLIM_INFINITY))
+        tape = [{"title": f"Harbour waits for room {number}", "published": time.time()} for number in range(50)]
+        (folder / "tape" / ".new").write_text("".join(json.dumps(one) + "\n" for one in tape))
+        (folder / "tape" / ".new").rename(folder / "tape" / "tape.jsonl")
+        wait_for(lambda: ask(f"{daemon.url}/readyz")[0] == 503, "unreadiness")
+        time.sleep(3.5)  # the source tries again each second
+        assert ask(f"{daemon.url}/readyz")[0] == 503
+        resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, limits)
+        wait_for(lambda: ask(f"{daemon.url}/readyz")[0] == 200, "readiness")
+        wait_for(lambda: daemon.seen(tape[-1]["title"]), "what waited")
+        accepted = daemon.metric("tapewatch_documents_total", outcome="accepted", source="tape")
+        assert accepted == len(tape), "each try was counted"
+    counted("writes refused at rest", documents=len(tape), accepted=int(accepted))
+
+
 def _address(log: Path, process: subprocess.Popen[bytes]) -> str:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
