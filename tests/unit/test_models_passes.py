@@ -6,15 +6,17 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx.reference import ReferenceEvaluator
 
 from models import card as cards
-from models import challenge
+from models import challenge, golden
 from models.classifier import OnnxClassifier, load
-from models.passes import CPU_TOKENS, CUDA_TOKENS, WIDTH, ExactPasses, PaddedPasses, bound
-from models.session import DeviceError, feeds, open_session
+from models.passes import CPU_TOKENS, CUDA_TOKENS, WIDTH, ExactPasses, PaddedPasses, bound, outputs_of
+from models.session import DeviceError, feeds, half_precision, open_session
 from tests import five_heads
 
 GRAPH = cards.folder_of("default") / "model.onnx"
@@ -96,6 +98,33 @@ def test_mentions_are_read_in_padded_passes_too(small: Path) -> None:
         row = found["tokens"][group.index(place)]
         for position, word in enumerate(text.split(), 1):
             assert row[position].tolist() == pytest.approx(five_heads.TOKENS[word])
+
+
+class Emulated:
+    """Passes of the half-precision graph whose every product is rounded to fp16, as on a GPU and not on a CPU."""
+
+    device, one_at_a_time = "cpu", True
+
+    def __init__(self, graph: Path) -> None:
+        self._graph = ReferenceEvaluator(onnx.load_from_string(half_precision(graph)))
+        self.outputs = outputs_of(Sessions.get())
+
+    def groups(self, lengths: list[int]) -> list[list[int]]:
+        return [[place] for place in range(len(lengths))]
+
+    def run(self, wanted: list[str], ids: list[list[int]]) -> dict[str, np.ndarray]:
+        return dict(zip(wanted, self._graph.run(list(wanted), feeds(ids)), strict=True))
+
+
+def test_numbers_of_16_bits_are_enough_for_the_graph_of_cuda() -> None:
+    """Slow arithmetic, so few texts: of those that half precision and int8 judge most unlike, the shortest."""
+    folder = cards.folder_of("default")
+    card = cards.read(folder)
+    texts = sorted(golden.read(folder, card), key=lambda one: len(one.text))[:40]
+    texts.sort(key=lambda one: -max(abs(a - b) for a, b in zip(one.half.sentiment, one.int8.sentiment, strict=True)))
+    found = golden.difference(OnnxClassifier(folder, card, Emulated(GRAPH)), texts[:4], half=True)
+    print(f"half precision: up to {found.probability:.4f} from fp32 on {found.texts} texts")
+    assert 0 < found.probability < golden.TOLERANCE / 2
 
 
 def test_a_pass_that_fails_is_the_devices_fault(small: Path) -> None:
