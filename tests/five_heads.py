@@ -47,6 +47,7 @@ CARD = Card(
     story=StoryHead(dimensions=STORY, slope=10.0, offset=-5.0),
     files={},
 )
+TWO_HEADS = replace(CARD, name="two", risk=None, mention=None, story=None)
 
 
 def write(folder: Path, *, without: tuple[str, ...] = (), card: Card = CARD) -> Path:

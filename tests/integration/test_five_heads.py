@@ -17,6 +17,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return five_heads.write(tmp_path_factory.mktemp("models") / "five")
 
 
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return five_heads.write(tmp_path_factory.mktemp("models") / "two", card=five_heads.TWO_HEADS)
+
+
 def run(*arguments: object, stdin: str = "") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "monitor", *map(str, arguments)]
     return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60)
@@ -59,11 +64,19 @@ def test_a_name_in_a_longer_name_is_no_mention_of_its_own(model: Path) -> None:
     assert both["risk"]["adverse"] and not beta["risk"]["adverse"]
 
 
-def test_predict_adds_the_embedding_if_it_is_asked_to(model: Path) -> None:
+def test_a_model_of_two_heads_has_the_answers_of_the_text_for_everybody(two: Path) -> None:
+    found = answer(two, {"text": "Beta recall and Corp wins", "entities": ["Corp", "Acme"]})
+    assert "risk" not in found
+    for entity, is_there in zip(found["entities"], (True, False), strict=True):
+        assert entity == {**entity, "found": is_there, "sentiment": found["sentiment"], "basis": "document"}
+        assert "risk" not in entity
+
+
+def test_predict_adds_the_embedding_if_it_is_asked_to(model: Path, two: Path) -> None:
     found = answer(model, {"text": "Beta wins"}, "--embedding")["embedding"]
     assert len(found) == five_heads.STORY and all(isinstance(value, int) and -127 <= value <= 127 for value in found)
     assert min(found) < 0, "bytes are signed"
-    refused = run("predict", "--embedding", stdin='{"text": "x"}')
+    refused = run("predict", "--embedding", "--model", two, stdin='{"text": "x"}')
     assert refused.returncode == 2 and "no story embedding" in refused.stderr and refused.stdout == ""
 
 
@@ -73,7 +86,7 @@ def test_show_says_what_the_model_answers(model: Path) -> None:
         assert part in shown
 
 
-def test_evaluate_judges_sentiment_toward_the_entity(model: Path, tmp_path: Path) -> None:
+def test_evaluate_judges_sentiment_toward_the_entity(model: Path, two: Path, tmp_path: Path) -> None:
     data = tmp_path / "entities.csv"
     rows = [
         ("Beta recall and Corp wins", "Corp", "negative"),
@@ -85,8 +98,9 @@ def test_evaluate_judges_sentiment_toward_the_entity(model: Path, tmp_path: Path
     done = run("models", "evaluate", "--task", "entity_sentiment", "--data", data, "--model", model)
     found = json.loads(done.stdout)
     assert (found["accuracy"], found["basis"], found["basis_document"]) == (1.0, "entity", 1)
-    two = json.loads(run("models", "evaluate", "--task", "entity_sentiment", "--data", data).stdout)
-    assert (two["basis"], two["basis_document"]) == ("document", 3)
+    done = run("models", "evaluate", "--task", "entity_sentiment", "--data", data, "--model", two)
+    found = json.loads(done.stdout)
+    assert (found["basis"], found["basis_document"]) == ("document", 3)
     data.write_text("text,label\nBeta wins,positive\n")
     lacking = run("models", "evaluate", "--task", "entity_sentiment", "--data", data, "--model", model)
     assert lacking.returncode == 2 and "'entity' is missing" in lacking.stderr
