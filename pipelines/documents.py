@@ -318,6 +318,9 @@ class _Numbered(msgspec.Struct, frozen=True):
 
 R = TypeVar("R", bound=msgspec.Struct)
 
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What bytes raise that are no record; the last, nested a thousandfold."""
+
 _encoder = msgspec.json.Encoder()
 encode = _encoder.encode
 
@@ -331,8 +334,8 @@ def decode(kind: type[R], value: bytes) -> R:
     """Bytes to a record; raises RecordError for bytes that are none, UnknownSchema for a newer one."""
     try:
         record: R = _decoder(kind).decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+    except _UNREADABLE as error:
+        with contextlib.suppress(*_UNREADABLE):
             # A newer version may well have other fields: its number says more than what they lack here.
             _check(kind, _decoder(_Numbered).decode(value).schema)
         raise RecordError(f"not a {kind.__name__}: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import sys
@@ -45,6 +46,12 @@ def run_detect(source: str, *, budget: float, class_: str, start: str | None, en
         raise typer.Exit(1)
 
 
+LATEST = 253_402_300_800.0
+"""Seconds since 1970 of the year 10000, where dates end."""
+HEAVIEST = 1e6
+"""Most that an item may weigh: novelty and relevance are 1 at most, and sums of it stay numbers."""
+
+
 class Offline:
     """The detector over a file. A key's exposure starts with the file's first item, whichever key it was of."""
 
@@ -84,7 +91,7 @@ class Offline:
     def _item(self, raw: bytes, number: int) -> tuple[str, Item]:
         try:
             fields = msgspec.json.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             remedy = 'write a line as {"key": "acme", "ts": "2026-01-31T12:00:00Z", "p_negative": 0.9}'
             raise LineError(f"not JSON ({error}); {remedy}") from None
         if not isinstance(fields, dict):
@@ -92,7 +99,7 @@ class Offline:
         key = fields.get("key")
         if not isinstance(key, str) or not key:
             raise LineError("key is missing or empty")
-        b, weight = _number(fields, "p_negative", None, 1.0), _number(fields, "weight", 1.0, math.inf)
+        b, weight = _number(fields, "p_negative", None, 1.0), _number(fields, "weight", 1.0, HEAVIEST)
         name = fields.get("id")
         class_ = fields.get("class", self._class)
         if class_ not in ("news", "filing", "social"):
@@ -121,8 +128,8 @@ def _number(fields: dict[str, Any], name: str, default: float | None, top: float
 
 def moment(value: Any) -> float:
     """ISO 8601 or seconds since 1970, as seconds."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return _within(value, value)
     if not isinstance(value, str):
         raise LineError("ts is missing, and neither ISO 8601 nor seconds since 1970")
     try:
@@ -131,7 +138,13 @@ def moment(value: Any) -> float:
         raise LineError(f"ts {value[:40]!r} is neither ISO 8601 nor seconds since 1970") from None
     if parsed.tzinfo is None:
         raise LineError(f"ts {value[:40]!r} has no offset; write it as 2026-01-31T12:00:00Z")
-    return parsed.timestamp()
+    return _within(parsed.timestamp(), value)
+
+
+def _within(seconds: float, told: Any) -> float:
+    if not 0.0 <= seconds < LATEST:
+        raise LineError(f"ts {str(told)[:40]!r} is not within 1970 and 9999, in seconds since 1970 or ISO 8601")
+    return float(seconds)
 
 
 def time_option(name: str, value: str | None) -> float | None:
@@ -147,12 +160,11 @@ def time_option(name: str, value: str | None) -> float | None:
 def _option(name: str, value: str | None) -> float | None:
     if value is None:
         return None
+    given: float | str = value
+    with contextlib.suppress(ValueError):
+        given = float(value)
     try:
-        return float(value)
-    except ValueError:
-        pass
-    try:
-        return moment(value)
+        return moment(given)
     except LineError as error:
         raise typer.BadParameter(f"{name}: {error}") from None
 

@@ -174,7 +174,7 @@ def _json(stream: Iterable[bytes]) -> Iterator[Line]:
             continue
         try:
             yield _line(number, msgspec.json.decode(raw))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             yield Line(number, bad=f'not JSON ({error}); write a line as {{"text": "Shares plunge"}}')
 
 

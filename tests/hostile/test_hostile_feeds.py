@@ -33,7 +33,9 @@ async def parse(jail: Jail, body: bytes, kind: str = "application/xml") -> objec
 
 
 ENTITIES = b"".join(b"<!ENTITY a%d '%s'>" % (n, b"&a%d;" % (n - 1) * 10) for n in range(1, 9))
+DECLARED = "<?xml version='1.0' encoding='%s'?><!DOCTYPE rss [<!ENTITY a 'ha'>]><rss><channel>&a;</channel></rss>"
 BOMBS = {
+    **{f"entities in {name}": (DECLARED % name).encode(name) for name in ("utf-16", "utf-32", "utf-7", "cp037")},
     "entities": b"<?xml version='1.0'?><!DOCTYPE x [<!ENTITY a0 'ha'>"
     + ENTITIES
     + b"]><rss><channel>&a8;</channel></rss>",
@@ -53,6 +55,7 @@ BOMBS = {
 
 
 OUTCOMES = {
+    **{f"entities in {name}": {"entities"} for name in ("utf-16", "utf-32", "utf-7", "cp037")},
     "entities": {"entities"},
     "comments": {"parsed"},
     "depth": {"too_long", "parsed"},

@@ -120,6 +120,26 @@ def test_predict_refuses_a_table_without_texts(tmp_path: Path, content: bytes, s
     assert answer.returncode == 2 and says in answer.stderr.decode() and answer.stdout == b""
 
 
+def test_lines_that_can_not_be_are_named_and_the_rest_is_done() -> None:
+    nested = b"[" * 200_000
+    answer = run("predict", stdin=b'{"text": "Shares plunge"}\n' + nested + b'\n{"text": "Shares rise"}\n')
+    assert answer.returncode == 1 and len(answer.stdout.splitlines()) == 2 and b"line 2: not JSON" in answer.stderr
+    good = b'{"key": "a", "ts": 1790000000, "p_negative": 0.9}\n'
+    bad = {
+        b'{"key": "a", "ts": 1e300, "p_negative": 0.9}': b"1970 and 9999",
+        b'{"key": "a", "ts": -1, "p_negative": 0.9}': b"1970 and 9999",
+        b'{"key": "a", "ts": "0001-01-01T00:00:00+14:00", "p_negative": 0.9}': b"1970 and 9999",
+        b'{"key": "a", "ts": 1790000000, "p_negative": 0.9, "weight": 1e308}': b"within 0 and 1e+06",
+        nested: b"not JSON",
+    }
+    answer = run("detect", "--end", "2026-12-01T00:00:00Z", stdin=good + b"\n".join(bad) + b"\n" + good)
+    told = answer.stderr.splitlines()
+    assert answer.returncode == 1 and len(told) == len(bad)
+    for number, (line, says) in enumerate(zip(told, bad.values(), strict=True), 2):
+        assert line.startswith(b"line %d:" % number) and says in line
+    assert run("detect", "--end", "inf", stdin=good).returncode == 2
+
+
 @pytest.mark.parametrize("name", ["in.csv.gz", "in.jsonl.gz"])
 def test_predict_and_detect_say_when_a_file_breaks_off(tmp_path: Path, name: str) -> None:
     whole = b'text\n"Shares plunge"\n' if "csv" in name else b'{"text": "Shares plunge"}\n'

@@ -1,9 +1,10 @@
 """Identity, clocks, duplicates and revisions of what sources bring."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.documents import Document, decode, epoch
+from pipelines.documents import Document, RecordError, decode, epoch
 from pipelines.ingest import SEEN_FOR, TABLES, Ingest, Origin, Outcome, moment
 from pipelines.sources.base import RawItem
 from pipelines.streams.memory import MemoryState
@@ -113,6 +114,12 @@ def test_ids_are_forgotten_in_the_end_but_not_while_a_feed_shows_them() -> None:
     gone = first(take(Ingest(max_age=None), state(), item(guid="gone"))).id
     assert gone not in seen
     assert SEEN_FOR < 40 * DAY
+
+
+def test_a_record_that_nests_without_end_is_no_record() -> None:
+    for value in (b"[" * 100_000, b'{"id": "a", "later": ' + b"[" * 100_000):
+        with pytest.raises(RecordError, match="not a Document"):
+            decode(Document, value)
 
 
 def test_another_language_is_named() -> None:
