@@ -32,6 +32,10 @@ LONGEST = 36_500 * UNITS["d"]
 _DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|min|s|m|h|d|w)\s*$")
 
 
+MOST_ALARMS = 30.0
+"""Expected false alarms per key and month that may be asked for: one a day."""
+
+
 def duration(value: Any) -> float:
     """ "90s", "15m", "7d" as seconds."""
     if isinstance(value, bool):
@@ -118,7 +122,9 @@ class Model(Section):
 class Detection(Section):
     """When it rings."""
 
-    false_alarms_per_key_month: float = Field(0.05, gt=0, le=30, description="Expected false alarms per key and month.")
+    false_alarms_per_key_month: float = Field(
+        0.05, gt=0, le=MOST_ALARMS, description="Expected false alarms per key and month."
+    )
     max_age: Positive = Field(86_400.0, description="Items published longer ago are counted and dropped.")
     lateness: Duration = Field(600.0, description="How far an item may lag behind its key's clock and still count.")
     min_open: Duration = Field(600.0, description="Shortest time that an alert stays open.")
@@ -152,7 +158,7 @@ class WatchListSettings(Section):
     entities: tuple[str | EntitySettings, ...] = Field((), description="Companies: tickers, names, or tables.")
     topics: tuple[str, ...] = Field((), description="Topics, spelled as in the model's card.")
     false_alarms_per_key_month: float | None = Field(
-        None, gt=0, le=30, description="Expected false alarms per key and month on this list."
+        None, gt=0, le=MOST_ALARMS, description="Expected false alarms per key and month on this list."
     )
 
 

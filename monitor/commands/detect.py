@@ -28,8 +28,8 @@ def run_detect(source: str, *, budget: float, class_: str, start: str | None, en
     """Reads scored items in time order; writes what happens, a JSON object a line."""
     if class_ not in ("news", "social"):
         raise typer.BadParameter("--class is news or social")
-    if not budget > 0:
-        raise typer.BadParameter("--false-alarms-per-month must be above 0")
+    if not 0 < budget < math.inf:
+        raise typer.BadParameter("--false-alarms-per-month must be a number above 0")
     offline = Offline(budget, class_, _option("--start", start))
     failed = False
     with open_input(source) as stream:

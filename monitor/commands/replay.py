@@ -24,6 +24,7 @@ from monitor.commands.detect import LineError as MomentError
 from monitor.commands.detect import moment as moment_of
 from monitor.commands.detect import time_option
 from monitor.history import BadLines, history
+from monitor.sections import MOST_ALARMS
 from monitor.settings import Settings, SettingsError
 from monitor.settings import load as load_settings
 from pipelines.aggregate import Aggregate
@@ -193,6 +194,8 @@ def run_replay(
     """Writes alerts.jsonl and summary.json into ``out``."""
     if class_ not in (None, "news", "filing", "social"):
         raise typer.BadParameter("--class is news, filing or social")
+    if budget is not None and not 0 < budget <= MOST_ALARMS:
+        raise typer.BadParameter(f"--budget {budget:g}: is above 0, and at most {MOST_ALARMS:g}, as in the settings")
     logs.configure("console", "warning")
     settings = load_settings(config)
     if budget is not None:
@@ -212,7 +215,7 @@ def run_replay(
             typer.echo(line, err=True)
         if one is None:
             raise SettingsError("no documents to replay")
-        out.mkdir(parents=True, exist_ok=True)
+        _make(out)
         with (out / "alerts.jsonl").open("wb") as target:
             for alert in chain(player.play(chain([one], documents)), player.finish(last)):
                 target.write(bytes(alert.body) + b"\n")
@@ -225,6 +228,13 @@ def run_replay(
             typer.echo(f"{events}: {event['entity']!r} is no watched company: it can't be found", err=True)
     brief = {name: value for name, value in summary.items() if name not in ("unlabelled", "events", "by_key")}
     sys.stdout.write(json.dumps(brief) + "\n")
+
+
+def _make(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"--out {out}: {error.strerror or error}; name a folder that can be made") from None
 
 
 def summarise(

@@ -265,3 +265,21 @@ def test_events_that_can_not_be_read_are_told_before_the_work(
     done = Daemon(tmp_path / "d", ACME).cli("replay", str(tape[0]), "--out", str(out), "--events", str(tmp_path / name))
     assert done.returncode == 2 and says in done.stderr and "Traceback" not in done.stderr
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--budget", "0"), "at most 30"),
+        (("--budget", "nan"), "at most 30"),
+        (("--budget", "inf"), "at most 30"),
+        (("--out", "tape.jsonl"), "name a folder that can be made"),
+    ],
+)
+def test_what_replay_can_not_do_is_told_with_the_remedy(
+    tmp_path: Path, tape: tuple[Path, Path, float], options: tuple[str, str], says: str
+) -> None:
+    name, value = options
+    given = (name, str(tape[0])) if name == "--out" else ("--out", str(tmp_path / "out"), name, value)
+    done = Daemon(tmp_path / "d", ACME).cli("replay", str(tape[0]), *given)
+    assert done.returncode == 2 and says in " ".join(done.stderr.split()) and "Traceback" not in done.stderr
