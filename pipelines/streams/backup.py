@@ -179,6 +179,8 @@ def read(folder: Path) -> Manifest:
     if manifest.schema > SCHEMA or manifest.store.version > version():
         raise BackupError(f"{folder}: was taken by a newer tapewatch ({manifest.tapewatch}); restore it with that one")
     for copy in (manifest.store, manifest.view):
+        if copy is not None and Path(copy.file).name != copy.file:
+            raise BackupError(f"{folder / MANIFEST}: {copy.file!r} lies outside the backup's folder")
         if copy is not None:
             _verify(folder / copy.file, copy)
     return manifest
@@ -186,7 +188,7 @@ def read(folder: Path) -> Manifest:
 
 def _verify(path: Path, copy: Copy) -> None:
     try:
-        same = path.stat().st_size == copy.bytes and _digest(path) == copy.sha256
+        same = not path.is_symlink() and path.stat().st_size == copy.bytes and _digest(path) == copy.sha256
     except OSError as error:
         raise BackupError(f"{path}: {error.strerror}; the backup is not whole, take another") from None
     if not same:

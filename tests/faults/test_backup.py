@@ -275,9 +275,24 @@ def newer(path: Path) -> None:
     path.write_text(json.dumps(manifest))
 
 
+def outside(kept: Path) -> None:
+    """The same bytes, but no file of the backup's."""
+    (kept / "tapewatch.db").rename(kept.parent / "elsewhere.db")
+    manifest = json.loads((kept / "backup.json").read_text())
+    manifest["store"]["file"] = "../elsewhere.db"
+    (kept / "backup.json").write_text(json.dumps(manifest))
+
+
+def linked(kept: Path) -> None:
+    (kept / "tapewatch.db").rename(kept.parent / "elsewhere.db")
+    (kept / "tapewatch.db").symlink_to(kept.parent / "elsewhere.db")
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
+        (outside, "outside"),
+        (linked, "is not the file"),
         (lambda kept: damage(kept / "tapewatch.db"), "sha256"),
         (lambda kept: (kept / "tapewatch.db").unlink(), "not whole"),
         (lambda kept: (kept / "backup.json").unlink(), "tapewatch backup"),
