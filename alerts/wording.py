@@ -121,7 +121,9 @@ def _counts(event: EpisodeEvent, mostly: str | None) -> str:
     expected = amount(event.expected)
     if event.expected_high >= 0.05:
         expected += f" ({amount(event.expected_low)} to {amount(event.expected_high)})"
+    lasted = event.at - event.since
+    within = f"in {span(lasted)}" if lasted >= 0.5 else "at once"
     return (
-        f"{counted(event.stories, what)}{told} in {span(event.at - event.since)}{about}, weighing "
+        f"{counted(event.stories, what)}{told} {within}{about}, weighing "
         f"{amount(event.observed)} where {expected} was expected from {span(event.baseline_span)} of history"
     )

@@ -92,8 +92,8 @@ def run(
 
 @app.command()
 def backfill(inputs: Inputs, config: Config = CONFIG) -> None:
-    """Fill baselines from history; nothing rings. Says what became of the documents, and which watched companies those
-    that went in name."""
+    """Fill baselines from history, before the first run; nothing rings. Says what became of the documents, and which
+    watched companies those that went in name."""
     from monitor.commands.serve import run_backfill
 
     run_backfill(config, inputs)

@@ -52,7 +52,8 @@ class Guard:
             return
         if any(parsed.version == network.version and parsed in network for network in DENIED):
             what = f"{host} is" if literal_of(host) == parsed else f"{host} is {parsed}, which is"
-            raise BlockedError(f"{what} no public address; if it is yours, add it to [network] allow_private")
+            own = f'[network] allow_private = ["{parsed}/{parsed.max_prefixlen}"]'
+            raise BlockedError(f"{what} no public address; if it is yours, say so with {own}")
 
     def check_plain(self, address: str) -> None:
         """Raises BlockedError for an address to which nothing may be sent in the clear."""

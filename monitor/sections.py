@@ -24,6 +24,7 @@ from alerts.body import ROUTED
 from alerts.channels import check
 from alerts.channels.alertmanager import RESEND
 from alerts.channels.base import ChannelConfigError
+from alerts.channels.webhook import RECIPE
 from monitor.addresses import is_loopback, link, listening, proxy
 
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
@@ -198,7 +199,8 @@ class ChannelSettings(Section):
                 raise ValueError(f"a channel of kind {self.kind} has no {name}")
         given = sum([self.secret is not None, self.secret_file is not None, bool(self.secrets)])
         if given > 1 or (self.kind == "webhook" and not given):
-            raise ValueError("give exactly one of secret, secret_file and secrets")
+            recipe = f"; {RECIPE} > desk.secret" if self.kind == "webhook" and not given else ""
+            raise ValueError(f"give exactly one of secret, secret_file and secrets{recipe}")
         try:
             check(self.kind, self.options())
         except ChannelConfigError as error:
@@ -211,7 +213,9 @@ class ChannelSettings(Section):
             try:
                 return [line.strip() for line in self.secret_file.read_text().splitlines() if line.strip()]
             except OSError as error:
-                raise ValueError(f"secret_file {self.secret_file}: {error.strerror}") from None
+                missing = self.kind == "webhook" and isinstance(error, FileNotFoundError)
+                recipe = f"; {RECIPE} > {self.secret_file}" if missing else ""
+                raise ValueError(f"secret_file {self.secret_file}: {error.strerror}{recipe}") from None
             except UnicodeDecodeError:
                 raise ValueError(f"secret_file {self.secret_file}: holds no text") from None
         chosen = self.secrets or ((self.secret,) if self.secret is not None else ())

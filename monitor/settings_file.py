@@ -33,7 +33,11 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SettingsError(f"{path}: not found; `tapewatch init` writes one to start from") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except tomllib.TOMLDecodeError as error:
+        # Not the line itself: it may hold a secret.
+        hint = '; a text stands in quotation marks, as in kind = "feed"' if "Invalid value" in str(error) else ""
+        raise SettingsError(f"{path}: {error}{hint}") from None
+    except (UnicodeDecodeError, OSError) as error:
         raise SettingsError(f"{path}: {error}") from None
 
 

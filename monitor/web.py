@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import ipaddress
+import os
 from importlib.resources import files
 
 import structlog
@@ -60,7 +61,9 @@ class Web:
             await site.start()
         except OSError as error:
             where = f'{self._daemon.settings.file}: web.{key} = "{listen}"'
-            raise SettingsError(f"{where}: {error.strerror or error}; choose another address") from None
+            # The system's own words: asyncio's repeat the address. A name that doesn't resolve has a number below 0.
+            why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or error
+            raise SettingsError(f"{where}: {why}; choose another address") from None
         bound = runner.addresses[0]
         return f"http://{host}:{bound[1]}"
 

@@ -43,7 +43,9 @@ def ask(config: Path, method: str, path: str, body: dict[str, Any] | None = None
         typer.echo(_problem(error), err=True)
         raise typer.Exit(1) from None
     except (OSError, http.client.HTTPException, ValueError) as error:
-        typer.echo(f"no daemon answers at {web.listen} ({error}); start it with: tapewatch run -c {config}", err=True)
+        reason = getattr(error, "reason", error)
+        why = getattr(reason, "strerror", None) or reason
+        typer.echo(f"no daemon answers at {web.listen} ({why}); start it with: tapewatch run -c {config}", err=True)
         raise typer.Exit(1) from None
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import structlog
 import typer
+from prometheus_client import REGISTRY
 
 from monitor import checks
 from monitor import log as logs
@@ -194,6 +195,9 @@ async def _backfill(daemon: Daemon, inputs: list[Path]) -> int:
     if result.accepted and daemon.parts.watch.entities() and not named.documents:
         told = f"none of the {result.accepted} accepted documents names a watched company"
         typer.echo(f"{told}; check the names in [[watchlists]]", err=True)
+    if late := round(REGISTRY.get_sample_value("tapewatch_late_evidence_total") or 0):
+        told = f"{late} pieces of evidence fill no baseline: their keys (company, topic, list, market) have newer news"
+        typer.echo(f"{told}; history goes in before the first run, or into a new store ([engine] path)", err=True)
     return 1 if bad.count else 0
 
 

@@ -91,6 +91,10 @@ def test_history_fills_baselines_and_rings_nothing(tmp_path: Path) -> None:
         assert "tapewatch_alert_firing{" not in metrics
         daemon.push(*({"title": title, "publisher": f"Wire {n}"} for n, title in enumerate(BAD_NEWS[6:])))
         fired = wait_for(lambda: hooks.at("/desk", "alert.firing"), "alert about what is fresh")
+        assert daemon.stop() == 0
+        older = write(tmp_path / "older.jsonl", [calm(400 + n, now - 30 * DAY + n * 0.1 * DAY) for n in range(20)])
+        told = daemon.cli("backfill", str(older))
+        assert "fill no baseline" in told.stderr and "before the first run" in told.stderr, told.stderr
         unusual = [hook.body["data"]["unusual"] for hook in fired]
         assert all(18.5 * DAY < one["baseline_span_seconds"] < 20.5 * DAY for one in unusual), unusual
 

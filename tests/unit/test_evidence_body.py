@@ -125,6 +125,7 @@ def test_an_alert_names_who_how_much_and_against_what() -> None:
         ),
         ({"publishers": 0}, "14 negative posts in 35 minutes"),
         ({"stories": 1, "publishers": 1}, "1 negative story from 1 publisher in"),
+        ({"since": FIRING.at}, "14 negative stories from 6 publishers at once, weighing"),
         ({"baseline_span": 3 * 3_600.0}, "from 3 hours of history"),
     ],
 )

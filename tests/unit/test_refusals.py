@@ -4,6 +4,7 @@ them. `check-config` is called as the entry point calls it; `run` as the process
 from __future__ import annotations
 
 import base64
+import socket
 import subprocess
 import sys
 import threading
@@ -26,12 +27,17 @@ def hook(url: str, rest: str = "") -> str:
     return f'[[channels]]\nkind = "webhook"\nname = "desk"\nurl = "{url}"\nsecret = "{SECRET}"\n{rest}'
 
 
+def unsigned(rest: str) -> str:
+    return f'[[channels]]\nkind = "webhook"\nname = "desk"\nurl = "https://desk.example/h"\n{rest}\n'
+
+
 def watched(*entities: str, name: str = "x") -> str:
     return f'[[watchlists]]\nname = "{name}"\nentities = [{", ".join(entities)}]\n'
 
 
 BAD: list[tuple[str, str, list[str]]] = [
     ("syntax", "[engine\n", ["line 1"]),
+    ("a text without quotation marks", "[engine]\nkind = embedded\n", ["line 2", "quotation marks"]),
     ("no text", '[engine]\nkind = "\x00"\n', ["line 2"]),
     ("a section that is none", "engine = 3\n", ["engine = 3"]),
     ("an entry that is a table", '[sources]\nkind = "feed"\n', ["sources"]),
@@ -63,7 +69,11 @@ BAD: list[tuple[str, str, list[str]]] = [
     ("a feed of another kind", feed('url = "ftp://x.example/f"'), ["sources #1 (a).url", "ftp://x.example", "'ftp'"]),
     ("a sign-in in an address", feed('url = "https://u:hunter2@x.example/"'), ["sources #1 (a).url", "user name"]),
     ("a port beyond all", feed('url = "https://x.example:99999/"'), ["sources #1 (a).url", "not an address"]),
-    ("a private feed", feed('url = "http://127.0.0.1:1/f"'), ["sources #1 (a).url", "127.0.0.1 is no public address"]),
+    (
+        "a private feed",
+        feed('url = "http://127.0.0.1:1/f"'),
+        ["sources #1 (a).url", "127.0.0.1 is no public address", 'allow_private = ["127.0.0.1/32"]'],
+    ),
     ("a feed on localhost", feed('url = "http://localhost:1/f"'), ["sources #1 (a).url", "127.0.0.1", "allow_private"]),
     ("a number as an address", feed('url = "http://2130706433/"'), ["sources #1 (a).url", "2130706433", "neither"]),
     ("a percent sign in a host", feed('url = "https://a%2eb.example/"'), ["sources #1 (a).url", "a%2eb.example"]),
@@ -71,6 +81,12 @@ BAD: list[tuple[str, str, list[str]]] = [
     ("a zone that is none", feed('url = "https://x.example/"\ntimezone = "Mars"'), ["(a).timezone", '"Mars"', "Asia"]),
     ("a name with a slash", feed('url = "https://x.example/"', "a/b"), ["sources #1 (a/b).name", '"a/b"', "a letter"]),
     ("a private webhook", hook("https://10.0.0.1/h"), ["channels #1 (desk).url", "10.0.0.1", "allow_private"]),
+    ("a webhook without a secret", unsigned(""), ["channels #1 (desk)", "secret_file", "openssl rand"]),
+    (
+        "a secret file that is missing",
+        unsigned('secret_file = "no.secret"'),
+        ["channels #1 (desk)", "no.secret: No such file", "openssl rand -base64 32", "no.secret"],
+    ),
     ("a plain webhook", hook("http://desk.example/h"), ["channels #1 (desk).url", "http://desk.example", "https://"]),
     (
         "a plain webhook beside what is allowed",
@@ -171,3 +187,13 @@ def test_run_refuses_in_the_same_words(file: Path, capsys: pytest.CaptureFixture
     assert set(answers) == set(AT_START)
     with capsys.disabled():
         print(f"\nbad settings: through check-config {len(BAD)}, through run {len(answers)}")
+
+
+def test_run_says_in_few_words_that_the_port_is_taken(file: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        listen = f"127.0.0.1:{other.getsockname()[1]}"
+        file.write_text(f'[web]\nlisten = "{listen}"\n')
+        command = [sys.executable, "-m", "monitor", "run", "-c", str(file)]
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    told = f'{file}: web.listen = "{listen}": Address already in use; choose another address\n'
+    assert (answer.returncode, answer.stderr) == (2, told)
