@@ -7,6 +7,7 @@ ModelError
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -183,14 +184,28 @@ def readable(card: Card) -> str:
     lines += ["## Trained on", ""]
     lines += [f"- {entry['name']}: {entry['rows']} rows, {entry['licence']}. {entry['origin']}" for entry in card.data]
     lines += ["", "## Evaluation", "", "| set | n | accuracy | macro F1 | ECE |", "|---|---|---|---|---|"]
-    for name, figures in card.evaluation.get("sets", {}).items():
-        lines.append(
-            f"| {name} | {figures['n']} | {figures['accuracy']:.4f} | {figures['macro_f1']:.4f} "
-            f"| {figures['ece']:.4f} |"
-        )
+    sets = card.evaluation.get("sets", {})
+    lines += [
+        f"| {name} | {figures['n']} | {figures['accuracy']:.4f} | {figures['macro_f1']:.4f} | {figures['ece']:.4f} |"
+        for name, figures in sets.items()
+        if "any" not in figures
+    ]
+    lines += [line for name, figures in sets.items() if "any" in figures for line in _events(name, figures)]
     agreement = card.evaluation.get("int8_agreement", {})
     if agreement:
         shares = ", ".join(f"{name} {share:.4f}" for name, share in agreement.items())
         lines += ["", f"Labels equal to fp32's: {shares}."]
     lines += ["", "## Limits", "", *[f"- {limit}" for limit in card.limits], ""]
     return "\n".join(lines)
+
+
+def _events(name: str, figures: Mapping[str, Any]) -> list[str]:
+    """Adverse events: whether there is one, toward whom, and each kind."""
+    lines = ["", f"### {name}", "", "| adverse | n | positives | precision | recall | F1 | average precision |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    shown = {part: figures[part] for part in ("any", "mention", "kinds", "mention_kinds")} | figures["per_kind"]
+    return lines + [
+        f"| {part} | {one['n']} | {one['positives']} | {one['precision']:.3f} | {one['recall']:.3f} | {one['f1']:.3f} "
+        f"| {one['average_precision']:.3f} |"
+        for part, one in shown.items()
+    ]

@@ -1,61 +1,143 @@
-"""Training texts from a folder that the caller names; none of them is part of the project.
+"""Training texts: from a folder that the caller names, none of which is part of the project, and events of our own.
 
 Files (columns ``split``, ``text``, ``label``): ``sentiment_twitter.csv``, ``topic_twitter.csv``,
-``sentiment_sentfin.csv``. docs/models.md names the public sets they come from.
+``sentiment_sentfin.csv``; with a column ``entity`` besides: ``entity_sentiment_sentfin.csv``, whose rows are mentions
+in the headlines of the third. docs/models.md names the public sets they come from. The texts about adverse events are
+composed by ``models.risk``.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import random
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from models.labels import MIXED, SENTIMENTS, TOPICS
+from models.labels import MIXED, RISKS, SENTIMENTS, TOPICS
 from models.reading import scoring_text
+from models.risk import Text, compose, held_out
 
 SETS = ("sentiment_twitter", "topic_twitter", "sentiment_sentfin")
+ENTITIES = "entity_sentiment_sentfin"
+EVENTS = "events"
+
+Soft = tuple[float, float, float]
+"""A distribution over SENTIMENTS."""
 
 
 class DataError(Exception):
     """A training file is missing or not as expected."""
 
 
+class Mention(NamedTuple):
+    """An entity in a text: half-open character spans, and the targets toward it, None where none is known.
+
+    ``risks``: 0 or 1 for any adverse event, then for every kind of RISKS.
+    """
+
+    spans: tuple[tuple[int, int], ...]
+    sentiment: Soft | None = None
+    risks: tuple[int, ...] | None = None
+
+
 class Row(NamedTuple):
-    """A text with the targets it has: a distribution over SENTIMENTS, an index into TOPICS, or neither."""
+    """A text with the targets it has: a distribution over SENTIMENTS, an index into TOPICS, risks as a mention's."""
 
     text: str
-    sentiment: tuple[float, float, float] | None
+    sentiment: Soft | None
     topic: int | None
     origin: str
+    risks: tuple[int, ...] | None = None
+    mentions: tuple[Mention, ...] = ()
 
 
 def load(folder: Path, name: str, split: str) -> list[Row]:
     """The rows of one set and split ("train" or "valid")."""
+    return [_row(where, name, entry) for where, entry in _entries(folder, name, ("label",), split)]
+
+
+def mentions(folder: Path, split: str) -> list[Row]:
+    """The headlines of SEntFiN with the companies in them, a row a headline, without a sentiment of the whole.
+
+    An entity that is not to be found in its headline (the published file has some such) is left out.
+    """
+    found: dict[str, list[Mention]] = {}
+    for where, entry in _entries(folder, ENTITIES, ("entity", "label"), split):
+        text = scoring_text(entry["text"])
+        known = found.setdefault(text, [])
+        spans = spans_of(entry["entity"], text)
+        if spans:
+            known.append(Mention(spans, _soft(where, entry["label"])))
+    return [Row(text, None, None, ENTITIES, mentions=tuple(known)) for text, known in found.items() if known]
+
+
+def with_mentions(rows: Sequence[Row], mentioned: Sequence[Row]) -> list[Row]:
+    """Rows joined with the mentions in the same text."""
+    known = {row.text: row.mentions for row in mentioned}
+    return [row._replace(mentions=known.get(row.text, ())) for row in rows]
+
+
+def events(split: str, seed: int = 7) -> list[Row]:
+    """The project's own texts about adverse events and their look-alikes: "train", "valid" or "test"."""
+    texts = held_out() if split == "test" else [text for text in compose(seed) if text.split == split]
+    return [_event(text) for text in texts]
+
+
+def _event(text: Text) -> Row:
+    read = scoring_text(text.text)
+    known = []
+    for entity in text.entities:
+        spans = tuple(span for span in entity.spans if read[slice(*span)] == text.text[slice(*span)])
+        if spans:
+            known.append(Mention(spans, risks=indicators(entity.risks)))
+    return Row(read, None, None, EVENTS, indicators(text.risks), tuple(known))
+
+
+def indicators(risks: Sequence[str]) -> tuple[int, ...]:
+    """0 or 1: any, then every kind of RISKS."""
+    return (int(bool(risks)), *(int(kind in risks) for kind in RISKS))
+
+
+def spans_of(name: str, text: str) -> tuple[tuple[int, int], ...]:
+    """Where a name stands in a text as whole words, whatever its case."""
+    pattern = rf"(?<!\w){re.escape(name.strip())}(?!\w)"
+    return tuple(found.span() for found in re.finditer(pattern, text, re.IGNORECASE))
+
+
+def _entries(folder: Path, name: str, columns: Sequence[str], split: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """(file and line, row) of one split."""
     path = folder / f"{name}.csv"
     if not path.is_file():
-        raise DataError(f"{path}: not found; --data must name the folder with {', '.join(f'{s}.csv' for s in SETS)}")
+        needed = ", ".join(f"{one}.csv" for one in (*SETS, ENTITIES))
+        raise DataError(f"{path}: not found; --data must name the folder with {needed}")
     with path.open(newline="", encoding="utf-8") as lines:
         reader = csv.DictReader(lines)
-        missing = {"split", "text", "label"} - set(reader.fieldnames or ())
+        missing = {"split", "text", *columns} - set(reader.fieldnames or ())
         if missing:
             raise DataError(f"{path}: column {min(missing)!r} is missing")
-        return [_row(path, reader.line_num, name, entry) for entry in reader if entry["split"] == split]
+        for entry in reader:
+            if entry["split"] == split:
+                yield f"{path}, line {reader.line_num}", entry
 
 
-def _row(path: Path, line: int, name: str, entry: dict[str, str]) -> Row:
+def _row(where: str, name: str, entry: dict[str, str]) -> Row:
     text, label = scoring_text(entry["text"]), entry["label"]
     if name.startswith("topic"):
         if label not in TOPICS:
-            raise DataError(f"{path}, line {line}: label {label!r} is not one of the {len(TOPICS)} topics")
+            raise DataError(f"{where}: label {label!r} is not one of the {len(TOPICS)} topics")
         return Row(text, None, TOPICS.index(label), name)
+    return Row(text, _soft(where, label), None, name)
+
+
+def _soft(where: str, label: str) -> Soft:
     if label == MIXED:
-        return Row(text, (0.5, 0.0, 0.5), None, name)
+        return (0.5, 0.0, 0.5)
     if label not in SENTIMENTS:
-        raise DataError(f"{path}, line {line}: label {label!r} is not one of {', '.join((*SENTIMENTS, MIXED))}")
-    one = [0.0, 0.0, 0.0]
-    one[SENTIMENTS.index(label)] = 1.0
-    return Row(text, (one[0], one[1], one[2]), None, name)
+        raise DataError(f"{where}: label {label!r} is not one of {', '.join((*SENTIMENTS, MIXED))}")
+    place = SENTIMENTS.index(label)
+    return (float(place == 0), float(place == 1), float(place == 2))
 
 
 def pure(rows: Sequence[Row]) -> list[Row]:
@@ -65,7 +147,14 @@ def pure(rows: Sequence[Row]) -> list[Row]:
 
 def truth(rows: Sequence[Row]) -> list[int]:
     """The right label of each row: of its topic where it has one, else of its sentiment."""
-    return [
-        row.topic if row.topic is not None else max(range(3), key=(row.sentiment or (0.0, 0.0, 0.0)).__getitem__)
-        for row in rows
-    ]
+    return [row.topic if row.topic is not None else best(row.sentiment or (0.0, 0.0, 0.0)) for row in rows]
+
+
+def best(values: Sequence[float]) -> int:
+    """The place of the largest."""
+    return max(range(len(values)), key=values.__getitem__)
+
+
+def sampled(rows: Sequence[Row], count: int, rng: random.Random) -> list[Row]:
+    """At most ``count`` rows, each once."""
+    return rng.sample(list(rows), min(count, len(rows)))

@@ -67,3 +67,106 @@ def temperature(logits: Any, y: Any) -> float:
         return float((norm - scaled[np.arange(len(y)), y]).mean())
 
     return float(min((round(0.5 + 0.01 * step, 2) for step in range(251)), key=nll))
+
+
+def binary_report(probabilities: Any, truth: Any, threshold: float = 0.5) -> dict[str, Any]:
+    """Of [texts] probabilities and 0 or 1: n, positives, precision, recall, f1 at ``threshold``; average precision, ROC
+    AUC, ece, nll."""
+    p, y = np.asarray(probabilities, float), np.asarray(truth, int)
+    called = p >= threshold
+    hits, positives = int((called & (y == 1)).sum()), int(y.sum())
+    precision, recall = hits / max(1, int(called.sum())), hits / max(1, positives)
+    clipped = np.clip(np.where(y == 1, p, 1 - p), 1e-12, 1)
+    return {
+        "n": len(y),
+        "positives": positives,
+        "precision": round(precision, 4),
+        "recall": round(recall, 4),
+        "f1": round(2 * precision * recall / (precision + recall), 4) if hits else 0.0,
+        "average_precision": round(average_precision(p, y), 4),
+        "auc": round(auc(p, y), 4),
+        "ece": round(calibration_error(np.stack([1 - p, p], 1), y), 4) if len(y) else 0.0,
+        "nll": round(float(-np.log(clipped).mean()), 4) if len(y) else 0.0,
+    }
+
+
+def average_precision(p: Any, y: Any) -> float:
+    """The mean of the precision at every positive, the most probable first."""
+    ranked = np.asarray(y)[np.argsort(-np.asarray(p), kind="stable")]
+    if not ranked.any():
+        return 0.0
+    precision = np.cumsum(ranked) / np.arange(1, len(ranked) + 1)
+    return float(precision[ranked == 1].mean())
+
+
+def auc(p: Any, y: Any) -> float:
+    """Probability that a positive is above a negative, ties counting half (the Mann-Whitney statistic)."""
+    p, y = np.asarray(p, float), np.asarray(y, int)
+    positives = int(y.sum())
+    if not 0 < positives < len(y):
+        return 0.5
+    _, inverse, counts = np.unique(p, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    return float((ranks[y == 1].sum() - positives * (positives + 1) / 2) / (positives * (len(y) - positives)))
+
+
+def platt(logits: Any, truth: Any, steps: int = 100) -> tuple[float, float]:
+    """(slope, offset) of the sigmoid of least log-loss (Platt 1999, with his softened targets).
+
+    By Newton's method whose steps are halved until they help (Lin, Lin and Weng 2007).
+    """
+    x, y = np.asarray(logits, float), np.asarray(truth, int)
+    positives = int(y.sum())
+    target = np.where(y == 1, (positives + 1) / (positives + 2), 1 / (len(y) - positives + 2))
+    design = np.stack([x, np.ones_like(x)], 1)
+
+    def loss(of: Any) -> float:
+        z = design @ of
+        return float((np.logaddexp(0, z) - target * z).sum())
+
+    beta = np.array([0.0, _odds((positives + 1) / (len(y) + 2))])
+    for _ in range(steps):
+        p = _sigmoid(design @ beta)
+        hessian = (design * (p * (1 - p))[:, None]).T @ design + 1e-9 * np.eye(2)
+        step = np.linalg.solve(hessian, design.T @ (p - target))
+        share = 1.0
+        while share > 1e-6 and loss(beta - share * step) > loss(beta):
+            share /= 2
+        beta = beta - share * step
+        if np.abs(share * step).max() < 1e-9:
+            break
+    return round(float(beta[0]), 4), round(float(beta[1]), 4)
+
+
+def shift(probabilities: Any, prior: float, steps: int = 1_000) -> float:
+    """What to add to the log-odds of probabilities that were calibrated where the share of positives was ``prior``.
+
+    The share among these texts is estimated by expectation maximisation (Saerens, Latinne and Decaestecker 2002).
+    """
+    p = np.clip(np.asarray(probabilities, float), 1e-9, 1 - 1e-9)
+    logits, share = np.log(p / (1 - p)), prior
+    for _ in range(steps):
+        moved = float(_sigmoid(logits + _odds(share) - _odds(prior)).mean())
+        if abs(moved - share) < 1e-9:
+            break
+        share = min(max(moved, 1e-6), 1 - 1e-6)
+    return _odds(share) - _odds(prior)
+
+
+def best_threshold(probabilities: Any, truth: Any) -> float:
+    """The threshold of the best F1, to a hundredth."""
+    p, y = np.asarray(probabilities, float), np.asarray(truth, int)
+
+    def f1(threshold: float) -> float:
+        called = p >= threshold
+        return 2 * float((called & (y == 1)).sum()) / max(1, int(called.sum() + y.sum()))
+
+    return max((round(0.2 + 0.01 * step, 2) for step in range(61)), key=f1)
+
+
+def _sigmoid(x: Any) -> Any:
+    return 1 / (1 + np.exp(-np.clip(np.asarray(x, float), -60, 60)))
+
+
+def _odds(share: float) -> float:
+    return float(np.log(share / (1 - share)))

@@ -22,7 +22,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer
 
-from models.labels import SENTIMENTS, TOPICS
+from models.labels import RISKS, SENTIMENTS, TOPICS
 from models.quantize import Array, Range, by_column, by_row, least_error
 from models.session import feeds, open_session
 
@@ -58,7 +58,7 @@ class Graph:
 
 
 class Encoder:
-    """Writes a BERT encoder with mean pooling and two heads.
+    """Writes a BERT encoder with mean pooling and its heads (``models.network`` says what each reads).
 
     ``kind``: "fp32", "fp16", or "int8", which needs ``ranges`` (linear layer to Range). ``watch`` makes every linear
     layer's input an output of the graph, to measure its range.
@@ -89,11 +89,19 @@ class Encoder:
         heads = int(self._config["num_attention_heads"])
         mask = graph.node("Cast", ["attention_mask"], to=self._type())
         x = self._norm(self._embed(), "embeddings.LayerNorm")
-        bias = self._bias(mask)
+        bias, states = self._bias(mask), [x]
         for number in range(int(self._config["num_hidden_layers"])):
             x = self._layer(x, bias, f"layer.{number}.", heads, hidden // heads)
+            states.append(x)
         pooled = self._pool(x, mask)
-        outputs = [self._head(pooled, "sentiment", len(SENTIMENTS)), self._head(pooled, "topic", len(TOPICS))]
+        both = graph.node("Concat", [pooled, self._pool(states[len(states) // 2], mask)], axis=1)
+        outputs = [
+            self._output(self._gemm(pooled, "sentiment"), "sentiment", len(SENTIMENTS)),
+            self._output(self._gemm(pooled, "topic"), "topic", len(TOPICS)),
+            self._output(self._gemm(pooled, "risk"), "risk", 1 + len(RISKS)),
+            self._output(self._unit(self._gemm(both, "story")), "story", len(self._weights["story.weight"])),
+            self._output(self._tokens(x), "tokens", "tokens", len(SENTIMENTS) + 1 + len(RISKS)),
+        ]
         if self._watch:
             outputs += [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in self.watched.values()]
         inputs = [
@@ -214,15 +222,26 @@ class Encoder:
         total = graph.node("Squeeze", [graph.node("MatMul", [weights, x]), graph.constant(one)])
         return str(graph.node("Div", [total, graph.node("ReduceSum", [mask, graph.constant(one)], keepdims=1)]))
 
-    def _head(self, pooled: str, name: str, labels: int) -> Any:
+    def _gemm(self, pooled: str, name: str) -> str:
         weight, bias = self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
-        self._graph.node("Gemm", [pooled, self._constant(weight), self._constant(bias)], transB=1)
-        last = self._graph.nodes[-1]
-        if self._kind == "fp16":
-            self._graph.nodes.append(helper.make_node("Cast", [last.output[0]], [name], to=TensorProto.FLOAT))
-        else:
-            last.output[0] = name
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", labels])
+        return str(self._graph.node("Gemm", [pooled, self._constant(weight), self._constant(bias)], transB=1))
+
+    def _unit(self, x: str) -> str:
+        """Rows of unit length."""
+        norm = self._graph.node("ReduceL2", [x, self._graph.constant(np.array([1], np.int64))], keepdims=1)
+        return str(self._graph.node("Div", [x, norm]))
+
+    def _tokens(self, x: str) -> str:
+        """Sentiment and risk toward what each token names; the caller takes the mean over a mention's tokens."""
+        parts = ("mention_sentiment", "mention_risk")
+        weight = np.concatenate([self._weights[f"{part}.weight"] for part in parts])
+        bias = np.concatenate([self._weights[f"{part}.bias"] for part in parts])
+        product = self._graph.node("MatMul", [x, self._constant(weight.T)])
+        return str(self._graph.node("Add", [product, self._constant(bias)]))
+
+    def _output(self, value: str, name: str, *shape: int | str) -> Any:
+        self._graph.nodes.append(helper.make_node("Cast", [value], [name], to=TensorProto.FLOAT))
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *shape])
 
 
 def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
@@ -281,6 +300,7 @@ def dequantise(model: Any) -> Any:
     constants = {entry.name: numpy_helper.to_array(entry) for entry in model.graph.initializer}
     rebuilt = Graph("half_")
     half = TensorProto.FLOAT16
+    answers = {output.name for output in model.graph.output}
     quantised: dict[str, str] = {}
     for node in model.graph.node:
         if node.op_type == "QuantizeLinear":
@@ -297,12 +317,8 @@ def dequantise(model: Any) -> Any:
             rebuilt.nodes.append(helper.make_node("MatMul", [node.input[0], turned], list(node.output)))
         elif node.op_type == "Gelu":
             rebuilt.nodes.extend(_gelu_half(rebuilt, node))
-        elif node.op_type == "Cast":
+        elif node.op_type == "Cast" and node.output[0] not in answers:
             rebuilt.nodes.append(helper.make_node("Cast", list(node.input), list(node.output), to=half))
-        elif node.op_type == "Gemm":
-            raw = f"{node.output[0]}_half"
-            rebuilt.nodes.append(helper.make_node("Gemm", list(node.input), [raw], transB=1))
-            rebuilt.nodes.append(helper.make_node("Cast", [raw], list(node.output), to=TensorProto.FLOAT))
         else:
             rebuilt.nodes.append(node)
     used = {name for node in rebuilt.nodes for name in node.input}

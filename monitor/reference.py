@@ -25,7 +25,15 @@ from pipelines import documents
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PACKAGES = ("monitor", "pipelines", "alerts", "models")
-OFFLINE = {"models.train", "models.export", "models.assemble", "monitor.__main__"}
+OFFLINE = {
+    "models.assemble",
+    "models.batches",
+    "models.export",
+    "models.network",
+    "models.teacher",
+    "models.train",
+    "monitor.__main__",
+}
 """Modules that need the training environment, or do something when imported."""
 
 RECORDS = (

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 
 import pytest
+import structlog
 
 from tests.kafka_cluster import Cluster, missing
 
@@ -13,6 +14,13 @@ ADDRESS = "TAPEWATCH_TEST_KAFKA"
 
 # Some tests import ONNX Runtime before the daemon's own module has forbidden it to tell its maker.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+
+@pytest.fixture(autouse=True)
+def log_of_its_own() -> Iterator[None]:
+    """A test that sets up the log, in this process, as a command does, leaves none to the next."""
+    yield
+    structlog.reset_defaults()
 
 
 def need_kafka() -> None:
