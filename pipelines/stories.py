@@ -82,9 +82,13 @@ def id64(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big") >> 1
 
 
+def width_of(class_: str) -> float:
+    """Width of a class's time buckets, in seconds."""
+    return BUCKET["social" if class_ == "social" else "news"]
+
+
 def bucket_start(class_: str, at: float) -> float:
-    width = BUCKET["social" if class_ == "social" else "news"]
-    return at - at % width
+    return at - at % width_of(class_)
 
 
 WIDEST = max(BUCKET.values())
@@ -347,8 +351,7 @@ class Memory:
 
     def _room(self, class_: str, at: float) -> Bucket:
         """The bucket that takes an item: its stretch's first with room, else the one with the oldest entry."""
-        width = BUCKET["social" if class_ == "social" else "news"]
-        start = at - at % width
+        width, start = width_of(class_), bucket_start(class_, at)
         part = self._filled.get(start, 0)
         while part < PARTS:
             place = start + width * part / PARTS

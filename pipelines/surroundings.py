@@ -115,10 +115,6 @@ class Reading:
         return not (end < len(whole) and (whole[end].isalnum() or whole[end] == "_") and whole[end - 1].isalnum())
 
     @cached_property
-    def has_capitals(self) -> bool:
-        return not self.whole.islower()
-
-    @cached_property
     def _title_style(self) -> str:
         return _style(self.whole[: self._title])
 
