@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-models = typer.Typer(help="The model's life.", no_args_is_help=True)
+models = typer.Typer(help="Show, check, measure and train models.", no_args_is_help=True)
 
 
 @models.command(name="list")

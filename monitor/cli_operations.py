@@ -11,11 +11,13 @@ from monitor.arguments import CONFIG, Config
 
 letters = typer.Typer(help="Records that could not be handled (of a running daemon).", no_args_is_help=True)
 silences = typer.Typer(help="Keep alerts from being sent for a time (of a running daemon).", no_args_is_help=True)
-deliveries = typer.Typer(help="What is owed to channels (of a running daemon).", no_args_is_help=True)
-channels = typer.Typer(help="Where alerts go.", no_args_is_help=True)
-kafka = typer.Typer(help="The Kafka engine.", no_args_is_help=True)
-documents = typer.Typer(help="What was taken in.", no_args_is_help=True)
-export = typer.Typer(help="What was kept, for other tools.", no_args_is_help=True)
+deliveries = typer.Typer(
+    help="What is owed to channels, and what became of it (of a running daemon).", no_args_is_help=True
+)
+channels = typer.Typer(help="Try where alerts go.", no_args_is_help=True)
+kafka = typer.Typer(help="Make and check the topics of the Kafka engine.", no_args_is_help=True)
+documents = typer.Typer(help="Find what was taken in, and take it out again.", no_args_is_help=True)
+export = typer.Typer(help="The watched keys' history, for other tools.", no_args_is_help=True)
 
 
 @letters.command(name="list")
@@ -53,14 +55,21 @@ def silences_list(config: Config = CONFIG) -> None:
 @silences.command(name="add")
 def silences_add(
     until: Annotated[str, typer.Option(help="How long it lasts, as in 2h or 3d, or when it ends, ISO 8601.")],
-    keys: Annotated[list[str] | None, typer.Option("--key", help="Keys as shell patterns.")] = None,
-    watchlists: Annotated[list[str] | None, typer.Option("--watchlist", help="Watch-lists.")] = None,
-    severities: Annotated[list[str] | None, typer.Option("--severity", help="Severities.")] = None,
-    comment: Annotated[str, typer.Option(help="Why.")] = "",
-    author: Annotated[str, typer.Option(help="Who.")] = "",
+    keys: Annotated[
+        list[str] | None, typer.Option("--key", metavar="KEY", help="As in entity:JPM, or a pattern: 'topic:*'.")
+    ] = None,
+    watchlists: Annotated[list[str] | None, typer.Option("--watchlist", metavar="NAME", help="A list's name.")] = None,
+    severities: Annotated[
+        list[str] | None, typer.Option("--severity", metavar="SEVERITY", help="info, warning, error or critical.")
+    ] = None,
+    comment: Annotated[str, typer.Option(help="Why it is silenced.")] = "",
+    author: Annotated[str, typer.Option(help="Who silences it.")] = "",
     config: Config = CONFIG,
 ) -> None:
-    """Keep matching alerts from being sent until a time."""
+    """Keep matching alerts from being sent until a time.
+
+    An alert has to fit each option that is given; of one given several times, any.
+    """
     from monitor.commands.operations import send
 
     body: dict[str, Any] = {"until": until, "comment": comment, "author": author}
@@ -127,7 +136,8 @@ def export_openmetrics(
     since: Annotated[str | None, typer.Option(help="Leave out what was before; a day or ISO 8601.")] = None,
     until: Annotated[str | None, typer.Option(help="Leave out what was after; default: now.")] = None,
     label: Annotated[
-        list[str] | None, typer.Option(help="name=value on every series; job=tapewatch unless given.")
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="name=value on every series; job=tapewatch unless given."),
     ] = None,
     daily: Annotated[bool, typer.Option("--daily", help="OUT is a folder: a file a day, far quicker to load.")] = False,
     config: Config = CONFIG,
@@ -142,7 +152,9 @@ def export_openmetrics(
 def export_series(
     out: Annotated[Path, typer.Option(help="File to write: .csv, .csv.gz or .parquet.")],
     every: Annotated[str, typer.Option(help="A row for each such period: 30m, 6h, 1d, 1w.")] = "30m",
-    key: Annotated[list[str] | None, typer.Option(help="Only these keys, as shell patterns; all unless given.")] = None,
+    key: Annotated[
+        list[str] | None, typer.Option(metavar="KEY", help="Only these keys, as shell patterns; all unless given.")
+    ] = None,
     since: Annotated[str | None, typer.Option(help="Leave out what was before; a day or ISO 8601.")] = None,
     until: Annotated[str | None, typer.Option(help="Leave out what was after; default: now.")] = None,
     config: Config = CONFIG,
