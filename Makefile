@@ -7,7 +7,7 @@ DATA ?= ../shared/data/train
 OUT ?= build/model
 PYTEST_ARGS ?=
 
-.PHONY: setup setup-dev run kafka run-kafka test test-train test-packages faults lint bench bench-kafka train docs lock screenshot dashboards clean
+.PHONY: setup setup-dev run kafka run-kafka test test-train test-packages image-check faults lint bench bench-kafka train docs lock screenshot dashboards clean
 
 # uv installs the locked set in seconds; pip alone would take half a minute.
 $(VENV)/.uv:
@@ -56,7 +56,7 @@ lint: setup-dev
 
 # Two files of tests at once: most of their time is waiting. Those with a broker come first by their folders' names.
 test: setup-dev test-packages lint
-	$(BIN)/pytest -m "not train and not long" -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	$(BIN)/pytest -m "not train and not long and not image" -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 # Every fault with what was injected and what was seen of it, also those too long for `make test`; OUTAGE in seconds,
 # ROUNDS of kills of each process.
@@ -66,6 +66,11 @@ faults: setup-dev test-packages
 	TAPEWATCH_TEST_OUTAGE=$(OUTAGE) TAPEWATCH_TEST_ROUNDS=$(ROUNDS) $(BIN)/pytest tests/faults tests/hostile \
 	  tests/contract/test_sources_contract.py tests/contract/test_channels_webhook_faults.py \
 	  tests/integration/test_kafka_source.py tests/integration/test_kafka_stages.py $(PYTEST_ARGS)
+
+# Builds the image with podman, runs it as it is meant to be run, and its contents under a systemd of its own. Without a
+# registry root makes the base with debootstrap; BASE names another, as in BASE=python:3.11-slim-bookworm.
+image-check: setup-dev
+	$(if $(BASE),TAPEWATCH_CHECK_BASE=$(BASE)) $(BIN)/pytest -m image -s -rs tests/image $(PYTEST_ARGS)
 
 $(TRAIN)/.ready: $(VENV)/.uv requirements/train.txt requirements/backbone.txt
 	$(PYTHON) -m venv $(TRAIN)

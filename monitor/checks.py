@@ -32,16 +32,24 @@ def check(settings: Settings, only: Collection[str] = PARTS) -> Parts:
 
 
 def _store(settings: Settings) -> Iterator[str]:
-    if settings.engine.kind == "kafka":
-        folder = settings.engine.kafka.data_dir
-        if not _reachable(folder, folder=True):
-            yield f'engine.kafka.data_dir = "{folder}": a file stands there or above it; give a folder'
-        return
-    path = settings.engine.path
+    kafka = settings.engine.kind == "kafka"
+    key, path = ("kafka.data_dir", settings.engine.kafka.data_dir) if kafka else ("path", settings.engine.path)
+    try:
+        problem = _no_folder(path) if kafka else _no_file(path)
+    except PermissionError:
+        problem = "this account may not look there; give it the folder, or another place"
+    if problem is not None:
+        yield f'engine.{key} = "{path}": {problem}'
+
+
+def _no_folder(path: Path) -> str | None:
+    return None if _reachable(path, folder=True) else "a file stands there or above it; give a folder"
+
+
+def _no_file(path: Path) -> str | None:
     if path.is_dir():
-        yield f'engine.path = "{path}": is a folder; give a file in it, as in "{path / "tapewatch.db"}"'
-    elif not _reachable(path, folder=False):
-        yield f'engine.path = "{path}": a file, not a folder, stands above it; give a file in a folder'
+        return f'is a folder; give a file in it, as in "{path / "tapewatch.db"}"'
+    return None if _reachable(path, folder=False) else "a file, not a folder, stands above it; give a file in a folder"
 
 
 def _reachable(path: Path, *, folder: bool) -> bool:
