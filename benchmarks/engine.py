@@ -238,12 +238,12 @@ class Instrumented:
                 stage.handle = self._timed(stage.name, stage.handle)
             return stages
 
-        daemon._stages = counted  # type: ignore[method-assign]
+        daemon._stages = counted
 
     def count_view(self) -> None:
         """Counts the read model, too, once the daemon is open."""
         model = self._daemon.read_model
-        model.apply = self._timed("view", model.apply)  # type: ignore[method-assign]
+        model.apply = self._timed("view", model.apply)
 
     def _timed(self, name: str, work: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*arguments: Any) -> Any:

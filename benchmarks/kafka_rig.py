@@ -82,7 +82,7 @@ class Rig:
             if daemon.only in STAGES:
                 share = 1 if daemon.only == "notify" else self.layout.partitions // parts.count(daemon.only)
                 held = f'tapewatch_stage_partitions{{stage="{daemon.only}"}}'
-                wait_for(lambda one=daemon, all_=share, of=held: metric(one, of) == all_, "its share", PATIENCE)  # type: ignore[misc]
+                wait_for(lambda one=daemon, all_=share, of=held: metric(one, of) == all_, "its share", PATIENCE)
 
     def stop(self, name: str) -> None:
         """Lets a process end by itself."""

@@ -92,7 +92,7 @@ def assemble(
         evaluation={
             "sets": {part: figures(part, rows, int8[part], by) for part, rows in parts.items()},
             "fp32": {part: _headline(figures(part, rows, fp32[part], by)) for part, rows in parts.items()},
-            "int8_agreement": {part: agreement(part, int8[part], fp32[part]) for part in parts},
+            "int8_agreement": {part: agreement(part, int8[part], fp32[part], by) for part in parts},
             "calibrated_on": "the same valid parts: expect an error of .09 to .12 on texts from elsewhere",
         },
         limits=LIMITS,

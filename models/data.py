@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import csv
 import random
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from models.labels import MIXED, RISKS, SENTIMENTS, TOPICS
-from models.reading import scoring_text
+from models.reading import scoring_text, spans_of
 from models.risk import Text, compose, held_out
 
 SETS = ("sentiment_twitter", "topic_twitter", "sentiment_sentfin")
@@ -98,12 +97,6 @@ def _event(text: Text) -> Row:
 def indicators(risks: Sequence[str]) -> tuple[int, ...]:
     """0 or 1: any, then every kind of RISKS."""
     return (int(bool(risks)), *(int(kind in risks) for kind in RISKS))
-
-
-def spans_of(name: str, text: str) -> tuple[tuple[int, int], ...]:
-    """Where a name stands in a text as whole words, whatever its case."""
-    pattern = rf"(?<!\w){re.escape(name.strip())}(?!\w)"
-    return tuple(found.span() for found in re.finditer(pattern, text, re.IGNORECASE))
 
 
 def _entries(folder: Path, name: str, columns: Sequence[str], split: str) -> Iterator[tuple[str, dict[str, str]]]:

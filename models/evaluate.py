@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from models.heads import logistic
+
 BINS = 15
 
 
@@ -126,7 +128,7 @@ def platt(logits: Any, truth: Any, steps: int = 100) -> tuple[float, float]:
 
     beta = np.array([0.0, _odds((positives + 1) / (len(y) + 2))])
     for _ in range(steps):
-        p = _sigmoid(design @ beta)
+        p = logistic(design @ beta, 1.0, 0.0)
         hessian = (design * (p * (1 - p))[:, None]).T @ design + 1e-9 * np.eye(2)
         step = np.linalg.solve(hessian, design.T @ (p - target))
         share = 1.0
@@ -146,7 +148,7 @@ def shift(probabilities: Any, prior: float, steps: int = 1_000) -> float:
     p = np.clip(np.asarray(probabilities, float), 1e-9, 1 - 1e-9)
     logits, share = np.log(p / (1 - p)), prior
     for _ in range(steps):
-        moved = float(_sigmoid(logits + _odds(share) - _odds(prior)).mean())
+        moved = float(logistic(logits, 1.0, _odds(share) - _odds(prior)).mean())
         if abs(moved - share) < 1e-9:
             break
         share = min(max(moved, 1e-6), 1 - 1e-6)
@@ -162,10 +164,6 @@ def best_threshold(probabilities: Any, truth: Any) -> float:
         return 2 * float((called & (y == 1)).sum()) / max(1, int(called.sum() + y.sum()))
 
     return max((round(0.2 + 0.01 * step, 2) for step in range(61)), key=f1)
-
-
-def _sigmoid(x: Any) -> Any:
-    return 1 / (1 + np.exp(-np.clip(np.asarray(x, float), -60, 60)))
 
 
 def _odds(share: float) -> float:

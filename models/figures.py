@@ -166,8 +166,8 @@ def _event_figures(rows: Sequence[Row], seen: Logits, by: Calibration) -> dict[s
     }
 
 
-def agreement(name: str, a: Logits, b: Logits) -> float:
-    """The share of rows (or mentions) to which two graphs give one label."""
+def agreement(name: str, a: Logits, b: Logits, by: Calibration) -> float:
+    """The share of rows (or mentions) of which two graphs say the same: one label, or whether it is called adverse."""
     if name.startswith("topic"):
         same = a.topic.argmax(1) == b.topic.argmax(1)
     elif name.startswith("sentiment"):
@@ -175,5 +175,6 @@ def agreement(name: str, a: Logits, b: Logits) -> float:
     elif name.startswith("entity"):
         same = a.mention_sentiment.argmax(1) == b.mention_sentiment.argmax(1)
     else:
-        same = (a.risk[:, 0] > 0) == (b.risk[:, 0] > 0)
+        called = [logistic(one.risk[:, 0], by.risk.slope, by.risk.offset) >= by.risk.call_at for one in (a, b)]
+        same = called[0] == called[1]
     return round(float(same.mean()), 4)

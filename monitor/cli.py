@@ -194,7 +194,7 @@ def main() -> None:
         print(error, file=sys.stderr)  # noqa: T201 (the command's answer)
         sys.exit(2)
     except (ModelError, EngineError, SourceError) as error:
-        print(error, file=sys.stderr)  # noqa: T201
+        print(error, file=sys.stderr)  # noqa: T201 (a command's output)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

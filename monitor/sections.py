@@ -40,9 +40,9 @@ MOST_ALARMS = 30.0
 def duration(value: Any) -> float:
     """ "90s", "15m", "7d" as seconds."""
     if isinstance(value, bool):
-        raise ValueError('a duration is a text with a unit, as in "90s", "15m", "7d"')  # noqa: TRY004
+        raise ValueError('a duration is a text with a unit, as in "90s", "15m", "7d"')  # noqa: TRY004 (pydantic wants it)
     if isinstance(value, int | float):
-        raise ValueError(f'{value} has no unit; write for example "{value}s"')  # noqa: TRY004
+        raise ValueError(f'{value} has no unit; write for example "{value}s"')  # noqa: TRY004 (pydantic wants it)
     found = _DURATION.match(str(value))
     if found is None:
         raise ValueError('a duration is a number and a unit (ms, s, m, h, d, w), as in "90s", "15m", "7d"')

@@ -116,7 +116,7 @@ class Answers:
             "FROM alerts WHERE " + " AND ".join(where)  # fixed conditions, bound values
         )
         wanted = {"firing": "AND type != 'alert.resolved'", "resolved": "AND type = 'alert.resolved'"}
-        sql = f"SELECT record FROM ({latest}) WHERE place = 1 {wanted.get(status or '', '')} ORDER BY at DESC LIMIT ?"  # noqa: S608
+        sql = f"SELECT record FROM ({latest}) WHERE place = 1 {wanted.get(status or '', '')} ORDER BY at DESC LIMIT ?"
         return [json.loads(row[0]) for row in self._rows(sql, *values, limit)]
 
     def alert(self, name: str) -> list[dict[str, Any]]:

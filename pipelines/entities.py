@@ -39,7 +39,7 @@ SUFFICIENT = 0.6
 """Confidence below which a find doesn't count: for an everyday word, two signs of the company."""
 
 BROKERS = frozenset(
-    "JPM GS BAC C MS WFC JEF DBK.DE BARC.L UBSG.SW HSBA.L RJF SF EVR PIPR RY TD BMO BNS BNP.PA GLE.PA "  # noqa: SIM905
+    "JPM GS BAC C MS WFC JEF DBK.DE BARC.L UBSG.SW HSBA.L RJF SF EVR PIPR RY TD BMO BNS BNP.PA GLE.PA "  # noqa: SIM905 (reads better as words)
     "8604.T PJT LAZ CFG MCO SPGI MORN".split()
 )
 """Who publishes ratings of others: a downgrade by them is no news about them."""

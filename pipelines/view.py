@@ -128,7 +128,7 @@ class ReadModel(Answers):
                 self._since_trim += len(records)
                 if self._since_trim > 5_000:
                     self._trim()
-        except BaseException:
+        except BaseException:  # whatever ends it, memory must not know more than the file
             self._moods.forget()
             raise
         self.position = position
@@ -291,8 +291,8 @@ class ReadModel(Answers):
         limit = iso(before)
         with self._transaction():
             old = "SELECT number FROM documents WHERE json_extract(record, '$.fetched') < ?"
-            self._db.execute(f"DELETE FROM document_keys WHERE number IN ({old})", (limit,))  # noqa: S608 (text of ours)
-            self._db.execute(f"DELETE FROM documents WHERE number IN ({old})", (limit,))  # noqa: S608
+            self._db.execute(f"DELETE FROM document_keys WHERE number IN ({old})", (limit,))
+            self._db.execute(f"DELETE FROM documents WHERE number IN ({old})", (limit,))
             self._db.execute("DELETE FROM letters WHERE json_extract(record, '$.at') < ?", (limit,))
             self._unquote(older_than(before))
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -303,7 +303,7 @@ class ReadModel(Answers):
         with self._transaction():
             for name in documents:
                 mine = "(SELECT number FROM documents WHERE id = ?)"
-                self._db.execute(f"DELETE FROM document_keys WHERE number = {mine}", (name,))  # noqa: S608
+                self._db.execute(f"DELETE FROM document_keys WHERE number = {mine}", (name,))
                 taken += self._db.execute("DELETE FROM documents WHERE id = ?", (name,)).rowcount
             for number, record in self._db.execute("SELECT number, record FROM letters").fetchall():
                 if about(decode(DeadLetter, record.encode()), documents):
@@ -338,10 +338,10 @@ class ReadModel(Answers):
         self._db.execute("DELETE FROM documents WHERE number <= ?", (top - KEEP_DOCUMENTS,))
         newest = self._db.execute("SELECT max(start) FROM series").fetchone()[0] or 0.0
         for table in ("series", "mood_series"):
-            self._db.execute(f"DELETE FROM {table} WHERE start < ?", (newest - KEEP_SERIES,))  # noqa: S608 (ours)
+            self._db.execute(f"DELETE FROM {table} WHERE start < ?", (newest - KEEP_SERIES,))
         for table, keep in (("alerts", KEEP_ALERTS), ("attempts", KEEP_ATTEMPTS)):
             self._db.execute(
-                f"DELETE FROM {table} WHERE rowid IN "  # noqa: S608 (names of ours)
+                f"DELETE FROM {table} WHERE rowid IN "
                 f"(SELECT rowid FROM {table} ORDER BY at DESC LIMIT -1 OFFSET {keep})"
             )
         self._db.execute(

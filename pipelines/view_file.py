@@ -110,7 +110,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         for number in range(version, len(MIGRATIONS)):
             db.executescript(f"BEGIN; {MIGRATIONS[number]} PRAGMA user_version = {number + 1}; COMMIT;")
         db.execute("SELECT position FROM place").fetchone()
-    except BaseException:
+    except BaseException:  # whatever ends it, no connection may stay
         db.close()
         raise
     return db

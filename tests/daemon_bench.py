@@ -113,7 +113,7 @@ class _Server:
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         raise NotImplementedError
 
-    def __enter__(self):  # type: ignore[no-untyped-def]
+    def __enter__(self):
         return self
 
     def __exit__(self, *_: object) -> None:

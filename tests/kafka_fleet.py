@@ -52,7 +52,7 @@ class Fleet:
             daemon.start(ready=False)
         try:
             self.ready()
-        except BaseException:
+        except BaseException:  # no process of it may outlive the test
             self.__exit__()
             raise
         return self

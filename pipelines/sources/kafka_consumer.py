@@ -74,7 +74,7 @@ class TopicReader:
         from its beginning. Raises KafkaError, EngineError, OSError or TopicMissing."""
         try:
             return self._read(offsets)
-        except BaseException:
+        except BaseException:  # whatever ends it, no half consumer may stay
             self.close()
             raise
 

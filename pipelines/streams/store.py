@@ -106,7 +106,7 @@ class Store:
         self._head = 0
         try:
             self._db = self._open()
-        except BaseException:
+        except BaseException:  # whatever ends it, the next start must find it free
             self._lock.release()
             raise
         self._states: dict[str, StageState] = {}
@@ -135,7 +135,7 @@ class Store:
             check(db, self.path)
             self._migrate(db)
             self._head = db.execute("SELECT offset FROM head").fetchone()[0]
-        except BaseException:
+        except BaseException:  # whatever ends it, no connection may stay
             db.close()
             raise
         return db
@@ -158,7 +158,7 @@ class Store:
                 MIGRATIONS[number](db)
                 db.execute(f"PRAGMA user_version = {number + 1}")
                 db.execute("COMMIT")
-            except BaseException:
+            except BaseException:  # whatever ends a step, it is done whole or not at all
                 db.execute("ROLLBACK")
                 raise
 
@@ -188,7 +188,7 @@ class Store:
     def count(self, topics: Sequence[str], after: int) -> int:
         return sum(
             self._db.execute(
-                f"SELECT count(*) FROM {_table('log', topic)} WHERE offset > ?",  # noqa: S608
+                f"SELECT count(*) FROM {_table('log', topic)} WHERE offset > ?",
                 (after,),
             ).fetchone()[0]
             for topic in topics
@@ -199,7 +199,7 @@ class Store:
         times = []
         for topic in topics:
             row = self._db.execute(
-                f"SELECT ts FROM {_table('log', topic)} WHERE offset > ? ORDER BY offset LIMIT 1",  # noqa: S608
+                f"SELECT ts FROM {_table('log', topic)} WHERE offset > ? ORDER BY offset LIMIT 1",
                 (after,),
             ).fetchone()
             if row is not None:
@@ -219,7 +219,7 @@ class Store:
             yield unit
             self._write(unit)
             self._db.execute("COMMIT")
-        except BaseException as error:
+        except BaseException as error:  # whatever ends a unit, nothing of it stays
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             for state in self._states.values():
@@ -239,7 +239,7 @@ class Store:
             unit.head += 1
             by_topic.setdefault(output.topic, []).append((unit.head, output.key, output.value, now))
         for topic, rows in by_topic.items():
-            self._db.executemany(f"INSERT INTO {_table('log', topic)} VALUES (?, ?, ?, ?)", rows)  # noqa: S608
+            self._db.executemany(f"INSERT INTO {_table('log', topic)} VALUES (?, ?, ?, ?)", rows)
         for stage, offset in unit.offsets.items():
             self._db.execute("INSERT OR REPLACE INTO offsets VALUES (?, ?)", (stage, offset))
         if unit.outputs:
@@ -253,15 +253,15 @@ class Store:
         record out. Returns how many are not what they were."""
         name, changed = _table("log", topic), 0
         rows = self._db.execute(
-            f"SELECT key, value, offset FROM {name} WHERE instr(value, ?)",  # noqa: S608
+            f"SELECT key, value, offset FROM {name} WHERE instr(value, ?)",
             (holding,),
         ).fetchall()
         for key, value, offset in rows:
             after = change(Record(topic, key, value, offset))
             if after is None:
-                self._db.execute(f"DELETE FROM {name} WHERE offset = ?", (offset,))  # noqa: S608
+                self._db.execute(f"DELETE FROM {name} WHERE offset = ?", (offset,))
             elif after != value:
-                self._db.execute(f"UPDATE {name} SET value = ? WHERE offset = ?", (after, offset))  # noqa: S608
+                self._db.execute(f"UPDATE {name} SET value = ? WHERE offset = ?", (after, offset))
             changed += after != value
         return changed
 
@@ -269,14 +269,14 @@ class Store:
         """Drops up to ``limit`` records written before ``before`` that every reader is past."""
         name = _table("log", topic)
         row = self._db.execute(
-            f"SELECT max(offset) FROM (SELECT offset, ts FROM {name} WHERE offset <= ? ORDER BY offset LIMIT ?) "  # noqa: S608
+            f"SELECT max(offset) FROM (SELECT offset, ts FROM {name} WHERE offset <= ? ORDER BY offset LIMIT ?) "
             "WHERE ts < ?",
             (consumed, limit, before),
         ).fetchone()
         if row[0] is None:
             return 0
         with self.transaction():
-            return self._db.execute(f"DELETE FROM {name} WHERE offset <= ?", (row[0],)).rowcount  # noqa: S608
+            return self._db.execute(f"DELETE FROM {name} WHERE offset <= ?", (row[0],)).rowcount
 
     def release_pages(self, pages: int = 500) -> None:
         """Gives free pages back to the file system, a few at a time."""
@@ -360,7 +360,7 @@ def _read(db: sqlite3.Connection, topics: Sequence[str], after: int, limit: int)
     found: list[Record] = []
     for topic in topics:
         rows = db.execute(
-            f"SELECT key, value, offset FROM {_table('log', topic)} WHERE offset > ? ORDER BY offset LIMIT ?",  # noqa: S608
+            f"SELECT key, value, offset FROM {_table('log', topic)} WHERE offset > ? ORDER BY offset LIMIT ?",
             (after, limit),
         )
         found.extend(Record(topic, key, value, offset) for key, value, offset in rows)

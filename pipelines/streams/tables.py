@@ -34,12 +34,12 @@ class SqlRows:
         db.execute(f"CREATE TABLE IF NOT EXISTS {name}(key TEXT PRIMARY KEY, value BLOB NOT NULL)")
 
     def get(self, key: str) -> bytes | None:
-        row = self._db.execute(f"SELECT value FROM {self._name} WHERE key = ?", (key,)).fetchone()  # noqa: S608
+        row = self._db.execute(f"SELECT value FROM {self._name} WHERE key = ?", (key,)).fetchone()
         return None if row is None else bytes(row[0])
 
     def range(self, below: str | None, limit: int | None) -> list[tuple[str, bytes]]:
         return self._db.execute(
-            f"SELECT key, value FROM {self._name} WHERE ?1 IS NULL OR key < ?1 ORDER BY key LIMIT ?2",  # noqa: S608
+            f"SELECT key, value FROM {self._name} WHERE ?1 IS NULL OR key < ?1 ORDER BY key LIMIT ?2",
             (below, -1 if limit is None else limit),
         ).fetchall()
 
@@ -48,9 +48,9 @@ class SqlRows:
         gone = [(key,) for key, row in changes if row is None]
         kept = [(key, row) for key, row in changes if row is not None]
         if gone:
-            self._db.executemany(f"DELETE FROM {self._name} WHERE key = ?", gone)  # noqa: S608
+            self._db.executemany(f"DELETE FROM {self._name} WHERE key = ?", gone)
         if kept:
-            self._db.executemany(f"INSERT OR REPLACE INTO {self._name} VALUES (?, ?)", kept)  # noqa: S608
+            self._db.executemany(f"INSERT OR REPLACE INTO {self._name} VALUES (?, ?)", kept)
 
 
 CACHE = 8_000_000

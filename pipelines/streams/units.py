@@ -40,7 +40,7 @@ def handle(stage: Stage, state: State, batch: Sequence[Record]) -> Unit:
             outputs = stage.handle(batch, state)
         except sqlite3.Error:
             raise  # the store's trouble, not the record's
-        except Exception as error:
+        except Exception as error:  # a stage may raise anything on a record that it does not expect
             raise StageRaised(str(error)) from error
         unit.emit(outputs)
         unit.advance(stage.name, batch[-1].offset)
@@ -64,7 +64,7 @@ def attempt(stage: Stage, batch: Sequence[Record], state: State, now: Callable[[
         return stage.handle(batch, state)
     except StageUnable:
         raise
-    except Exception as error:
+    except Exception as error:  # as above
         if len(batch) == 1:
             return [raised(stage, batch[0], error, now())]
         return [output for record in batch for output in attempt(stage, [record], state, now)]

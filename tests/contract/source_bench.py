@@ -134,7 +134,7 @@ class Driver:
         return outcome
 
     async def stop(self) -> None:
-        await self._running.aclose()  # type: ignore[attr-defined]
+        await self._running.aclose()
 
 
 @asynccontextmanager
@@ -285,8 +285,8 @@ def foreign(one: Entry) -> dict[str, Any]:
 
 
 BENCHES: dict[str, Callable[[], Bench]] = {
-    **{form: (lambda form=form: FeedBench(form)) for form in FORMATS},  # type: ignore[misc]
-    **{form: (lambda form=form: FileBench(form)) for form in ("lines", "table", "folder")},  # type: ignore[misc]
+    **{form: (lambda form=form: FeedBench(form)) for form in FORMATS},
+    **{form: (lambda form=form: FileBench(form)) for form in ("lines", "table", "folder")},
     "kafka": KafkaBench,
 }
 

@@ -183,4 +183,4 @@ async def test_https_is_spoken_and_an_unknown_certificate_refused(far: Receiver)
 
 def test_a_channel_without_secret_is_refused() -> None:
     with pytest.raises(ChannelConfigError, match="secret"):
-        WebhookChannel("desk", "https://desk.example/", [], object())  # type: ignore[arg-type]  # never dialled
+        WebhookChannel("desk", "https://desk.example/", [], object())  # never dialled

@@ -24,8 +24,8 @@ def test_changes_to_the_same_rows_are_compacted_within_a_few_segments(tmp_path: 
     # The cleaner looks every 15 s by default.
     with Cluster(tmp_path, extra={"log.cleaner.backoff.ms": 200}) as cluster:
         admin = KafkaAdminClient(bootstrap_servers=cluster.address)
-        create(admin, layout, [Aggregate])  # type: ignore[list-item]
-        assert differences(admin, layout, [Aggregate]) == []  # type: ignore[list-item]
+        create(admin, layout, [Aggregate])
+        assert differences(admin, layout, [Aggregate]) == []
         admin.close()
         written = 4 * ROLL // WIDE
         producer = KafkaProducer(bootstrap_servers=cluster.address)

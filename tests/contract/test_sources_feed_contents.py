@@ -245,7 +245,7 @@ async def test_a_feed_that_answers_but_brings_nothing_new_is_stale_and_not_down(
     assert again.source.status.state == "up"
     await waiting
     assert again.source.status.state == "up", "the machine was off: that is no silence of the feed's"
-    await running.aclose()  # type: ignore[attr-defined]
+    await running.aclose()
 
 
 @pytest.mark.parametrize("age", [HOUR, 40 * DAY])

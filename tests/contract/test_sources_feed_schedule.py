@@ -313,7 +313,7 @@ async def test_a_hung_feed_meets_its_deadline_and_others_keep_their_interval(
         assert bad.injected == 1
         assert (hung.status.state, hung.status.streak) == ("down", 1)
         assert "timeout" in (hung.status.reason or "")
-        await running.aclose()  # type: ignore[attr-defined]
+        await running.aclose()
 
 
 async def test_one_host_is_asked_a_few_things_at_a_time(server: FeedServer, given: Tools) -> None:

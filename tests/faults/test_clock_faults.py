@@ -137,7 +137,7 @@ async def test_dates_of_1970_and_2099(tmp_path: Path, capsys: pytest.CaptureFixt
                 ("Future depot opens", 4_090_000_000.0),
                 ("Today depot opens", now),
             ]
-            found = lambda: daemon.daemon.read_model.documents(limit=10)  # noqa: E731
+            found = lambda: daemon.daemon.read_model.documents(limit=10)  # noqa: E731 (named once, asked twice)
             await daemon.until(lambda: len(found()) == 3, "all three of them", 10.0)
             got = {one["title"].split()[0].lower(): one for one in found()}
             end = daemon.clock.time()

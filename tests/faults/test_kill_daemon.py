@@ -201,8 +201,8 @@ def test_kill_nine_loses_nothing_and_counts_nothing_twice(tmp_path: Path, capsys
     alerts = daemon.get("alerts")["alerts"]
     events = {event["id"]: event for alert in alerts for event in daemon.get(f"alerts/{alert['alert']}")["events"]}
     letters = daemon.get("dead-letters")["dead_letters"]
-    daemon.process.send_signal(signal.SIGTERM)  # type: ignore[union-attr]
-    assert daemon.process.wait(timeout=30) == 0  # type: ignore[union-attr]
+    daemon.process.send_signal(signal.SIGTERM)
+    assert daemon.process.wait(timeout=30) == 0
 
     documents, scored, counted = logged(daemon.store)
     with capsys.disabled():

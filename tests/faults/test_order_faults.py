@@ -115,7 +115,7 @@ class Run:
                 Aggregate(Detector(lateness=LATENESS), watch, clock=clock, model="fake", provisional=False),
                 Notify(watch, context=context, routes=(), channels=("desk",), clock=clock),
             ],
-            **engine,  # type: ignore[arg-type]
+            **engine,
         )
         # A watermark speaks for one partition of the score stage: all of them must have said it.
         speakers = 3 if engine.get("hostile") else 1

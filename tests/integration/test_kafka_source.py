@@ -80,8 +80,8 @@ def test_a_crisis_in_a_foreign_format_is_counted_once_however_often_the_daemon_i
                     time.sleep(rng.random() * 1.5)  # the moment of the kill is what varies
                     before = daemon.metric("tapewatch_documents_total", source="house", outcome="accepted")
                     interrupted += before < written + written_quiet
-                    daemon.process.kill()  # type: ignore[union-attr]
-                    daemon.process.wait()  # type: ignore[union-attr]
+                    daemon.process.kill()
+                    daemon.process.wait()
                     daemon.start(ready=False)
                     wait_for(daemon._is_ready, "readiness", PATIENCE)
             wait_for(lambda: daemon.seen(BAD_NEWS[-1]) and daemon.idle(), "the last article", PATIENCE)

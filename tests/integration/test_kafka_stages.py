@@ -38,7 +38,7 @@ def test_from_a_post_to_a_webhook_over_five_processes(tmp_path: Path, kafka: str
 
             for stage in ("score", "aggregate"):
                 assert fleet[stage].metric("tapewatch_stage_partitions", stage=stage) == 2
-                wait_for(lambda stage=stage: _commits(fleet, stage), f"offsets that {stage} commits", PATIENCE)  # type: ignore[misc]
+                wait_for(lambda stage=stage: _commits(fleet, stage), f"offsets that {stage} commits", PATIENCE)
 
             assert fleet["score"].metric("tapewatch_model_info", device="none") == 0
             assert ingest.metric("tapewatch_model_info", device="none") == 1

@@ -136,8 +136,10 @@ def test_deliveries_are_listed_and_retried(daemon: Daemon, hooks: Receiver) -> N
         lambda: [one for one in daemon.get("deliveries?state=pending")["deliveries"] if one["attempts"] == 2],
         "second failed attempt",
     )
+    wait_for(daemon.idle, "rest")
+    pending = {one["id"] for one in daemon.get("deliveries?state=pending")["deliveries"]}
     shown = daemon.lines("deliveries", "list", "--state", "pending")
-    assert {one["id"] for one in owed} <= {one["id"] for one in shown} and not {one["id"] for one in shown} & before
+    assert {one["id"] for one in owed} <= {one["id"] for one in shown} == pending and not pending & before
     one = next(one for one in shown if one["id"] == owed[0]["id"])
     assert one["channel"] == "交易 desk" and one["reason"] == "server_error" and "body" not in one
     sent = hooks.hooks[-1].body["data"]

@@ -32,7 +32,7 @@ class Served:
     def command(self) -> list[str]:
         raise NotImplementedError
 
-    def __enter__(self):  # type: ignore[no-untyped-def]
+    def __enter__(self):
         self.folder.mkdir(exist_ok=True)
         with (self.folder / "log").open("wb") as log:
             self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, cwd=self.folder)

@@ -29,7 +29,7 @@ def record(
 ) -> SourceRecord:
     return SourceRecord(
         source=source,
-        class_=class_,  # type: ignore[arg-type]
+        class_=class_,
         state="up" if up else "down",
         reason=None if up else "HTTP 503",
         at=iso(at),

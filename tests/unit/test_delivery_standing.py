@@ -254,7 +254,7 @@ def tables(*open_ones: Obligation, episodes: dict[str, str] | None = None) -> Me
     class Stage:
         name, inputs, tables = Notify.name, Notify.inputs, Notify.tables
 
-    state = MemoryState(Stage())  # type: ignore[arg-type]
+    state = MemoryState(Stage())
     for one in open_ones:
         state.table("outbox").put(one.key, one)
     for name, status in (episodes or {}).items():

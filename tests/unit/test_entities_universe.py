@@ -73,7 +73,7 @@ def test_an_entity_of_the_users_own() -> None:
 )
 def test_wrong_entries_are_refused_by_name(spec: object, message: str) -> None:
     with pytest.raises(EntityConfigError, match=message):
-        resolve(spec, UNIVERSE)  # type: ignore[arg-type]  # what a configuration file may hold
+        resolve(spec, UNIVERSE)  # what a configuration file may hold
 
 
 def test_the_legal_form_is_no_part_of_a_name() -> None:

@@ -20,7 +20,7 @@ class _Tables:
 
 
 def state() -> MemoryState:
-    return MemoryState(_Tables())  # type: ignore[arg-type]
+    return MemoryState(_Tables())
 
 
 def origin(**changes: object) -> Origin:
@@ -29,7 +29,7 @@ def origin(**changes: object) -> Origin:
 
 
 def item(title: str = "Acme opens a plant", **fields: object) -> RawItem:
-    return RawItem(**({"guid": title, "title": title, "published": NOW - 10.0, "fetched": NOW} | fields))  # type: ignore[arg-type]
+    return RawItem(**({"guid": title, "title": title, "published": NOW - 10.0, "fetched": NOW} | fields))
 
 
 def take(ingest: Ingest, kept: MemoryState, *items: RawItem, now: float = NOW, **changes: object) -> Outcome:

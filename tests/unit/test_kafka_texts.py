@@ -15,7 +15,7 @@ TEXTLESS = {SERIES, DELIVERIES, COMMANDS, PROFILES, SOURCES}
 
 
 def settings(layout: Layout) -> dict[str, dict[str, str]]:
-    return {layout.plain(topic.name): topic.settings for topic in layout.topics([Aggregate])}  # type: ignore[list-item]
+    return {layout.plain(topic.name): topic.settings for topic in layout.topics([Aggregate])}
 
 
 @given(retention=some.floats(3_600.0, 60 * DAY), more=some.floats(2 * DAY, 400 * DAY))

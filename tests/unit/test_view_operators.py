@@ -36,11 +36,11 @@ def attempt(number: int, *, ok: bool = False, gone: bool = False) -> bytes:
 
 def owed(**changed: object) -> bytes:
     fixed = {"event": "e1", "channel": "desk", "type": "alert.firing", "order": "k", "created": NOW, "due": NOW}
-    return encode(Obligation(body=b"{}", **{**fixed, **changed}))  # type: ignore[arg-type]
+    return encode(Obligation(body=b"{}", **{**fixed, **changed}))
 
 
 def command(kind: str, subject: str, at: float = NOW, **details: object) -> bytes:
-    return encode(Command(kind=kind, subject=subject, at=iso(at), details=dict(details)))  # type: ignore[arg-type]
+    return encode(Command(kind=kind, subject=subject, at=iso(at), details=dict(details)))
 
 
 def letter(name: str) -> bytes:

@@ -176,7 +176,7 @@ class KafkaEngine:
         calm()
         try:
             await self._start(stages)
-        except BaseException:
+        except BaseException:  # whatever ends the start, what it began ends too
             await self.stop(5.0)
             raise
 
@@ -253,7 +253,7 @@ class KafkaEngine:
             await asyncio.wait_for(work, seconds)
         except TimeoutError:
             log.warning("stop_cut_short", action="leave", seconds=round(seconds, 1))
-        except Exception as error:
+        except Exception as error:  # the rest must stop all the same
             log.warning("stop_failed", action="leave", error=repr(error))
 
     async def _starts(self, group: str, places: Sequence[Place]) -> dict[Place, int]:
@@ -289,7 +289,7 @@ class KafkaEngine:
         async def to_its_end() -> None:
             try:
                 await work
-            except Exception as error:
+            except Exception as error:  # whatever ends a task ends the engine: silence would look like work
                 self._failed(error)
 
         self._tasks.append(asyncio.create_task(to_its_end(), name=name))

@@ -65,7 +65,7 @@ class Intake:
     async def _together(self, pieces: Sequence[Piece], publish: Publish) -> None:
         try:
             done = await self._unit([piece.work for piece in pieces], publish)
-        except Exception as error:
+        except Exception as error:  # whatever it is, it is the answer to the piece that caused it
             if len(pieces) > 1:
                 for piece in pieces:
                     await self._together([piece], publish)
@@ -82,7 +82,7 @@ class Intake:
         try:
             done = await self._on_thread(partial(self._do, works))
             await publish([output for _, outputs in done for output in outputs])
-        except BaseException as error:
+        except BaseException as error:  # cancelled, too, the unit is taken back
             back = partial(unit.__exit__, type(error), error, error.__traceback__)
             with contextlib.suppress(type(error)):
                 await asyncio.shield(self._on_thread(back))

@@ -113,7 +113,7 @@ class Publisher:
 
         try:
             sent = await self._on_thread(self._send, chunk)
-        except Exception as error:
+        except Exception as error:  # whoever waits for the result gets it
             end(error)
             return done
         _when_all(sent, loop, end)

@@ -227,7 +227,7 @@ def _compare(
             "begin anew",
             grave=True,
         )
-    replicas = min((len(one["replica_nodes"]) for one in partitions_there), default=0)  # type: ignore[arg-type]
+    replicas = min((len(one["replica_nodes"]) for one in partitions_there), default=0)  # type: ignore[arg-type]  # kafka-python's answers are untyped
     if replicas < layout.replication:
         text = f"topic {topic.name} has {replicas} replicas, not {layout.replication}: reassign its partitions"
         yield Difference(text, grave=False)

@@ -135,7 +135,7 @@ class Worker:
             async with self._lock:
                 await self._take_up()
             self._sure, self._handing_over = 0.0, False
-        except Exception as error:
+        except Exception as error:  # whatever it is, nothing more may be acknowledged
             self._fail(error)
 
     async def _take_up(self) -> None:
@@ -201,7 +201,7 @@ class Worker:
                     await self._take_without_state(stream, events)
                 self._handled_at = events[-1].message.timestamp
                 self._taken_at = None
-            except Exception as error:
+            except Exception as error:  # whatever it is, nothing more may be acknowledged
                 self._fail(error)
             if self._ended.is_set():
                 # Neither raise nor return nor ask for more: each would acknowledge what was not done.
@@ -254,7 +254,7 @@ class Worker:
             await acknowledged
             self._site.announce(outputs)
             await self._acknowledge(stream, events)
-        except Exception as error:
+        except Exception as error:  # whatever it is, nothing more may be acknowledged
             self._fail(error)
 
     async def _take_with_state(self, stream: Any, events: Sequence[Any]) -> None:
@@ -310,7 +310,7 @@ class Worker:
             return
         try:
             outputs, rows = await self._on_thread(partial(self._handle, state, records))
-        except Exception as error:
+        except Exception as error:  # a record on which the stage raises becomes a dead letter, whatever it raises
             state.forget()
             if len(records) > 1:
                 for record in records:
