@@ -46,7 +46,7 @@ def letters_retry(number: int, config: Config = CONFIG) -> None:
 
 @silences.command(name="list")
 def silences_list(config: Config = CONFIG) -> None:
-    """All silences, a JSON object a line."""
+    """Silences until four weeks after their end, a JSON object a line."""
     from monitor.commands.operations import listing
 
     listing(config, "silences", "silences")

@@ -15,7 +15,7 @@ READS = {
     "/api/v1/series": ("A key's blocks: counted against expected.", ("key", "since", "limit")),
     "/api/v1/documents": ("The latest documents, of a key or of all.", ("key", "limit")),
     "/api/v1/stream": ("Server-sent events: alert, document, series, source.", ()),
-    "/api/v1/silences": ("All silences.", ()),
+    "/api/v1/silences": ("Silences: those of the settings, and operators' until four weeks after their end.", ()),
     "/api/v1/deliveries": ("What is owed and what was delivered, with the key and summary of its event.", ("state",)),
     "/api/v1/dead-letters": ("Records that could not be handled.", ("limit",)),
     "/alerts/latest": ("Leads to the page of a key's latest alert.", ("key",)),

@@ -24,8 +24,8 @@ PATIENCE = 0.1
 """Seconds between two reads: a page needs no hundred updates a second, and larger batches cost less."""
 
 
-SHED_EVERY = 3_600.0
-"""Seconds between two looks for texts that were kept for long enough."""
+TIDY_EVERY = 3_600.0
+"""Seconds between two looks for what was kept for long enough."""
 
 
 class Viewer:
@@ -38,7 +38,7 @@ class Viewer:
         self._engine = engine
         self._clock = clock
         self._texts = texts
-        self._shed = -math.inf
+        self._tidied = -math.inf
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="view")
         self._reader = engine.reader()
@@ -81,15 +81,18 @@ class Viewer:
             self.read_model.begin_anew()
             return BATCH
         self.read_model.apply(records, position)
-        self._shed_texts()
+        self._tidy()
         return len(records)
 
-    def _shed_texts(self) -> None:
+    def _tidy(self) -> None:
         now = self._clock.time()
-        if self._texts is not None and now - self._shed >= SHED_EVERY:
+        if now - self._tidied < TIDY_EVERY:
+            return
+        self.read_model.forget_over(now)
+        if self._texts is not None:
             # What is due within the hour goes now: the next look is an hour away.
-            self.read_model.shed(now + SHED_EVERY - self._texts)
-            self._shed = now
+            self.read_model.shed(now + TIDY_EVERY - self._texts)
+        self._tidied = now
 
     async def _news(self) -> None:
         """Until there is something to read, or the end."""

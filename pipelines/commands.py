@@ -7,6 +7,9 @@ import msgspec
 from alerts.rules import Matcher, Silence
 from pipelines.documents import Command, RecordError, epoch
 
+OVER_KEPT = 28 * 86_400.0
+"""Seconds for which what is over is kept, and a silence still listed, after its end."""
+
 
 def silence_of(command: Command) -> Silence:
     """The silence that a ``silence`` command makes. Raises RecordError: its details are an operator's free input."""

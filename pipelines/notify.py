@@ -6,7 +6,7 @@ attempts are applied here. Everything is idempotent by the event's id.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -17,13 +17,13 @@ from alerts.baseline import Profile
 from alerts.body import SubjectEntity
 from alerts.episode import SEVERITIES
 from alerts.evidence import Alert, CoverageFacts, Provenance, Subject, build_alert, build_operation
-from alerts.outbox import KEEP, DeliveryAttempt, Endpoint, Obligation
+from alerts.outbox import DeliveryAttempt, Endpoint, Obligation
 from alerts.quotes import older_than
 from alerts.rules import Facts, Route, Silence, route, silenced
 from pipelines import owing, week
 from pipelines.aggregate import profile_records
 from pipelines.clock import Clock
-from pipelines.commands import ended, silence_of
+from pipelines.commands import OVER_KEPT, ended, silence_of
 from pipelines.documents import (
     AlertRecord,
     Candidate,
@@ -78,6 +78,8 @@ class Sent(msgspec.Struct, array_like=True):
 
 class Told(msgspec.Struct, array_like=True):
     at: float
+    alert: str = ""
+    """The alert whose event it is; none for an operational one."""
 
 
 class Feedback(msgspec.Struct, array_like=True):
@@ -209,7 +211,10 @@ class Notify:
             external_url=self._context.external_url,
             grafana_url=self._context.grafana_url,
         )
-        if state.table("events").get(alert.id) is not None:
+        events: Table[Told] = state.table("events")
+        if (told := events.get(alert.id)) is not None:
+            if not told.alert:  # noted by a version that didn't know how long it matters
+                events.put(alert.id, Told(told.at, alert.alert))
             return
         ALERTS_TOTAL.labels(candidate.rule, event.severity, event.kind).inc()
         self._emit(alert, event.key, event.at, state, outputs, published=candidate.published)
@@ -232,7 +237,7 @@ class Notify:
         now = self._clock.time()
         silence = silenced(facts, self._silences(state), now)
         targets = self._targets(alert, facts, silence, state, outputs)
-        state.table("events").put(alert.id, Told(now))
+        state.table("events").put(alert.id, Told(now, alert.alert))
         if silence is not None:
             SILENCED.inc()
         record = AlertRecord(
@@ -344,10 +349,7 @@ class Notify:
         kept.put("house", now)
         owing.forget(state, now)
         outputs.extend(self._unquote(state, now))
-        for table in ("events", "sent", "feedback"):
-            for name, told in list(state.table(table).items()):
-                if now - told.at > 4 * KEEP and getattr(told, "status", "resolved") == "resolved":
-                    state.table(table).delete(name)
+        _forget(state, now - OVER_KEPT)
 
     def _unquote(self, state: State, now: float) -> list[Output]:
         """Takes quotes that are too old out of what is owed; those of the next hour too, for then it looks again."""
@@ -355,6 +357,22 @@ class Notify:
 
     def _dead(self, record: Record, error: RecordError) -> Output:
         return dead_letter(self.name, record, error.reason, str(error), self._clock.time())
+
+
+def _forget(state: State, before: float) -> None:
+    """Lets go of what was over before ``before``. What an open alert told last is told again at every start, however
+    old, and so has to be known for as long."""
+    is_open = {name for name, sent in state.table("sent").items() if sent.status != "resolved"}
+    is_over: dict[str, Callable[[Any], bool]] = {
+        "silences": lambda silence: silence.expires < before,
+        "feedback": lambda feedback: feedback.at < before,
+        "sent": lambda sent: sent.at < before and sent.alert not in is_open,
+        "events": lambda told: told.at < before and told.alert not in is_open,
+    }
+    for table, over in is_over.items():
+        for name, row in list(state.table(table).items()):
+            if over(row):
+                state.table(table).delete(name)
 
 
 def _latencies(candidate: Candidate) -> dict[str, float]:

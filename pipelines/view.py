@@ -19,7 +19,7 @@ from alerts.outbox import DeliveryAttempt, Obligation, apply
 from alerts.quotes import Gone, of, older_than, without
 from alerts.rules import Silence
 from pipelines.answers import Answers
-from pipelines.commands import ended, silence_of
+from pipelines.commands import OVER_KEPT, ended, silence_of
 from pipelines.documents import (
     AlertRecord,
     Command,
@@ -285,6 +285,22 @@ class ReadModel(Answers):
     def _letter(self, record: Record, _: list[tuple[str, Any]]) -> None:
         decode(DeadLetter, record.value)
         self._db.execute("INSERT OR REPLACE INTO letters VALUES (?, ?)", (record.offset, record.value.decode()))
+
+    def forget_over(self, now: float) -> None:
+        """Lets go of silences that ended, and of dead letters that were retried, long before ``now``, in seconds since
+        1970; and of retries whose dead letter is gone, which no other can take the number of."""
+        before = now - OVER_KEPT
+        with self._transaction():
+            self._db.execute("DELETE FROM silences WHERE json_extract(record, '$.expires') < ?", (before,))
+            self._db.execute(
+                "DELETE FROM letters WHERE json_extract(record, '$.at') < ? AND number IN (SELECT number FROM retried)",
+                (iso(before),),
+            )
+            # A retry may have been read ahead of its letter; one of an earlier number won't come any more.
+            self._db.execute(
+                "DELETE FROM retried WHERE number NOT IN (SELECT number FROM letters) "
+                "AND number < (SELECT max(number) FROM letters)"
+            )
 
     def shed(self, before: float) -> None:
         """Lets go of texts that were taken in before ``before``, in seconds since 1970; alerts lose what they quote."""

@@ -93,6 +93,31 @@ def test_the_order_between_topics_does_not_matter(tmp_path: Path, order: tuple[s
     model.close()
 
 
+def test_what_is_long_over_is_forgotten_and_what_may_still_come_is_not(tmp_path: Path) -> None:
+    day = 86_400.0
+    told = [
+        *records([COMMANDS, DEAD_LETTERS]),
+        Record(COMMANDS, "s3", command("silence", "s3", match=MATCH, expires=NOW + 20 * day), 6),
+        Record(COMMANDS, "9", command("retry_dead_letter", "9"), 7),  # read ahead of its letter
+    ]
+    path = tmp_path / "view"
+    model = filled(path, told)
+    shown: list[tuple[list[str], list[int]]] = []
+    with sqlite3.connect(path) as db:
+        for days in (27, 29, 49):
+            model.forget_over(NOW + days * day)
+            shown.append(([one["id"] for one in model.silences()], [n for (n,) in db.execute("SELECT * FROM retried")]))
+        assert shown == [(["s1", "s3"], [2, 9]), (["s3"], [9]), ([], [9])]
+        assert [n for (n,) in db.execute("SELECT number FROM letters")] == [1, 3]
+        model.apply([Record(DEAD_LETTERS, "i", letter("i"), 9), Record(DEAD_LETTERS, "j", letter("j"), 10)], "later")
+        assert [one["number"] for one in model.dead_letters()] == [1, 3, 10]
+        model.forget_over(NOW + 49 * day)
+        assert db.execute("SELECT * FROM retried").fetchall() == []
+    db.close()
+    assert [one["number"] for one in model.dead_letters()] == [1, 3, 10]
+    model.close()
+
+
 def test_a_channel_that_was_disabled_fails_what_it_was_owed(tmp_path: Path) -> None:
     told = [
         Record(OUTBOX, NAME, owed(), 1),

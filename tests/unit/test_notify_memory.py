@@ -1,0 +1,72 @@
+"""What the notify stage remembers, and for how long: an open alert's events while it is open, all else for four weeks."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipelines.documents import Command, encode, iso
+from pipelines.notify import Told
+from pipelines.streams.base import COMMANDS, Output
+from tests.stream_bench import DAY, HOUR, T0, Played, Tape, stages, watermark
+
+KEY = "entity:acme"
+
+
+def command(kind: str, subject: str, at: float, **details: object) -> Output:
+    return Output(COMMANDS, subject, encode(Command(kind=kind, subject=subject, at=iso(at), details=dict(details))))
+
+
+def crisis() -> Played:
+    """Twelve calm days, and an alert that rings and stays open."""
+    tape = Tape(5)
+    told = list(tape.poisson(T0, T0 + 12 * DAY, 4.0, "wire", "Acme", bad=0.05))
+    told += [tape.story(T0 + 12 * DAY + n * 60.0, "wire", "Acme", bad=True) for n in range(8)]
+    return Played().play((one.fetched, one.output()) for one in told)
+
+
+def later(played: Played, seconds: float) -> None:
+    """Time passes for what is kept, and nothing tells the alert of it."""
+    played.clock.set(played.clock.time() + seconds)
+    played.engine.append([command("feedback", "none", played.clock.time(), verdict="noise")])
+    played.engine.run()
+
+
+def start_again(played: Played) -> list[str]:
+    """A restart, which tells the last event of every open alert again; the ids of all events since the beginning."""
+    played.engine.restart(stages(played.clock))
+    played.engine.run()
+    return [alert.id for alert in played.alerts(KEY)]
+
+
+@pytest.mark.parametrize("noted", ["by this version", "by one before"])
+def test_an_alert_that_stays_open_for_long_is_not_told_again(noted: str) -> None:
+    played = crisis()
+    told = [alert.id for alert in played.alerts(KEY)]
+    events = played.engine.state("notify").table("events")
+    assert told
+    if noted == "by one before":
+        for name, row in list(events.items()):
+            events.put(name, Told(row.at))
+        assert start_again(played) == told
+    later(played, 40 * DAY)
+    assert start_again(played) == told, "what it remembers of an open alert was let go of"
+
+    resolving = played.clock.time()
+    played.play([(resolving, watermark(resolving)), (resolving + HOUR, watermark(resolving + HOUR))])
+    assert len(start_again(played)) == len(told) + 1
+    later(played, 29 * DAY)
+    assert not list(events.items()), "what is over stays for ever"
+
+
+def test_silences_are_kept_for_four_weeks_after_their_end() -> None:
+    played = crisis()
+    silences = played.engine.state("notify").table("silences")
+    now, match = played.clock.time(), {"keys": ["entity:*"]}
+    played.engine.append(
+        [command("silence", f"s{days}", now, match=match, expires=now + days * DAY) for days in (1, 20)]
+    )
+    kept = []
+    for _ in range(3):
+        later(played, 20 * DAY)
+        kept.append([name for name, _ in silences.items()])
+    assert kept == [["s1", "s20"], ["s20"], []]
