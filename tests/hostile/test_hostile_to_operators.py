@@ -115,7 +115,7 @@ def test_no_secret_shows_anywhere(daemon: Daemon, hooks: Receiver) -> None:
     wait_for(lambda: [hook for hook in hooks.hooks if b"ops.source_stale" in hook.raw][1:], "events of both feeds")
     wait_for(lambda: b"torn" in request(f"{daemon.url}/api/v1/sources")[2], "sources in the page")
     shown = {path: request(daemon.url + path)[2] for path in SURFACES}
-    alert = daemon.get("alerts")["alerts"][0]["alert"]
+    alert = wait_for(lambda: daemon.get("alerts")["alerts"], "an alert in the page")[0]["alert"]
     shown["alert"] = request(f"{daemon.url}/api/v1/alerts/{alert}")[2]
     shown["401"] = json.dumps(daemon.post("reload", headers={})).encode()
     good = daemon.config.read_text()
