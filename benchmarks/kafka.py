@@ -31,6 +31,7 @@ from prometheus_client import REGISTRY
 
 from benchmarks import engine
 from benchmarks.kafka_rig import PATIENCE, Figures, Rig, metric, pace, rig, rss_of, size_of, table
+from models.card import folder_of
 from models.classifier import Classifier, load
 from monitor import log as logs
 from monitor.app import PARTS, Daemon
@@ -246,7 +247,7 @@ def keys(sizes: Sequence[int], count: int) -> Figures:
 @contextlib.contextmanager
 def _watching(size: int) -> Iterator[tuple[Rig, list[str]]]:
     """A rig whose settings watch some ``size`` keys, and these: companies with each of the topics; of 1 the market."""
-    topics = facts_on_card("default").topics
+    topics = facts_on_card(folder_of("default")).topics
     companies = [f"Company {number} Works" for number in range(max(1, size // (len(topics) + 1)))]
     text = engine.watch_list("", companies).replace("entities", f"topics = {json.dumps(list(topics))}\nentities", 1)
     with tempfile.TemporaryDirectory() as folder:

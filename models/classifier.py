@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 
 from models import card as cards
 from models import heads
-from models.card import Card
+from models.card import Card, CardError
 from models.fake import FakeClassifier
 from models.heads import softmax
 from models.passes import Passes, open_passes
@@ -62,7 +62,7 @@ class OnnxClassifier:
         self.topics = card.topic.labels
         self.risks = card.risk.labels if card.risk is not None else ()
         self.languages = card.languages
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer = _tokenizer(folder / "tokenizer.json")
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self._unknown = int(self._tokenizer.token_to_id("[UNK]") or 0)
@@ -155,6 +155,13 @@ class OnnxClassifier:
             )
             for place, row in enumerate(rows)
         ]
+
+
+def _tokenizer(path: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the tokenizer's native errors have no class of their own
+        raise CardError(f"{path}: no tokenizer can be made of it ({error}); export the model again") from error
 
 
 def load(

@@ -75,7 +75,7 @@ class Difference(NamedTuple):
 
 def read(folder: Path, card: Card) -> list[Text]:
     """The golden predictions of a model's folder. Raises CardError."""
-    path, remedy = folder / FILE, f"write them anew where the model is known to be sound: {command(folder)}"
+    path, remedy = folder / FILE, _remedy(folder)
     try:
         first, *lines = path.read_bytes().splitlines()
         head = msgspec.json.decode(first, type=_Head)
@@ -93,8 +93,8 @@ def read(folder: Path, card: Card) -> list[Text]:
     return texts
 
 
-def command(folder: Path) -> str:
-    return f"python -m models.golden {folder}"
+def _remedy(folder: Path) -> str:
+    return f"write them anew where the model is known to be sound: python -m models.golden {folder}"
 
 
 def answers(
@@ -118,6 +118,21 @@ def difference(classifier: OnnxClassifier, texts: Sequence[Text], *, half: bool)
         _relabelled(wanted, found, lambda answer: answer.sentiment),
         _relabelled(wanted, found, lambda answer: answer.topic),
     )
+
+
+def check(classifier: OnnxClassifier, folder: Path) -> None:
+    """Raises CardError where a classifier says something else than the golden predictions of its folder."""
+    texts = read(folder, classifier.card)
+    try:
+        found = difference(classifier, texts, half=classifier.device == "cuda")
+    except ValueError as error:
+        raise CardError(f"{folder / FILE}: is of a model with other labels ({error}); {_remedy(folder)}") from error
+    if not found.allowed:
+        raise CardError(
+            f"{folder}: {classifier.name} says something else on this {classifier.device} than where it was made: a "
+            f"probability is off by {found.probability:.4f}, up to {TOLERANCE} is let pass, most so of "
+            f"{found.worst!r}; export the model again"
+        )
 
 
 def write(folder: Path) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from models.card import Card, CardError, Platt, RiskHead
+from models.labels import SENTIMENTS
 from models.predictions import Risk, Toward
 
 SCALE = 127.0
@@ -31,7 +32,13 @@ def outputs_of(card: Card) -> dict[str, int]:
 
 
 def check(card: Card, shapes: dict[str, Sequence[Any]]) -> None:
-    """Raises CardError where the graph lacks an output of the card, or has it in another size than the card says."""
+    """Raises CardError where the graph lacks an output of the card, or has it in another size than the card says, or
+    its moods are others than the stages ask for."""
+    if sorted(card.sentiment.labels) != sorted(SENTIMENTS):
+        raise CardError(
+            f"card of {card.name!r}: its sentiments are {', '.join(card.sentiment.labels)}, and must be "
+            f"{', '.join(SENTIMENTS)} in any order; train the model with these"
+        )
     for name, size in outputs_of(card).items():
         if name not in shapes:
             raise CardError(

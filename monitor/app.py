@@ -18,7 +18,7 @@ import structlog
 from prometheus_client import Gauge
 
 from models.classifier import Classifier, load
-from monitor import __version__, assembly
+from monitor import __version__, assembly, engines
 from monitor.assembly import assemble
 from monitor.engines import between_watermarks, build_engine, claim, view_path
 from monitor.health import LagWatch, RoomWatch, SourceWatch, Watcher, coverage, watch
@@ -136,13 +136,15 @@ class Daemon:
 
     async def _load(self) -> ModelFacts:
         model = self.settings.model
-        if self._classifier is None and "score" in self.only:
-            self._classifier = await asyncio.to_thread(
-                load, model.name, device=model.device, threads=model.threads, memory_mb=model.memory_mb
-            )
         if self._classifier is not None:
             return facts_of(self._classifier)
-        return await asyncio.to_thread(facts_on_card, model.name)
+        folder = engines.model(self.settings).folder
+        if "score" in self.only:
+            self._classifier = await asyncio.to_thread(
+                load, str(folder), device=model.device, threads=model.threads, memory_mb=model.memory_mb
+            )
+            return facts_of(self._classifier)
+        return await asyncio.to_thread(facts_on_card, folder)
 
     def _stages(self) -> Sequence[Stage]:
         self.stages = Stages(

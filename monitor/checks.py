@@ -11,7 +11,7 @@ from models import card as cards
 from models.session import DeviceError, check_device
 from monitor.app import PARTS
 from monitor.assembly import Parts, assemble
-from monitor.engines import check_engine
+from monitor.engines import check_engine, model
 from monitor.kafka_settings import KafkaAccess
 from monitor.settings import Settings, SettingsError
 
@@ -25,7 +25,7 @@ def check(settings: Settings, only: Collection[str] = PARTS) -> Parts:
     if problems:
         raise SettingsError("\n".join(problems))
     try:
-        card = cards.verify(cards.folder_of(settings.model.name))
+        card = cards.verify(model(settings).folder)
     except cards.ModelError as error:
         raise SettingsError(f"{settings.file}: model.name = {settings.model.name!r}: {error}") from None
     return assemble(settings, card.topic.labels)

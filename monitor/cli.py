@@ -141,11 +141,12 @@ def replay(
 @app.command()
 def predict(
     source: Input = "-",
-    model: Annotated[str, typer.Option(help="A shipped model's name or a model's folder.")] = "default",
+    model: cli_models.Model = "default",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     embedding: Annotated[
         bool, typer.Option("--embedding", help="Adds the story embedding, a number from -127 to 127 a dimension.")
     ] = False,
+    config: cli_models.Config = None,
 ) -> None:
     """Texts in, labels out.
 
@@ -157,7 +158,7 @@ def predict(
     """
     from monitor.commands.predict import run_predict
 
-    run_predict(source, model, device, embedding=embedding)
+    run_predict(source, cli_models.folder_of(model, config), device, embedding=embedding)
 
 
 @app.command()

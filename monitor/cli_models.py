@@ -7,52 +7,88 @@ from typing import Annotated
 
 import typer
 
-models = typer.Typer(help="Show, check, measure and train models.", no_args_is_help=True)
+models = typer.Typer(help="Keep, show, check, measure and train models.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="A shipped or added model: NAME, NAME@VERSION or NAME@DIGEST; or a folder.")]
+Model = Annotated[str, typer.Option("--model", help="A model, as `models list` names it, or a folder.")]
+Config = Annotated[
+    Path | None,
+    typer.Option("-c", "--config", help="The settings file, for its [model] registry; tapewatch.toml if that is here."),
+]
+
+
+def folder_of(name: str, config: Path | None) -> str:
+    from monitor.commands.registry import find
+
+    return str(find(name, config).folder)
 
 
 @models.command(name="list")
-def models_list() -> None:
-    """The shipped models."""
-    from monitor.commands.models import list_models
+def models_list(config: Config = None) -> None:
+    """The models that are shipped, and those that were added."""
+    from monitor.commands.registry import list_models
 
-    list_models()
+    list_models(config)
 
 
 @models.command(name="show")
-def models_show(name: Annotated[str, typer.Argument()] = "default") -> None:
+def models_show(name: Name = "default", config: Config = None) -> None:
     """A model's card."""
-    from monitor.commands.models import show_model
+    from monitor.commands.registry import show_model
 
-    show_model(name)
+    show_model(name, config)
+
+
+@models.command(name="add")
+def models_add(
+    folder: Annotated[Path, typer.Argument(help="A model's folder, as training or fine-tuning exports it.")],
+    name: Annotated[str | None, typer.Option(help="What it shall be called; as its card says, if left out.")] = None,
+    config: Config = None,
+) -> None:
+    """Copy a model into the registry, once its files are what its card says and it says what it should. A daemon goes
+    on with the one that it has."""
+    from monitor.commands.registry import add_model
+
+    add_model(folder, name, config)
+
+
+@models.command(name="remove")
+def models_remove(name: Name, config: Config = None) -> None:
+    """Take a version that was added out of the registry."""
+    from monitor.commands.registry import remove_model
+
+    remove_model(name, config)
 
 
 @models.command(name="verify")
 def models_verify(
-    name: Annotated[str, typer.Argument()] = "default",
+    name: Name = "default",
     device: Annotated[
         str | None, typer.Option(help="cpu or cuda: also run it there and compare with its golden predictions.")
     ] = None,
     half: Annotated[bool, typer.Option("--half", help="On the CPU, the graph and the passes of CUDA.")] = False,
     memory_mb: Annotated[int | None, typer.Option(min=1, help="Ceiling of GPU memory, as in [model].")] = None,
+    config: Config = None,
 ) -> None:
     """Check every file of a model against its card, and what it says on a device against what it should."""
     from monitor.commands.device import verify_model
 
-    verify_model(name, device, half=half, memory_mb=memory_mb)
+    verify_model(folder_of(name, config), device, half=half, memory_mb=memory_mb)
 
 
 @models.command(name="bench")
 def models_bench(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    name: Annotated[str, typer.Option("--model", help="A shipped model's name or a folder.")] = "default",
+    name: Model = "default",
     threads: Annotated[int, typer.Option(min=0, help="Passes computed at once on the CPU; 0: one a core.")] = 0,
     seconds: Annotated[float, typer.Option(min=0.01, help="How long each kind of text is measured.")] = 5.0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+    config: Config = None,
 ) -> None:
     """How fast a model is on this machine: texts a second by kind, one text alone, memory."""
     from monitor.commands.device import bench_model
 
-    bench_model(name, device, threads=threads, seconds=seconds, as_json=as_json)
+    bench_model(folder_of(name, config), device, threads=threads, seconds=seconds, as_json=as_json)
 
 
 @models.command(name="evaluate")
@@ -60,23 +96,25 @@ def models_evaluate(
     task: Annotated[str, typer.Option(help="sentiment, topic or entity_sentiment.")],
     data: Annotated[Path, typer.Option(help="CSV with text, label, entity (for its task) and split.")],
     split: Annotated[str | None, typer.Option(help="Only rows of this split.")] = None,
-    name: Annotated[str, typer.Option("--model", help="A shipped model's name or a folder.")] = "default",
+    name: Model = "default",
+    config: Config = None,
 ) -> None:
     """How good a model is on labelled texts, as one JSON object."""
     from monitor.commands.models import evaluate_model
 
-    evaluate_model(task, data, split, name)
+    evaluate_model(task, data, split, folder_of(name, config))
 
 
 @models.command(name="challenge")
 def models_challenge(
-    name: Annotated[str, typer.Option("--model", help="A shipped model's name or a folder.")] = "default",
+    name: Model = "default",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of tables.")] = False,
+    config: Config = None,
 ) -> None:
     """What a model understands: the challenge sets by phenomenon, and whether changes move it as they should."""
     from monitor.commands.challenge import run_challenge
 
-    run_challenge(name, as_json)
+    run_challenge(folder_of(name, config), as_json)
 
 
 @models.command(name="train")
@@ -93,13 +131,14 @@ def models_train(
 @models.command(name="export")
 def models_export(
     out: Annotated[Path, typer.Option(help="Folder or file to write.")],
-    name: Annotated[str, typer.Option("--model", help="A shipped model's name or a folder.")] = "default",
+    name: Model = "default",
     precision: Annotated[str, typer.Option(help="fp16: the graph for the GPU.")] = "fp16",
+    config: Config = None,
 ) -> None:
     """Build another graph from a model's weights."""
     from monitor.commands.models import export_model
 
-    export_model(name, out, precision)
+    export_model(folder_of(name, config), out, precision)
 
 
 @models.command(name="risk-data")

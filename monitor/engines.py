@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from models.registry import Registry, Version
 from monitor.settings import Settings, SettingsError
 from pipelines.clock import Clock
 from pipelines.streams.base import Claim, Engine
@@ -129,4 +130,21 @@ def view_path(settings: Settings) -> Path:
     engine = settings.engine
     if engine.kind == "kafka":
         return engine.kafka.data_dir / "view"
-    return engine.path.with_name(engine.path.name + ".view")
+    return _beside(settings, ".view")
+
+
+def registry(settings: Settings) -> Registry:
+    """The models that this installation has."""
+    return Registry(settings.model.registry or _beside(settings, ".models"))
+
+
+def model(settings: Settings) -> Version:
+    """The model that the settings name. Raises ModelError."""
+    return registry(settings).find(settings.model.name)
+
+
+def _beside(settings: Settings, ending: str) -> Path:
+    """A place beside the engine's state."""
+    engine = settings.engine
+    state = engine.kafka.data_dir if engine.kind == "kafka" else engine.path
+    return state.with_name(state.name + ending)

@@ -103,7 +103,14 @@ class Section(BaseModel):
 class Model(Section):
     """The classifier."""
 
-    name: str = Field("default", description="A shipped model's name, or a model's folder.")
+    name: str = Field(
+        "default",
+        description="The model: a shipped or added one's name, NAME@VERSION, or a model's folder.",
+    )
+    registry: Path | None = Field(
+        None,
+        description="Folder of the models that were added; left out, the store's name (Kafka: data_dir) and `.models`.",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto",
         description="Where it runs. auto takes cuda where it starts, else cpu, and logs which and why; cuda that can't "

@@ -25,6 +25,7 @@ def read(path: Path | None, environ: Mapping[str, str], root: type[BaseModel]) -
     if path is not None:
         _default_paths(tree, root())
         _anchor(tree, path.resolve().parent)
+        _anchor_model(tree, path.resolve().parent)
     return tree
 
 
@@ -84,13 +85,18 @@ def _anchor(tree: Any, folder: Path) -> None:
         for key, value in tree.items():
             if key == "labels":  # whatever they are called, they hold no paths
                 continue
-            if isinstance(value, str) and (key == "path" or key.endswith(("_file", "_dir"))):
+            if isinstance(value, str) and (key in ("path", "registry") or key.endswith(("_file", "_dir"))):
                 tree[key] = str(folder / Path(value).expanduser())
             else:
                 _anchor(value, folder)
-        name = tree.get("name")
-        if isinstance(name, str) and ("/" in name) and "device" in tree:
-            tree["name"] = str(folder / name)
+
+
+def _anchor_model(tree: dict[str, Any], folder: Path) -> None:
+    """A model's name that is a path starts there, too."""
+    model = tree.get("model")
+    name = model.get("name") if isinstance(model, dict) else None
+    if isinstance(model, dict) and isinstance(name, str) and "/" in name:
+        model["name"] = str(folder / name)
 
 
 def explain(path: Path | None, tree: Any, error: ValidationError, root: type[BaseModel]) -> Iterator[str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 
 import msgspec
 
 from alerts.detector import Detector
-from models.card import folder_of, verify
+from models.card import verify
 from models.classifier import Classifier
 from monitor.assembly import Parts, alert_context
 from monitor.settings import Settings
@@ -32,9 +33,9 @@ def facts_of(classifier: Classifier) -> ModelFacts:
     return ModelFacts(classifier.name, tuple(classifier.topics), tuple(classifier.languages), classifier.device)
 
 
-def facts_on_card(name: str) -> ModelFacts:
-    """Of the model in a folder or a shipped one, every file verified. Raises ModelError."""
-    card = verify(folder_of(name))
+def facts_on_card(folder: Path) -> ModelFacts:
+    """Of the model in a folder, every file verified. Raises ModelError."""
+    card = verify(folder)
     return ModelFacts(card.identity(), card.topic.labels, card.languages)
 
 

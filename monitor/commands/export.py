@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 import typer
 
 from alerts.baseline import BLOCK
+from monitor import engines
 from monitor.assembly import assemble
 from monitor.commands.detect import time_option
 from monitor.engines import view_path
@@ -153,7 +154,7 @@ def read_model(settings: Settings) -> tuple[Answers, list[str]]:
         raise SettingsError(
             f"{path}: has schema {known}, this version reads {len(MIGRATIONS)}; start the daemon of this version once"
         )
-    watch = assemble(settings, facts_on_card(settings.model.name).topics).watch
+    watch = assemble(settings, facts_on_card(engines.model(settings).folder).topics).watch
     return Answers(path, watch), sorted(watch.keys)
 
 

@@ -1,4 +1,4 @@
-"""``tapewatch models``: list, show, evaluate, train, export, risk-data."""
+"""``tapewatch models``: evaluate, train, export, risk-data."""
 
 from __future__ import annotations
 
@@ -21,16 +21,6 @@ from models.risk import table as risk_table
 
 SPLITS = ("train", "valid", "test")
 TASKS = ("sentiment", "topic", "entity_sentiment")
-
-
-def list_models() -> None:
-    for name in cards.names():
-        card = cards.read(cards.folder_of(name))
-        typer.echo(f"{name}  {card.version}  {card.digest()[:12]}  {', '.join(card.languages)}")
-
-
-def show_model(name: str) -> None:
-    typer.echo(cards.readable(cards.read(cards.folder_of(name))))
 
 
 def evaluate_model(task: str, data: Path, split: str | None, name: str) -> None:

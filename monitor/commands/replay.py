@@ -18,6 +18,7 @@ import typer
 from alerts.baseline import Profile
 from alerts.detector import Detector
 from models.classifier import Classifier, load
+from monitor import engines
 from monitor import log as logs
 from monitor.assembly import Parts, alert_context, assemble
 from monitor.commands.detect import LineError as MomentError
@@ -204,7 +205,9 @@ def run_replay(
         )
     known = _events(events) if events is not None else None
     model = settings.model
-    classifier = load(model.name, device=model.device, threads=model.threads, memory_mb=model.memory_mb)
+    classifier = load(
+        str(engines.model(settings).folder), device=model.device, threads=model.threads, memory_mb=model.memory_mb
+    )
     try:
         parts = assemble(settings, classifier.topics)
         player = Player(settings, parts, classifier, time_option("--from", start))
