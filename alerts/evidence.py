@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 from urllib.parse import quote
 
 import msgspec
 
-from alerts import wording
+from alerts import chinese, wording
 from alerts.body import (
     AlertBody,
     AlertData,
@@ -41,6 +41,7 @@ from alerts.wording import HEADLINE, NAME, iso, name, plain, share
 __all__ = [
     "Alert",
     "CoverageFacts",
+    "Language",
     "Provenance",
     "Subject",
     "SubjectEntity",
@@ -48,6 +49,9 @@ __all__ = [
     "build_operation",
     "ping",
 ]
+
+Language = Literal["en", "zh"]
+SUMMARIES = {"en": wording.summary, "zh": chinese.summary}
 
 NAMES = 5
 STALE = 10
@@ -97,8 +101,9 @@ def build_alert(
     rule_version: str = VERSION,
     external_url: str = "",
     grafana_url: str = "",
+    language: Language = "en",
 ) -> Alert:
-    """The alert for an episode's event.
+    """The alert for an episode's event. ``language``: of its summary.
 
     ``exhibits`` may come in any order and number: those that contributed most are shown. ``budget`` is the key's
     expected false alarms per month. The body's ``timestamp`` is the event's own time, so that the same log gives
@@ -107,7 +112,7 @@ def build_alert(
     episode = episode_id(rule, event.key, event.opened_by)
     shown, cuts = _subject(event.key, subject)
     data = AlertData(
-        summary=plain(wording.summary(event, _named(shown), mostly(exhibits)), 480),
+        summary=plain(SUMMARIES[language](event, _named(shown), mostly(exhibits)), 480),
         id=event_id(episode, event.kind, event.sequence),
         dedupe_key=dedupe_key(rule, event.key),
         episode=EpisodeIdentity(id=episode, number=event.episode, opened=iso(event.opened_at), sequence=event.sequence),

@@ -113,6 +113,7 @@ def alert_context(settings: Settings, *, page: bool) -> Context:
         budget=settings.detection.false_alarms_per_key_month,
         external_url=settings.web.external_url or here,
         grafana_url=settings.web.grafana_url,
+        language=settings.alerts.language,
     )
 
 

@@ -138,6 +138,14 @@ class Detection(Section):
     min_open: Duration = Field(600.0, description="Shortest time that an alert stays open.")
 
 
+class Alerts(Section):
+    """How alerts speak."""
+
+    language: Literal["en", "zh"] = Field(
+        "en", description="Language of an alert's summary: English, or Chinese (简体). The rest of it is data."
+    )
+
+
 class Retention(Section):
     """How long texts are kept."""
 

@@ -21,6 +21,7 @@ from monitor.engine_settings import Engine
 from monitor.guard import Guard, shown
 from monitor.sections import (
     UNITS,
+    Alerts,
     ChannelSettings,
     Detection,
     Log,
@@ -51,6 +52,7 @@ class Settings(Section):
     engine: Engine = Engine()
     model: Model = Model()
     detection: Detection = Detection()
+    alerts: Alerts = Alerts()
     retention: Retention = Retention()
     sources: tuple[SourceSettings, ...] = ()
     watchlists: tuple[WatchListSettings, ...] = ()

@@ -16,7 +16,7 @@ from prometheus_client import Counter, Gauge
 from alerts.baseline import Profile
 from alerts.body import SubjectEntity
 from alerts.episode import SEVERITIES
-from alerts.evidence import Alert, CoverageFacts, Provenance, Subject, build_alert, build_operation
+from alerts.evidence import Alert, CoverageFacts, Language, Provenance, Subject, build_alert, build_operation
 from alerts.outbox import DeliveryAttempt, Endpoint, Obligation
 from alerts.quotes import older_than
 from alerts.rules import Facts, Route, Silence, route, silenced
@@ -97,6 +97,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     budget: float
     external_url: str = ""
     grafana_url: str = ""
+    language: Language = "en"
 
 
 class Notify:
@@ -210,6 +211,7 @@ class Notify:
             budget=self._budget(event.key),
             external_url=self._context.external_url,
             grafana_url=self._context.grafana_url,
+            language=self._context.language,
         )
         events: Table[Told] = state.table("events")
         if (told := events.get(alert.id)) is not None:

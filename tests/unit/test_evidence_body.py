@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerts import schema
+from alerts import chinese, schema
 from alerts.body import AlertBody, OperationBody
 from alerts.episode import EpisodeEvent, dedupe_key, episode_id, event_id
 from alerts.evidence import (
@@ -28,6 +28,7 @@ from alerts.evidence import (
 )
 from alerts.exhibits import LIMIT, Exhibit
 from alerts.wording import iso, link, plain, span
+from models.labels import RISKS
 
 NOW = 1_790_000_000.0
 DAY = 86_400.0
@@ -113,6 +114,30 @@ def test_an_alert_names_who_how_much_and_against_what() -> None:
         "was expected from 12 days of history."
     )
     assert made.summary == data(made)["summary"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            {},
+            "Acme Corp (ACME)：35分钟内出现14条负面报道，来自6家媒体；加权合计12.3，而按12天的历史预期为1.7（0.60至3.4）。",
+        ),
+        ({"kind": "updated", "severity": "critical"}, "现为“特别严重”级别，35分钟内出现14条负面报道"),
+        ({"kind": "resolved", "reason": "quiet", "at": NOW + 7_200}, "历时2小时后结束（负面消息已回到常态）；"),
+        ({"publishers": 0}, "35分钟内出现14条负面帖子；"),
+        ({"since": FIRING.at}, "：同时出现14条负面报道"),
+        ({"baseline_span": 3 * 3_600.0}, "而按3小时的历史"),
+    ],
+)
+def test_a_chinese_summary_says_the_same(change: dict[str, Any], said: str) -> None:
+    assert said in alert(msgspec.structs.replace(FIRING, **change), language="zh").summary
+
+
+def test_a_chinese_summary_has_a_word_for_every_kind_of_event() -> None:
+    assert tuple(chinese.EVENTS) == RISKS
+    exhibits = [exhibit(n, events=("recall",)) for n in range(8)]
+    assert "主要涉及召回；" in alert(exhibits=exhibits, language="zh").summary
 
 
 @pytest.mark.parametrize(
