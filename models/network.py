@@ -13,13 +13,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.labels import RISKS, SENTIMENTS, TOPICS
+from models.labels import SENTIMENTS, Labels
 
 STORY = 128
 """Dimensions of the story embedding."""
-
-RISK = 1 + len(RISKS)
-"""Outputs of a risk head: any adverse event, then every kind."""
 
 
 class Answers(NamedTuple):
@@ -34,19 +31,21 @@ class Answers(NamedTuple):
 
 
 class FiveHeads(nn.Module):  # type: ignore[misc]  # torch is not in this environment
-    """An encoder with mean pooling and linear heads."""
+    """An encoder with mean pooling and linear heads. A risk head gives any adverse event, then every kind."""
 
-    def __init__(self, encoder: nn.Module, hidden: int, layers: int) -> None:
+    def __init__(self, encoder: nn.Module, hidden: int, layers: int, labels: Labels | None = None) -> None:
         super().__init__()
+        known = labels or Labels()
+        risks = 1 + len(known.risks)
         self.encoder = encoder
         self.middle = layers // 2
         self.dropout = nn.Dropout(0.1)
         self.sentiment = nn.Linear(hidden, len(SENTIMENTS))
-        self.topic = nn.Linear(hidden, len(TOPICS))
-        self.risk = nn.Linear(hidden, RISK)
+        self.topic = nn.Linear(hidden, len(known.topics))
+        self.risk = nn.Linear(hidden, risks)
         self.story = nn.Linear(2 * hidden, STORY)
         self.mention_sentiment = nn.Linear(hidden, len(SENTIMENTS))
-        self.mention_risk = nn.Linear(hidden, RISK)
+        self.mention_risk = nn.Linear(hidden, risks)
 
     def heads(self) -> list[nn.Parameter]:
         return [value for name, value in self.named_parameters() if not name.startswith("encoder.")]

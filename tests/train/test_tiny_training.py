@@ -119,6 +119,7 @@ def test_from_rows_to_a_verified_classifier(tmp_path: Path, monkeypatch: pytest.
     folder, events = backbone(tmp_path / "backbone"), happenings(160)
     report = train.run(data, tmp_path / "run", folder=folder, teacher=folder, events=events)
     assert [row["stage"] for row in report["epochs"]][-2:] == ["news", "blend"]
+    assert list((tmp_path / "run" / "tensorboard").glob("events.*"))
     out = tmp_path / "model"
     own = {"train": events, "valid": events[:60], "test": events[:40]}
     card = assemble(tmp_path / "run", data, out, "tiny", "1", events=own)
