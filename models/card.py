@@ -68,6 +68,17 @@ class StoryHead(msgspec.Struct, frozen=True, kw_only=True):
     offset: float
 
 
+class Reference(msgspec.Struct, frozen=True, kw_only=True):
+    """What the texts are to the model on which it was validated: what the drift watch compares live ones with."""
+
+    bins: int
+    """Version of the bins (``models.measures``); a reference with others is no reference."""
+    parts: dict[str, dict[str, tuple[int, ...]]]
+    """Set to measure to texts by bin."""
+    centres: bytes = b""
+    """Story embeddings in the midst of ordinary texts, one after another, each as ``Prediction`` has it."""
+
+
 class Card(msgspec.Struct, frozen=True, kw_only=True):
     """A model's card. ``files``: name in the model's folder to sha256; a head that is None the graph has not."""
 
@@ -89,6 +100,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     data: list[dict[str, Any]] = []
     training: dict[str, Any] = {}
     evaluation: dict[str, Any] = {}
+    reference: Reference | None = None
     limits: list[str] = []
     licence: str = "Apache-2.0"
 
@@ -195,6 +207,9 @@ def readable(card: Card) -> str:
     if agreement:
         shares = ", ".join(f"{name} {share:.4f}" for name, share in agreement.items())
         lines += ["", f"Labels equal to fp32's: {shares}."]
+    if card.reference is not None:
+        sets = ", ".join(card.reference.parts)
+        lines += ["", f"Live texts are compared with what it made of the valid parts of {sets} (docs/models.md)."]
     lines += ["", "## Limits", "", *[f"- {limit}" for limit in card.limits], ""]
     return "\n".join(lines)
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from tokenizers import Tokenizer
 
 from models import card as cards
-from models import heads
+from models import heads, measures
 from models.card import Card, CardError
 from models.fake import FakeClassifier
 from models.heads import softmax
@@ -62,6 +62,7 @@ class OnnxClassifier:
         self.topics = card.topic.labels
         self.risks = card.risk.labels if card.risk is not None else ()
         self.languages = card.languages
+        self.reference = measures.reference_of(card)
         self._tokenizer = _tokenizer(folder / "tokenizer.json")
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
@@ -152,6 +153,7 @@ class OnnxClassifier:
                 risks[place] if risks is not None else None,
                 heads.toward(tokens[place] if tokens is not None else None, row.places, card),
                 heads.story_of(stories[place]) if stories is not None else None,
+                len(row.ids) - 2,
             )
             for place, row in enumerate(rows)
         ]

@@ -27,7 +27,7 @@ The chances of all looks of a year, over all measures, add up to ``FALSE_ALARMS`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
@@ -73,6 +73,11 @@ class Spread(NamedTuple):
 def effect(one: Counts, other: Counts) -> float:
     """The effect size w between two histograms with the same bins, 0 to 2. Raises ValueError where one is empty."""
     return float(_effects(np.asarray(one, float)[None], np.asarray(other, float))[0])
+
+
+def distances(one: Mapping[str, Counts], other: Mapping[str, Counts]) -> dict[str, float]:
+    """Effect sizes by measure, of those that both have."""
+    return {name: effect(counts, other[name]) for name, counts in one.items() if name in other}
 
 
 def spread(blocks: Sequence[Counts]) -> Spread:

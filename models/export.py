@@ -272,7 +272,7 @@ def measure(
 
 def main() -> None:
     """Exports trained weights into a model's folder: graph, tokenizer, calibration, evaluation, card, golden."""
-    from models import golden
+    from models import golden, reference
     from models.assemble import assemble
 
     parser = argparse.ArgumentParser(prog="python -m models.export", description=main.__doc__)
@@ -288,6 +288,7 @@ def main() -> None:
         arguments.run, arguments.data, arguments.out, arguments.name, arguments.version, bits=arguments.weight_bits
     )
     golden.write(arguments.out)
+    reference.write(arguments.out, arguments.data)
     print(f"exported in {time.monotonic() - started:.0f} s", file=sys.stderr)  # noqa: T201 (a command's output)
     json.dump(msgspec.to_builtins(card.evaluation), sys.stdout, indent=2)
 

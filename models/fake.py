@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
+from models.card import Reference
 from models.labels import RISKS, SENTIMENTS, TOPICS
 from models.predictions import ClassifierError, Mentions, Prediction, Risk, Toward
 from models.reading import Span
@@ -34,7 +35,12 @@ class FakeClassifier:
     WINDOW = 200
 
     def __init__(
-        self, *, poison: str = "\x00poison", languages: tuple[str, ...] = ("en",), five_heads: bool = False
+        self,
+        *,
+        poison: str = "\x00poison",
+        languages: tuple[str, ...] = ("en",),
+        five_heads: bool = False,
+        reference: Reference | None = None,
     ) -> None:
         self.name = "fake@000000000000"
         self.device = "cpu"
@@ -42,6 +48,7 @@ class FakeClassifier:
         self.topics = TOPICS
         self.risks = RISKS if five_heads else ()
         self.languages = languages
+        self.reference = reference
         self._poison = poison
         self._lock = threading.Lock()
         self.calls = 0
@@ -71,6 +78,7 @@ class FakeClassifier:
             risk=self._risk(text),
             mentions=tuple(self._toward(text, spans, entities) for spans in entities),
             story=bytes(128) if story and self.risks else None,
+            tokens=len(text.split()),
         )
 
     def _sentiment(self, text: str) -> tuple[float, ...]:

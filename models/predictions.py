@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-from models.card import ModelError
+from models.card import ModelError, Reference
 from models.reading import Span
 
 Mentions = Sequence[Sequence[Sequence[Span]]]
@@ -53,6 +53,8 @@ class Prediction(msgspec.Struct, frozen=True):
     """In the order of the entities asked for; None for one that stands beyond the window."""
     story: bytes | None = None
     """The story embedding, if it was asked for: one signed byte a dimension, 127 for 1."""
+    tokens: int = 0
+    """That were read, the two around them not counted."""
 
 
 class Classifier(Protocol):
@@ -67,6 +69,8 @@ class Classifier(Protocol):
     languages: tuple[str, ...]
     device: str
     """``cpu`` or ``cuda``."""
+    reference: Reference | None
+    """What the texts were on which it was validated, if its card says so."""
 
     def predict(
         self, texts: Sequence[str], mentions: Mentions | None = None, *, story: bool = False

@@ -105,6 +105,18 @@ def models_evaluate(
     evaluate_model(task, data, split, folder_of(name, config))
 
 
+@models.command(name="reference")
+def models_reference(
+    data: Annotated[Path, typer.Option(help="Folder of CSV files with text and split.")],
+    name: Model = "default",
+    config: Config = None,
+) -> None:
+    """Give a model's card the reference of the drift watch: what its valid texts are to it."""
+    from monitor.commands.models import refer_model
+
+    refer_model(folder_of(name, config), data)
+
+
 @models.command(name="challenge")
 def models_challenge(
     name: Model = "default",

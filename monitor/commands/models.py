@@ -1,4 +1,4 @@
-"""``tapewatch models``: evaluate, train, export, risk-data."""
+"""``tapewatch models``: evaluate, reference, train, export, risk-data."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import importlib.util
 import sys
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ import msgspec
 import typer
 
 from models import card as cards
+from models import reference
 from models.classifier import OnnxClassifier, Prediction, load
+from models.data import DataError
+from models.drift import distances
 from models.evaluate import report
 from models.reading import Span, scoring_text, spans_of
 from models.risk import compose, held_out
@@ -40,6 +44,21 @@ def evaluate_model(task: str, data: Path, split: str | None, name: str) -> None:
     basis = _basis(predictions) if task == "entity_sentiment" else {}
     answer = {"task": task, "model": classifier.name, "mixed_left_out": skipped, **basis, "labels": labels, **found}
     sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(answer), indent=2) + b"\n")
+
+
+def refer_model(name: str, data: Path) -> None:
+    """Writes the card, and prints how far the sets of its reference lie from each other."""
+    try:
+        card = reference.write(cards.folder_of(name), data)
+    except (DataError, OSError) as error:
+        raise typer.BadParameter(f"--data {data}: {error}") from None
+    parts = card.reference.parts if card.reference is not None else {}
+    found = {
+        f"{one} - {other}": {measure: round(w, 3) for measure, w in distances(parts[one], parts[other]).items()}
+        for one, other in combinations(parts, 2)
+    }
+    answer = {"model": card.identity(), "texts": {name: max(map(sum, of.values())) for name, of in parts.items()}}
+    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(answer | {"effects": found}), indent=2) + b"\n")
 
 
 def _probabilities(task: str, prediction: Prediction) -> tuple[float, ...]:

@@ -61,7 +61,7 @@ def test_a_model_is_known_by_name_version_and_digest(tmp_path: Path, five: Path,
 def test_it_may_get_another_name_and_keeps_what_its_card_says_besides(tmp_path: Path, five: Path) -> None:
     strange = tmp_path / "strange"
     five_heads.say(five_heads.write(strange))
-    told = json.loads((strange / "card.json").read_bytes()) | {"reference": {"length": [1, 2]}}
+    told = json.loads((strange / "card.json").read_bytes()) | {"from_a_newer_version": {"length": [1, 2]}}
     (strange / "card.json").write_text(json.dumps(told))
     registry = Registry(tmp_path / "registry")
     added = registry.add(strange, "desk-2026")
