@@ -13,7 +13,10 @@ READS = {
     "/api/v1/alerts/{id}": ("All events of an alert and the attempts to deliver them.", ()),
     "/api/v1/keys": ("Every watched key with its latest block.", ()),
     "/api/v1/series": ("A key's blocks: counted against expected.", ("key", "since", "limit")),
-    "/api/v1/documents": ("The latest documents, of a key or of all.", ("key", "limit")),
+    "/api/v1/documents": (
+        "The latest documents, of a key or of all, newest first; history (`backfill`) after all others.",
+        ("key", "limit"),
+    ),
     "/api/v1/stream": ("Server-sent events: alert, document, series, source.", ()),
     "/api/v1/silences": ("Silences: those of the settings, and operators' until four weeks after their end.", ()),
     "/api/v1/deliveries": ("What is owed and what was delivered, with the key and summary of its event.", ("state",)),

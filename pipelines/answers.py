@@ -64,16 +64,14 @@ class Answers:
         return list(self._each(sql, *values))
 
     def documents(self, key: str | None = None, limit: int = 50) -> list[dict[str, Any]]:
-        """The latest documents, of a key or of all, newest first."""
+        """The latest documents, of a key or of all, newest first; history that was backfilled after all others."""
+        order = "ORDER BY backfill, at DESC, number DESC LIMIT ?"
         if key is None:
-            rows = self._rows("SELECT record FROM documents ORDER BY number DESC LIMIT ?", limit)
+            rows = self._rows(f"SELECT record FROM documents {order}", limit)
         else:
-            rows = self._rows(
-                "SELECT record FROM documents JOIN document_keys USING (number) WHERE key = ? "
-                "ORDER BY number DESC LIMIT ?",
-                key,
-                limit,
-            )
+            # Along the tape until there are enough: of a key like the market nearly every document would be sorted.
+            joined = "documents CROSS JOIN document_keys USING (number)"
+            rows = self._rows(f"SELECT record FROM {joined} WHERE key = ? {order}", key, limit)
         return [json.loads(row[0]) for row in rows]
 
     def find(self, words: str) -> Iterator[dict[str, Any]]:

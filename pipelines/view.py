@@ -57,6 +57,7 @@ log = structlog.get_logger(__name__)
 TOPICS = (SCORES, SERIES, ALERTS, OUTBOX, DELIVERIES, COMMANDS, DEAD_LETTERS, SOURCES)
 
 KEEP_DOCUMENTS = 50_000
+"""Of more, history that was backfilled goes first, then the oldest."""
 KEEP_SERIES = 120 * 86_400.0
 KEEP_ALERTS = 10_000
 KEEP_ATTEMPTS = 20_000
@@ -174,14 +175,15 @@ class ReadModel(Answers):
             "backfill": document.backfill,
         }
         at = epoch(document.at)
-        row = (document.id, at, encode(shown).decode())
-        added = self._db.execute("INSERT OR IGNORE INTO documents(id, at, record) VALUES (?, ?, ?)", row)
+        row = (document.id, at, document.backfill, encode(shown).decode())
+        insert = "INTO documents(id, at, backfill, record) VALUES (?, ?, ?, ?)"
+        added = self._db.execute(f"INSERT OR IGNORE {insert}", row)
         first = added.rowcount == 1
         if not first:
             old = self._db.execute("SELECT number FROM documents WHERE id = ?", (document.id,)).fetchone()
             self._db.execute("DELETE FROM document_keys WHERE number = ?", old)
             self._db.execute("DELETE FROM documents WHERE number = ?", old)
-            added = self._db.execute("INSERT INTO documents(id, at, record) VALUES (?, ?, ?)", row)
+            added = self._db.execute(f"INSERT {insert}", row)
         number = added.lastrowid
         if document.topic is not None:
             matches = self._watch.match(
@@ -349,9 +351,9 @@ class ReadModel(Answers):
 
     def _trim(self) -> None:
         self._since_trim = 0
-        top = self._db.execute("SELECT max(number) FROM documents").fetchone()[0] or 0
-        self._db.execute("DELETE FROM document_keys WHERE number <= ?", (top - KEEP_DOCUMENTS,))
-        self._db.execute("DELETE FROM documents WHERE number <= ?", (top - KEEP_DOCUMENTS,))
+        many = f"SELECT number FROM documents ORDER BY backfill, at DESC LIMIT -1 OFFSET {KEEP_DOCUMENTS}"
+        self._db.execute(f"DELETE FROM document_keys WHERE number IN ({many})")
+        self._db.execute(f"DELETE FROM documents WHERE number IN ({many})")
         newest = self._db.execute("SELECT max(start) FROM series").fetchone()[0] or 0.0
         for table in ("series", "mood_series"):
             self._db.execute(f"DELETE FROM {table} WHERE start < ?", (newest - KEEP_SERIES,))

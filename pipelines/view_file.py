@@ -55,7 +55,13 @@ CREATE TABLE mood_series(
 """
 """What is not in the log any more has no history of its sentiment."""
 
-MIGRATIONS = (_V1, _V2, _V3)
+_V4 = """
+ALTER TABLE documents ADD COLUMN backfill INTEGER NOT NULL DEFAULT 0;
+UPDATE documents SET backfill = coalesce(json_extract(record, '$.backfill'), 0);
+CREATE INDEX documents_tape ON documents(backfill, at DESC);
+"""
+
+MIGRATIONS = (_V1, _V2, _V3, _V4)
 """MIGRATIONS[n] brings a file from version n to n + 1."""
 
 BEGIN_ANEW = (

@@ -202,7 +202,9 @@ function tapeRow(one) {
   const about = one.entities.map((entity) => entity.name);
   if (one.topic) about.push(one.topic.label);
   const by = [when(one.published), one.publisher || one.author || one.source, ...about];
-  return make("li", {}, make("span", { class: `mood ${mood}`, text: mood }), " ", link(one.title, one.url),
+  /* History that was backfilled is no news, however late it came: it stays behind all others. */
+  return make("li", { "data-at": one.backfill ? "" : one.at }, make("span", { class: `mood ${mood}`, text: mood }), " ",
+    ...(one.backfill ? [make("span", { class: "tag", text: "history" }), " "] : []), link(one.title, one.url),
     ...events(one.risk?.labels.map((risk) => risk.label)), " ", byline(by));
 }
 
@@ -213,7 +215,8 @@ async function drawTape() {
 
 function onDocument(one) {
   const tape = byId("tape");
-  tape.prepend(tapeRow(one));
+  const later = [...tape.children].find((row) => row.dataset.at <= one.at);
+  tape.insertBefore(tapeRow(one), later ?? null);
   while (tape.children.length > TAPE) tape.lastChild.remove();
 }
 

@@ -113,6 +113,8 @@ async def test_page_shows_what_rings_and_why(served: tuple[Daemon, Web], tmp_pat
             assert part in card
         await page.wait_for_selector("#tape li .mood.negative")
         assert "Acme bridge falls" in await page.inner_text("#tape")
+        history = [await row.locator(".tag:text-is('history')").count() for row in await page.locator("#tape li").all()]
+        assert len(history) == 60 and history == sorted(history) and 0 < sum(history) < 60, "history is no news"
         for place in ("#tape li", "article.alert .stories li"):
             probed = page.locator(f"{place}:has-text('Acme harbour probe')").first
             assert await probed.locator(".tag.event").all_text_contents() == ["investigation"]

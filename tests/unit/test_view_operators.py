@@ -158,6 +158,8 @@ def test_a_file_of_the_first_schema_keeps_its_series_and_reads_the_log_again(tmp
         for name in ("deliveries", "silences", "letters", "retried", "mood_series", "place"):
             db.execute(f"DROP TABLE {name}")
         db.execute("DROP VIEW waiting_letters")
+        db.execute("DROP INDEX documents_tape")
+        db.execute("ALTER TABLE documents DROP COLUMN backfill")
         db.execute("CREATE TABLE place(one INTEGER PRIMARY KEY CHECK (one = 1), offset INTEGER NOT NULL)")
         db.execute("INSERT INTO place VALUES (1, 417)")
         db.execute("PRAGMA user_version = 1")
