@@ -29,6 +29,7 @@ OFFLINE = {
     "models.assemble",
     "models.batches",
     "models.export",
+    "models.fitting",
     "models.network",
     "models.teacher",
     "models.train",
