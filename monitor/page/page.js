@@ -67,18 +67,23 @@ function story(one) {
   return make("li", {}, link(one.headline, one.url), ...events(one.events), " ", byline(by));
 }
 
+const WEIGHED = "Bad stories are weighed: each counts by how new it is (a reprint counts nothing), how much it is about the subject and how surely it is bad. So what is observed is usually below the number of stories.";
+const EXPECTED = "The same weight as the subject's own history explains it, and the range in which it would lie nine times of ten.";
+const SCORE = "How much better a burst explains the stories than the usual course of things does, as a logarithm: 0 is no better, and each nat more is 2.7 times better. At the threshold it rings.";
+
 function figures(unusual, rang) {
   const expected = unusual.expected;
   const rows = [
-    ["observed", number(unusual.observed)],
-    ["expected", `${number(expected.value, 2)} (${number(expected.low, 2)} to ${number(expected.high, 2)})`],
+    ["observed", number(unusual.observed), WEIGHED],
+    ["expected", `${number(expected.value, 2)} (${number(expected.low, 2)} to ${number(expected.high, 2)})`, EXPECTED],
     ["stories", unusual.negative_stories],
     ["publishers", unusual.publishers],
-    [rang ? "score when it rang" : "score when last told", `${number(unusual.score)} of ${number(unusual.threshold)} nats`],
+    [rang ? "score when it rang" : "score when last told", `${number(unusual.score)} of ${number(unusual.threshold)} nats`, SCORE],
     ["baseline", span(unusual.baseline_span_seconds)],
     ["share", `${Math.round(100 * unusual.share)} % bad, usually ${Math.round(100 * unusual.usual_share)} %`],
   ];
-  return make("p", { class: "figures" }, ...rows.map(([name, value]) => make("span", {}, `${name} `, make("b", { text: String(value) }))));
+  return make("p", { class: "figures" }, ...rows.map(([name, value, meaning]) => make("span", {},
+    meaning ? make("abbr", { text: name, title: meaning }) : name, " ", make("b", { text: String(value) }))));
 }
 
 function alertCard(record, whole, open) {
@@ -97,6 +102,7 @@ function alertCard(record, whole, open) {
     why.append(make("p", { class: "by", text: "Against it:" }), make("ul", { class: "stories" }, ...data.evidence.counter.map(story)));
   }
   card.append(why);
+  if (whole) card.append(make("p", { class: "by", text: `${WEIGHED} Score: ${SCORE.charAt(0).toLowerCase()}${SCORE.slice(1)}` }));
   const cover = data.coverage;
   const own = cover.subject_stale?.length
     ? ` · ${cover.subject_stale.join(", ")} missing: ${Math.round(100 * cover.subject_seen)} % of its usual news was seen` : "";
@@ -291,6 +297,11 @@ function noAlert(error) {
     make("a", { href: "/", text: "Back to what is firing now" })));
 }
 
+/* A part of an address that is no proper escape stands for itself: it is the name of nothing. */
+function decoded(part) {
+  try { return decodeURIComponent(part); } catch { return part; }
+}
+
 const path = location.pathname.match(/^\/alerts\/([^/]+)$/);
-if (path) showAlert(decodeURIComponent(path[1])).catch(noAlert);
+if (path) showAlert(decoded(path[1])).catch(noAlert);
 else follow();

@@ -111,6 +111,11 @@ async def test_page_shows_what_rings_and_why(served: tuple[Daemon, Web], tmp_pat
         card = await page.inner_text("article.alert:has(h3:has-text('Acme Corp'))")
         for part in ("observed", "expected", "baseline", "20 days", "nats"):
             assert part in card
+        meant = await page.locator("article.alert abbr").evaluate_all(
+            "all => all.map(one => [one.textContent, one.title])"
+        )
+        told = {name.split()[0]: meaning for name, meaning in meant}
+        assert "reprint" in told["observed"] and "history" in told["expected"] and "nat" in told["score"]
         await page.wait_for_selector("#tape li .mood.negative")
         assert "Acme bridge falls" in await page.inner_text("#tape")
         history = [await row.locator(".tag:text-is('history')").count() for row in await page.locator("#tape li").all()]
@@ -135,7 +140,8 @@ async def test_page_shows_what_rings_and_why(served: tuple[Daemon, Web], tmp_pat
 
         await page.click("article.alert h3 a")
         await page.wait_for_selector("#one article.alert")
-        assert "firing" in await page.inner_text("#one")
+        whole = await page.inner_text("#one")
+        assert "firing" in whole and "a reprint counts nothing" in whole and "each nat more" in whole
         await page.goto(web.address)
         await page.wait_for_selector("#state.live")
         assert wrong == []
@@ -204,8 +210,11 @@ async def test_page_fits_a_telephone_and_dates_its_times(served: tuple[Daemon, W
             await page.emulate_media(color_scheme=scheme)
             assert await page.evaluate("document.documentElement.scrollWidth") == 390, scheme
 
-        await page.goto(f"{web.address}/alerts/nosuch")
-        await page.wait_for_selector("#one a[href='/']")
+        for name in ("nosuch", "%zz", "%E0%A4%A", "100%"):
+            await page.goto(f"{web.address}/alerts/{name}")
+            await page.wait_for_selector("#state.lost")
+            assert await page.inner_text("#state") == "no such alert", name
+            assert await page.locator("#one a[href='/']").count() == 1
         await browser.close()
 
 
