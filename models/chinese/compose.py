@@ -18,8 +18,8 @@ from models.chinese.filling import Draft, Entity, fill
 from models.chinese.material import FOLDER, SCRIPTS, Material, Template, read
 from models.labels import RISKS, SENTIMENTS, TOPICS
 
-PER_TEMPLATE = 8
-SAME = 4
+PER_TEMPLATE = 6
+SAME = 3
 """Texts that differ in names and figures only: as many are kept of a template."""
 TRIES = 3
 """Fillings tried for each text wanted, before the template counts as exhausted."""
