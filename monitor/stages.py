@@ -15,7 +15,7 @@ from monitor.settings import Settings
 from pipelines.aggregate import Aggregate
 from pipelines.clock import Clock
 from pipelines.notify import Notify
-from pipelines.score import Score
+from pipelines.score import AHEAD, Score
 from pipelines.streams.base import Stage
 
 
@@ -57,7 +57,8 @@ class Stages:
         self._notify: Notify | None = None
         self._page = "view" in only
         if classifier is not None and Score.name in only:
-            self._score = Score(classifier, parts.entities, parts.watch, clock=clock)
+            ahead = AHEAD if settings.engine.kind == "kafka" else None
+            self._score = Score(classifier, parts.entities, parts.watch, clock=clock, ahead=ahead)
         if Aggregate.name in only:
             detection = settings.detection
             detector = Detector(

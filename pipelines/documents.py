@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 from datetime import UTC, datetime
 from functools import cache, lru_cache
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
 import msgspec
 
@@ -330,6 +330,16 @@ def _decoder(kind: type[R]) -> msgspec.json.Decoder[R]:
     return msgspec.json.Decoder(kind)
 
 
+@cache
+def _times(kind: type[msgspec.Struct]) -> tuple[str, ...]:
+    """The fields of a record that are times."""
+    return tuple(name for name, hint in get_type_hints(kind, include_extras=True).items() if _is_time(hint))
+
+
+def _is_time(hint: Any) -> bool:
+    return hint == Time or Time in get_args(hint)
+
+
 def decode(kind: type[R], value: bytes) -> R:
     """Bytes to a record; raises RecordError for bytes that are none, UnknownSchema for a newer one."""
     try:
@@ -340,6 +350,13 @@ def decode(kind: type[R], value: bytes) -> R:
             _check(kind, _decoder(_Numbered).decode(value).schema)
         raise RecordError(f"not a {kind.__name__}: {error}") from error
     _check(kind, getattr(record, "schema", SCHEMA))
+    for name in _times(kind):
+        moment = getattr(record, name)
+        try:
+            if moment is not None:
+                epoch(moment)
+        except ValueError as error:  # 2026-99-99 has the form of a day and is none
+            raise RecordError(f"not a {kind.__name__}: {name} {moment!r} is no time: {error}") from error
     return record
 
 

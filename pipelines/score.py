@@ -18,8 +18,10 @@ from pipelines.documents import (
     Evidence,
     RecordError,
     ScoredDocument,
+    Watermark,
     decode,
     encode,
+    epoch,
     iso,
 )
 from pipelines.entities import EntityIndex
@@ -73,6 +75,10 @@ UNKNOWN = Histogram(
 ABSTAINED = Counter("tapewatch_abstained_documents_total", "Documents that the model is not sure of.", ["model"])
 TRUNCATED = Counter("tapewatch_truncated_documents_total", "Documents of which the model read the start.", ["model"])
 
+AHEAD = 7_200.0
+"""Seconds by which what others write may be ahead of this machine's clock: a clock an hour off is borne, local time
+that calls itself UTC is mostly not."""
+
 EVIDENCE_TITLE = 200
 """Characters of a headline that travel with each piece of evidence."""
 
@@ -84,7 +90,17 @@ class Score:
     inputs: tuple[str, ...] = (DOCUMENTS,)
     tables: Mapping[str, type[Any]] = {}
 
-    def __init__(self, classifier: Classifier, entities: EntityIndex, watch: Watch, *, clock: Clock) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        entities: EntityIndex,
+        watch: Watch,
+        *,
+        clock: Clock,
+        ahead: float | None = None,
+    ) -> None:
+        """``ahead``: seconds by which a record may be ahead of the clock; None where only ingest writes them."""
+        self._ahead = ahead
         self._classifier = classifier
         self._languages = frozenset(classifier.languages)
         self._entities = entities
@@ -104,7 +120,7 @@ class Score:
     def handle(self, batch: Sequence[Record], state: State) -> list[Output]:
         del state  # the stage keeps none
         outputs: list[Output] = []
-        documents = self._read(batch, outputs)
+        documents, marks = self._read(batch, outputs)
         asked = {
             number: question(document, self._entities)
             for number, document in documents.items()
@@ -114,7 +130,7 @@ class Score:
         scored_at = iso(self._clock.time())
         judged: list[ScoredDocument] = []
         for offset, record in enumerate(batch):
-            if record.key == WATERMARK:
+            if offset in marks:
                 outputs.append(Output(EVIDENCE, WATERMARK, record.value, record.partition))
                 continue
             document = documents.get(offset)
@@ -130,16 +146,29 @@ class Score:
 
     # -- reading and judging ------------------------------------------------------------------------------
 
-    def _read(self, batch: Sequence[Record], outputs: list[Output]) -> dict[int, Document]:
-        documents = {}
+    def _read(self, batch: Sequence[Record], outputs: list[Output]) -> tuple[dict[int, Document], set[int]]:
+        """Documents by the number of their record, and the numbers of the watermarks."""
+        documents, marks = {}, set()
         for number, record in enumerate(batch):
-            if record.key == WATERMARK:
-                continue
             try:
-                documents[number] = decode(Document, record.value)
+                if record.key == WATERMARK:
+                    self._believe(decode(Watermark, record.value))
+                    marks.add(number)
+                else:
+                    document = documents[number] = decode(Document, record.value)
+                    self._believe(document)
             except RecordError as error:
+                documents.pop(number, None)
                 outputs.append(self._dead(record, error.reason, str(error)))
-        return documents
+        return documents, marks
+
+    def _believe(self, record: Document | Watermark) -> None:
+        """Raises RecordError where a record's time is beyond belief."""
+        if self._ahead is not None and epoch(record.at) > self._clock.time() + self._ahead:
+            raise RecordError(
+                f"at {record.at} is more than {self._ahead / 3600:g} h ahead of this machine's clock, and would make "
+                "all that comes until then late: correct the clock or time zone of what wrote it"
+            )
 
     def _predict(
         self, asked: Mapping[int, Question], batch: Sequence[Record], outputs: list[Output]

@@ -145,7 +145,7 @@ class ReadModel(Answers):
         self.position = ""
 
     def _one(self, record: Record, news: list[tuple[str, Any]]) -> None:
-        if record.key == WATERMARK:
+        if record.key == WATERMARK and record.topic != DEAD_LETTERS:
             return
         try:
             self._fillers[record.topic](record, news)

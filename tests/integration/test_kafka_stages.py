@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kafka import KafkaProducer
 
+from pipelines.streams.base import WATERMARK
 from tests.daemon_bench import ACME, Receiver, request, wait_for
 from tests.kafka_fleet import PATIENCE, Fleet
 
@@ -74,17 +75,26 @@ def _strangers(fleet: Fleet) -> None:
     producer.send(topic, key=b"stranger-1", value=json.dumps(document).encode())
     producer.send(topic, key=b"stranger-2", value=b"no JSON")
     producer.send(topic, key=b"stranger-3", value=json.dumps(document | {"schema": 99}).encode())
+    producer.send(topic, key=b"stranger-4", value=None)
+    producer.send(
+        topic, key=b"stranger-5", value=json.dumps(document | {"published": "2026-13-41T25:00:00.000Z"}).encode()
+    )
+    # What would be believed of time: all that comes until then would be late.
+    producer.send(topic, key=b"stranger-6", value=json.dumps(document | {"at": "2099-01-01T00:00:00.000Z"}).encode())
+    for at in ("2099-01-01T00:00:00.000Z", "2026-99-99T99:99:99.000Z", "soon"):
+        producer.send(topic, key=WATERMARK.encode(), value=json.dumps({"at": at}).encode(), partition=0)
     producer.flush()
     producer.close()
     view = fleet["view"]
     wait_for(lambda: view.seen("Acme opens a small museum"), "the stranger's document", PATIENCE)
     letters = wait_for(
-        lambda: len(found := view.get("dead-letters")["dead_letters"]) == 2 and found, "dead letters", PATIENCE
+        lambda: len(found := view.get("dead-letters")["dead_letters"]) == 8 and found, "dead letters", PATIENCE
     )
-    assert {(one["id"], one["reason"]) for one in letters} == {
-        ("stranger-2", "undecodable"),
-        ("stranger-3", "unknown_schema"),
-    }
+    assert {one["id"] for one in letters} == {WATERMARK, *(f"stranger-{number}" for number in range(2, 7))}
+    assert {one["id"] for one in letters if one["reason"] == "unknown_schema"} == {"stranger-3"}
+    assert {one["stage"] for one in letters} == {"score"}
+    for what in ("'2026-13-41T25:00:00.000Z' is no time", "2099-01-01T00:00:00.000Z is more than 2 h ahead"):
+        assert any(what in one["detail"] for one in letters), what
 
 
 def _operators(fleet: Fleet) -> None:
@@ -97,7 +107,7 @@ def _operators(fleet: Fleet) -> None:
     wait_for(
         lambda: (
             number not in {one["number"] for one in view.lines("dead-letters", "list")}
-            and len(view.lines("dead-letters", "list")) == 2
+            and len(view.lines("dead-letters", "list")) == 8
         ),
         "the letter that was retried",
         PATIENCE,
