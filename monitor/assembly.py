@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
+import structlog
 
 from alerts.channels import Channel
 from alerts.channels import build as build_channel
@@ -21,8 +22,11 @@ from pipelines.entities import EntityConfigError, EntityIndex, resolve
 from pipelines.notify import Context
 from pipelines.sources import registry
 from pipelines.sources.base import Source, SourceConfigError, Tools
+from pipelines.surroundings import is_commonplace
 from pipelines.universe import Entity, load_universe
 from pipelines.watch import Watch, WatchList, entity_key, list_key
+
+log = structlog.get_logger(__name__)
 
 
 class Parts(msgspec.Struct):
@@ -64,12 +68,21 @@ def _watchlist(where: str, entry: WatchListSettings, universe: Sequence[Entity],
             entities.append(resolve(spec if isinstance(spec, str) else spec.model_dump(exclude_none=True), universe))
         except EntityConfigError as error:
             raise SettingsError(f"{where}: entities: {error}") from None
+        _warn(where, entities[-1])
     for label in entry.topics:
         if label not in topics:
             raise SettingsError(f"{where}: topics: {label!r} is none of the model's topics: {', '.join(topics)}")
     return WatchList(
         name=entry.name, entities=tuple(entities), topics=entry.topics, budget=entry.false_alarms_per_key_month
     )
+
+
+def _warn(where: str, entity: Entity) -> None:
+    """Of names that count in part of their mentions only."""
+    named = (entity.name, *entity.aliases, *entity.associates) if entity.custom and not entity.context else ()
+    for text in filter(is_commonplace, named):
+        why = "an everyday word counts where signs of a company stand beside it; give context = [such words]"
+        log.warning("everyday_word", action="guard", where=f"{where}: entities", name=text, why=why)
 
 
 def _check_ids(settings: Settings, lists: Sequence[WatchList]) -> None:

@@ -99,6 +99,11 @@ def level_of(name: str) -> int:
     return GUARDED if " " not in name and is_word(name) else FREE
 
 
+def is_commonplace(name: str) -> bool:
+    """Whether a name is an everyday word of which nothing is known that tells the company from it."""
+    return level_of(name) == GUARDED and name.lower() not in _mistakable()
+
+
 class Reading:
     """A text with what its typography tells; computed when first asked for."""
 

@@ -60,6 +60,19 @@ def bare_name(name: str) -> str:
     return name
 
 
+@cache
+def _function_words() -> frozenset[str]:
+    return frozenset(word for row in _table("function.txt") for word in row[0].split())
+
+
+def _is_anything(name: str) -> bool:
+    """Whether a name is made of nothing but words that every text holds, or of a legal form. What is written in
+    capitals ("WHO") is looked for in capitals, and so is no such word."""
+    words = re.findall(r"\w+", re.sub(r"^the\s+", "", name.lower()))
+    function = not name.isupper() and _function_words().issuperset(words)
+    return len(name) < 2 or function or re.fullmatch(_LEGAL, " ".join(words)) is not None
+
+
 def _table(name: str) -> list[list[str]]:
     lines = files("pipelines").joinpath("data", name).read_text(encoding="utf-8").splitlines()
     return [line.split("\t") for line in lines if line and not line.startswith("#")]
@@ -146,6 +159,13 @@ def _custom(spec: Mapping[str, Any]) -> Entity:
             f"entity {name!r}: id {chosen!r} must have no space or slash, at most {ID_LIMIT} characters"
         )
     lists = {key: _texts(spec, name, key) for key in ("tickers", "aliases", "associates", "context")}
+    for key, texts in (("name", (name,)), ("aliases", lists["aliases"]), ("associates", lists["associates"])):
+        for text in texts:
+            if _is_anything(text):
+                raise EntityConfigError(
+                    f"entity {name!r}: {key} {text!r} is found in texts about anything; write it as only its own news "
+                    "does, or a symbol among its tickers"
+                )
     return Entity(id=chosen, name=name, country=str(spec.get("country", "")), custom=True, **lists)
 
 

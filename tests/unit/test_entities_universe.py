@@ -2,6 +2,7 @@
 
 import pytest
 
+from pipelines.entities import EntityIndex
 from pipelines.universe import EntityConfigError, bare_name, load_universe, resolve
 
 UNIVERSE = load_universe()
@@ -74,6 +75,20 @@ def test_an_entity_of_the_users_own() -> None:
 def test_wrong_entries_are_refused_by_name(spec: object, message: str) -> None:
     with pytest.raises(EntityConfigError, match=message):
         resolve(spec, UNIVERSE)  # what a configuration file may hold
+
+
+@pytest.mark.parametrize("word", ["The", "A", "And", "it", "of the", "The Company", "Inc", "Holdings", "X", "--"])
+@pytest.mark.parametrize("key", ["name", "aliases", "associates"])
+def test_what_every_text_holds_names_nobody(word: str, key: str) -> None:
+    spec = {"name": word} if key == "name" else {"name": "Acme Corp", key: ["Acme", word]}
+    with pytest.raises(EntityConfigError, match=rf"{key} '{word}'.*tickers"):
+        resolve(spec, UNIVERSE)
+
+
+@pytest.mark.parametrize("name", ["Gap", "Visa", "Apple", "Next", "On Holding", "WHO", "3M", "Ørsted", "小米"])
+def test_short_and_everyday_names_are_names(name: str) -> None:
+    own = resolve({"name": name, "aliases": ["The Body Shop"], "tickers": ["A", "ON"], "id": "own"}, UNIVERSE)
+    assert [hit.id for hit in EntityIndex([own]).find(f"Shares of {name} fall after profit warning")] == ["own"]
 
 
 def test_the_legal_form_is_no_part_of_a_name() -> None:

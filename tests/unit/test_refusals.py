@@ -130,6 +130,11 @@ BAD: list[tuple[str, str, list[str]]] = [
         watched('"JPM"', name="My Banks") + watched('"BA"', name="my banks"),
         ["watchlists #2 (my banks).name", "list:my-banks", "another name"],
     ),
+    (
+        "a company called as everything is",
+        watched('{ name = "Acme Corp", aliases = ["The"] }'),
+        ["watchlists #1 (x): entities", "'Acme Corp': aliases 'The'", "tickers"],
+    ),
     ("a company that is none", watched('"Deutche Bank"'), ["watchlists #1 (x): entities", "Deutsche Bank"]),
 ]
 
@@ -159,6 +164,20 @@ def test_check_config_refuses(
         assert part in said.err, said.err
     assert "hunter2" not in said.err
     assert len(said.err.splitlines()) == 1, said.err
+
+
+def test_check_config_warns_of_an_everyday_word(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    companies = ('{ name = "Bridge" }', '{ name = "Garden", context = ["crypto"] }', '{ name = "Gap" }', '"AAPL"')
+    file.write_text(watched(*companies))
+    monkeypatch.setattr(sys, "argv", ["tapewatch", "check-config", "-c", str(file)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr().err
+    assert not ended.value.code and "fine" in said
+    warned = [line for line in said.splitlines() if "everyday_word" in line]
+    assert len(warned) == 1 and "Bridge" in warned[0] and "watchlists #1 (x)" in warned[0] and "context" in warned[0]
 
 
 AT_START = ("a folder for a store", "a device without its library", "certificates that are none", "a private feed")
