@@ -18,13 +18,13 @@ from models.chinese.filling import Draft, Entity, fill
 from models.chinese.material import FOLDER, SCRIPTS, Material, Template, read
 from models.labels import RISKS, SENTIMENTS, TOPICS
 
-PER_TEMPLATE = 6
-SAME = 3
+PER_TEMPLATE = 4
+SAME = 2
 """Texts that differ in names and figures only: as many are kept of a template."""
 TRIES = 3
 """Fillings tried for each text wanted, before the template counts as exhausted."""
-VALID = 10
-"""One template in so many is of the validation part."""
+EACH, HELD = 10, 7
+"""One template in so many is of the validation part: those whose sum leaves this remainder, which has every kind."""
 
 PREFIXED, FULL_WIDTH, SPACED = 0.1, 0.06, 0.06
 """Shares of texts with a slug, with figures and letters of full width, with blanks for commas."""
@@ -58,7 +58,7 @@ def compose(seed: int = 7, folder: Path = FOLDER) -> list[Text]:
 
 def split_of(template: Template) -> str:
     """Which part a template is of, by its words: an added one moves no other."""
-    return "train" if zlib.crc32(template.line.encode()) % VALID else "valid"
+    return "valid" if zlib.crc32(template.line.encode()) % EACH == HELD else "train"
 
 
 def _texts(template: Template, material: Material, seed: int) -> Iterator[Text]:

@@ -18,6 +18,7 @@ from models.challenge.chinese import chinese
 from models.chinese import ChineseDataError, Text, compose
 from models.chinese.compose import SAME, counts, masked
 from models.chinese.material import FOLDER, read
+from models.labels import RISKS, TOPICS
 from pipelines.universe import load_universe
 
 ROOT = Path(__file__).parents[2]
@@ -61,6 +62,11 @@ def test_there_is_enough_of_everything() -> None:
     assert min(found["risks, simplified"].values()) >= 10
     assert min(found["risks, traditional"].values()) >= 5
     assert found["events"]["opposite"] >= 60
+    assert found["events"]["adverse"] <= found["events"]["harmless"]
+    held = [text for text in composed() if text.split == "valid"]
+    assert {kind for text in held for kind in text.risks or ()} == set(RISKS)
+    assert {text.topic for text in held} >= set(TOPICS)
+    assert min(found["topics"].values()) >= 8
 
 
 def test_one_template_in_ten_is_for_validation_and_stays_so_whatever_the_seed() -> None:
