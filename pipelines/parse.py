@@ -215,9 +215,8 @@ def _json_item(item: Mapping[str, Any], language: str | None, request: _Request)
     author = authors[0] if isinstance(authors, list) and authors and isinstance(authors[0], dict) else {}
     plain = _text(item.get("content_text")) or _text(item.get("summary"))
     extra = item.get("_tapewatch")
-    guid = item.get("id")
     return RawItem(
-        guid=str(guid)[:1000] if isinstance(guid, str | int) else None,
+        guid=_guid(item.get("id")),
         url=_text(item.get("url")) or _text(item.get("external_url")),
         title=(_text(item.get("title")) or "")[:FIELD],
         body=(plain or _text(item.get("content_html")) or "")[:FIELD],
@@ -233,6 +232,13 @@ def _json_item(item: Mapping[str, Any], language: str | None, request: _Request)
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
+
+
+def _guid(value: Any) -> str | None:
+    """An id is a text; a number is taken for one. Of anything else many items may have the same."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    told = str(value).strip() if isinstance(value, str) or number else ""
+    return told[:1000] or None
 
 
 def _iso(value: Any, timezone: str | None) -> float | None:

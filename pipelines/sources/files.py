@@ -133,7 +133,7 @@ def _engagement(known: Mapping[str, Any]) -> dict[str, int]:
 
 def _string(known: Mapping[str, Any], name: str) -> str:
     value = known.get(name, "")
-    if not isinstance(value, str | int | float):
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(f"{name} is {type(value).__name__}, not a text")  # noqa: TRY004 (one kind of error a line)
     text = str(value)
     if len(text) > LINE_LIMIT:

@@ -141,6 +141,7 @@ def test_times_and_counts_that_can_not_be_are_told_or_clamped_and_the_rest_goes_
         {"engagement": {"likes": "many"}},
         {"engagement": {f"likes-{number}": number for number in range(1_000)}},
         {"engagement": {"likes": 12, "shares": None}},
+        {"id": True},
     ]
     rows = [{"id": number, "title": "Acme opens", "published": NOW - day, **more} for number, more in enumerate(given)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -150,6 +151,7 @@ def test_times_and_counts_that_can_not_be_are_told_or_clamped_and_the_rest_goes_
         (7, "fetched True is no date"),
         (8, "engagement.likes '1e+300' is no count"),
         (9, "engagement.likes 'many' is no count"),
+        (12, "id is bool, not a text"),
     ]
     items = [entry for entry in entries if isinstance(entry, RawItem)]
     clocks = [(None, NOW)] * 3 + [(NOW, NOW), (NOW - 60, NOW - 30), (None, NOW), (None, NOW)]

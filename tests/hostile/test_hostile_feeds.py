@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import socket
 import time
 import zlib
@@ -17,6 +18,7 @@ from aiohttp.abc import AbstractResolver
 
 from monitor.http import BlockedError, DeadlineError, EncodingError, GuardedClient, HttpError, TooLargeError
 from pipelines.parse import Jail, ParseError
+from pipelines.text import document_id
 
 GOOD = b"<rss version='2.0'><channel><title>t</title><item><guid>1</guid><title>Fine</title></item></channel></rss>"
 
@@ -114,6 +116,17 @@ async def test_formats_and_clocks(jail: Jail) -> None:
     )
     item = (await parse(jail, json_feed)).items[0]
     assert (item.guid, item.title, item.markup) == ("7", "J", True)
+
+
+async def test_what_is_no_id_makes_no_two_items_one(jail: Jail) -> None:
+    told = ["a", " b ", 7, 7.5, True, False, None, {"id": 1}, ["x"], " "]
+    items = [{"id": one, "title": f"Item {n}", "url": f"https://x.example/{n}"} for n, one in enumerate(told)]
+    items.append({"title": "Item 10", "url": "https://x.example/10"})
+    body = json.dumps({"version": "https://jsonfeed.org/version/1.1", "items": items}).encode()
+    found = (await parse(jail, body)).items
+    assert [one.guid for one in found] == ["a", "b", "7", "7.5", *[None] * 7]
+    names = {document_id("wire", one.guid, one.url, one.title, one.published) for one in found}
+    assert len(names) == len(items)
 
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
