@@ -41,7 +41,7 @@ run-kafka: setup-dev
 	@$(BIN)/python -m tests.kafka_cluster -- $(BIN)/tapewatch demo --kafka {} $(DEMO_ARGS)
 
 # Debian packages that only tests need, where this user may install them.
-DEBIAN := chromium:chromium promtool:prometheus amtool:prometheus-alertmanager systemd-analyze:systemd kcat:kcat
+DEBIAN := chromium:chromium promtool:prometheus amtool:prometheus-alertmanager systemd-analyze:systemd kcat:kcat openssl:openssl
 test-packages:
 	@missing=; for pair in $(DEBIAN); do command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair#*:}"; done; \
 	  [ -z "$$missing" ] || { [ "$$(id -u)" = 0 ] && apt-get -qq update && \

@@ -14,6 +14,7 @@ PACKAGES = {
     "amtool": "prometheus-alertmanager",
     "kcat": "kcat",
     "systemd-analyze": "systemd",
+    "openssl": "openssl",
 }
 
 

@@ -88,9 +88,13 @@ def _admin(settings: Settings) -> Iterator[KafkaAdminClient]:
 
     from pipelines.streams.kafka.probe import Probe
     from pipelines.streams.kafka.quiet import hush
+    from pipelines.streams.kafka.signin import refusal
 
     hush()
-    probe = Probe(kafka_connection(settings))
+    connection = kafka_connection(settings)
+    if (why := refusal(connection)) is not None:
+        raise EngineError(why)
+    probe = Probe(connection)
     try:
         yield probe.admin
     except KafkaError as error:

@@ -15,6 +15,7 @@ from kafka.structs import OffsetAndMetadata, TopicPartition
 from pipelines.streams.kafka.connection import Connection
 from pipelines.streams.kafka.probe import ANSWER, Probe
 from pipelines.streams.kafka.quiet import calm
+from pipelines.streams.kafka.signin import refusal
 
 RECORDS = 500
 """Records of one read at most."""
@@ -34,6 +35,10 @@ Offsets = dict[int, int]
 
 class TopicMissing(Exception):
     """The topic is not there, or this user may not know of it."""
+
+
+class Refused(Exception):
+    """No broker lets this client in; its text says why and what to do."""
 
 
 class Gap(msgspec.Struct, frozen=True):
@@ -71,7 +76,8 @@ class TopicReader:
 
     def read(self, offsets: Mapping[int, int] | None) -> Found:
         """Records from ``offsets`` on, None at the very first start. A partition that is not among them is new and read
-        from its beginning. Raises KafkaError, EngineError, OSError or TopicMissing."""
+        from its beginning. Raises KafkaError, EngineError, OSError,
+        Refused or TopicMissing."""
         try:
             return self._read(offsets)
         except BaseException:  # whatever ends it, no half consumer may stay
@@ -99,6 +105,8 @@ class TopicReader:
 
     def _look(self, offsets: Mapping[int, int] | None) -> tuple[Offsets, list[Gap]]:
         """Where to read on in each partition that there is, and what is lost between."""
+        if self._consumer is None and (why := refusal(self._connection)) is not None:
+            raise Refused(why)
         topic = self._probe.admin.describe_topics([self._topic])[0]
         if topic["error_code"]:
             raise TopicMissing(f"{for_code(topic['error_code']).__name__}: topic {self._topic} can't be read")

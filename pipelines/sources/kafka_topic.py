@@ -321,6 +321,8 @@ def _reason(error: Exception, options: KafkaOptions) -> str:
     """An error in a line, with what to do where that is known."""
     name, text = type(error).__name__, " ".join(str(error).split())
     brokers = ", ".join(options.brokers)
+    if name == "Refused":
+        return f"{text}; then reading goes on by itself"[:300]
     if name == "TopicMissing":
         return f"{text}: create it, or grant {options.username or 'this client'} the right to describe and read it"
     if "Authentication" in name or "Authorization" in name:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
 import ssl
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -38,18 +36,6 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.mechanism == "GSSAPI" and find_spec("gssapi") is None:
             raise EngineError('sasl = "GSSAPI" needs the package gssapi, and with it the system\'s Kerberos libraries')
-
-    def answers(self, timeout: float = 2.0) -> bool:
-        """Whether any broker takes a connection within ``timeout`` seconds.
-
-        Ask it before a client of kafka-python 3.0.12 is made: each that can't bootstrap leaves a thread and four file
-        descriptors behind, and a process that waits for its brokers would run out of them.
-        """
-        for broker in self.brokers:
-            host, port = broker.rsplit(":", 1)
-            with contextlib.suppress(OSError), socket.create_connection((host.strip("[]"), int(port)), timeout):
-                return True
-        return False
 
     def context(self) -> ssl.SSLContext | None:
         """TLS with the host's name checked; None where the connection is plain. Raises EngineError."""

@@ -35,6 +35,7 @@ from pipelines.streams.kafka.probe import Place, Probe
 from pipelines.streams.kafka.publisher import Publisher
 from pipelines.streams.kafka.quiet import calm
 from pipelines.streams.kafka.reader import KafkaReader
+from pipelines.streams.kafka.signin import refusal
 from pipelines.streams.kafka.topics import Layout, differences
 from pipelines.streams.kafka.watchdog import Watchdog, places_of, position_of
 from pipelines.streams.kafka.worker import Worker
@@ -83,6 +84,8 @@ class KafkaEngine:
         self._tasks: list[asyncio.Task[None]] = []
         self._listeners: list[Callable[[Sequence[Output]], None]] = []
         self._watchdog: Watchdog | None = None
+        self._refusal: str | None = None
+        """Why brokers don't let this process in, while it waits for them to."""
         self._fatal: BaseException | None = None
         self._stopped = False
 
@@ -104,7 +107,8 @@ class KafkaEngine:
         answers = [at for at in (watched, self._publisher.answered) if at is not None]
         if answers and time.monotonic() - max(answers) < SILENT and self._publisher.oldest() < SILENT:
             return None
-        return f"no broker of {', '.join(self._connection.brokers)} answers: nothing is accepted, work resumes with it"
+        why = self._refusal or f"no broker of {', '.join(self._connection.brokers)} answers"
+        return f"{why}; until then nothing is accepted, and work resumes by itself"
 
     def lag(self) -> dict[str, tuple[float, int]]:
         """Stage to (seconds, records) that it is behind, in the partitions that are this process's."""
@@ -200,19 +204,19 @@ class KafkaEngine:
         self._spawn(self._watchdog.run(), "watchdog")
 
     async def _meet(self, stages: Sequence[Stage]) -> None:
-        told = ""
         while True:
+            why = await self._ask(partial(refusal, self._connection))
             try:
-                if await self._ask(self._connection.answers):
+                if why is None:
                     wrong = await self._ask(lambda: differences(self._probe.admin, self._layout, stages))
                     break
-                why = "no connection"
             except KafkaError as error:
-                why = repr(error)
-            if why != told:
-                log.warning("kafka_unreachable", action="wait", brokers=", ".join(self._connection.brokers), error=why)
-                told = why
+                why = f"{', '.join(self._connection.brokers)}: {error!r}"
+            if why != self._refusal:
+                log.warning("kafka_unreachable", action="wait", why=why)
+                self._refusal = why
             await asyncio.sleep(1.0)
+        self._refusal = None
         grave = [one.text for one in wrong if one.grave]
         if grave:
             raise EngineError("; ".join(grave))

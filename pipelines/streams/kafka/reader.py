@@ -15,6 +15,7 @@ from kafka.structs import TopicPartition
 
 from pipelines.streams.base import Record
 from pipelines.streams.kafka.connection import Connection
+from pipelines.streams.kafka.signin import refusal
 from pipelines.streams.kafka.topics import Layout
 from pipelines.streams.layout import BROADCAST
 
@@ -22,6 +23,9 @@ log = structlog.get_logger(__name__)
 
 PATIENCE = 0.5
 """Seconds to wait for the first record."""
+
+SIGN_IN = 2.0
+"""Seconds that a broker may take for each step of a sign-in: a stop waits for it."""
 
 Offsets = dict[str, dict[str, int]]
 """Topic to partition, in digits, to the offset of the next record: a position, as JSON."""
@@ -42,7 +46,9 @@ class KafkaReader:
         What is written to every partition is read from the first. Where the broker does not answer there is nothing.
         """
         try:
-            if self._consumer is None and not self._connection.answers(PATIENCE):
+            if self._consumer is None and (why := refusal(self._connection, SIGN_IN)) is not None:
+                log.warning("log_unreadable", action="wait", error=why)
+                time.sleep(PATIENCE)
                 return [], position
             if self._consumer is None or position != self._position:
                 self._turn_to(topics, position)
