@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from monitor.kafka_settings import KafkaAccess
-from monitor.sections import Positive, Section
+from monitor.sections import UNITS, Positive, Section, most
 
 Prefix = Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{0,100}$")]
 
@@ -35,7 +35,9 @@ class Engine(Section):
     )
     path: Path = Field(Path("tapewatch.db"), description="The embedded engine's file.")
     retention: Positive = Field(7 * 86_400.0, description="How long records are kept in the log.")
-    drain: Positive = Field(20.0, description="Longest time that a stop may take.")
+    drain: Annotated[Positive, most(UNITS["h"])] = Field(
+        20.0, description="Longest time that a stop may take; at most 1h."
+    )
     kafka: Kafka = Field(Kafka(), description="How Kafka is reached.")
 
     @model_validator(mode="after")

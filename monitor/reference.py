@@ -20,6 +20,7 @@ from alerts import schema as bodies
 from monitor import asyncapi, openapi
 from monitor.sections import EntitySettings, Spelled, spell
 from monitor.settings import Settings
+from monitor.settings_file import is_section
 from monitor.source_settings import FieldSettings
 from pipelines import documents
 
@@ -73,7 +74,8 @@ def configuration() -> str:
         "# Configuration",
         "",
         "One TOML file. Every key of a plain section can be overridden by `TAPEWATCH_SECTION__KEY` in the environment "
-        "(lists as JSON). Durations are texts with a unit (`ms`, `s`, `m`, `h`, `d`, `w`); relative paths start at the "
+        "(lists as JSON; lists of tables stand in the file alone). "
+        "Durations are texts with a unit (`ms`, `s`, `m`, `h`, `d`, `w`); relative paths start at the "
         "file's folder. A wrong setting stops the start and names file, key, value and what is allowed. "
         "`tapewatch init` writes a commented file, `tapewatch check-config` validates one. SIGHUP or "
         "`POST /api/v1/reload` takes over watch-lists, routes and silences without a restart.",
@@ -92,7 +94,7 @@ def configuration() -> str:
 def sections(model: type[BaseModel], above: str = "") -> Iterator[tuple[str, type[BaseModel], bool]]:
     """Every section: its name, its model, and whether there may be several."""
     for name, field in model.model_fields.items():
-        if above and not _is_section(field.annotation):
+        if above and not is_section(field.annotation):
             continue
         inner, many = _model(field.annotation), "tuple" in str(field.annotation)
         yield above + name, inner, many
@@ -100,15 +102,11 @@ def sections(model: type[BaseModel], above: str = "") -> Iterator[tuple[str, typ
             yield from sections(inner, f"{above}{name}.")
 
 
-def _is_section(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
-
-
 def _fields(model: type[BaseModel], section: str) -> Iterator[str]:
     yield "| key | type | default | what |"
     yield "|---|---|---|---|"
     for name, field in model.model_fields.items():
-        if _is_section(field.annotation):
+        if is_section(field.annotation):
             continue
         key = field.alias or name
         steps = "__".join([*section.split("."), key]).upper()
@@ -118,9 +116,8 @@ def _fields(model: type[BaseModel], section: str) -> Iterator[str]:
 
 
 def _model(annotation: Any) -> type[BaseModel]:
-    if _is_section(annotation):
-        found: type[BaseModel] = annotation
-        return found
+    if is_section(annotation):
+        return annotation
     for argument in getattr(annotation, "__args__", ()):
         if argument is not Ellipsis:
             return _model(argument)

@@ -67,6 +67,17 @@ def some(seconds: float) -> float:
     return seconds
 
 
+def most(limit: float) -> AfterValidator:
+    """No longer than ``limit`` seconds: what is beyond makes no sense and is a slip."""
+
+    def bounded(seconds: float) -> float:
+        if seconds > limit:
+            raise ValueError(f'must be at most "{spell(limit)}"')
+        return seconds
+
+    return AfterValidator(bounded)
+
+
 def network(value: Any) -> str:
     """An address range in CIDR form."""
     try:
@@ -134,8 +145,12 @@ class Detection(Section):
         0.05, gt=0, le=MOST_ALARMS, description="Expected false alarms per key and month."
     )
     max_age: Positive = Field(86_400.0, description="Items published longer ago are counted and dropped.")
-    lateness: Duration = Field(600.0, description="How far an item may lag behind its key's clock and still count.")
-    min_open: Duration = Field(600.0, description="Shortest time that an alert stays open.")
+    lateness: Annotated[Duration, most(7 * UNITS["d"])] = Field(
+        600.0, description="How far an item may lag behind its key's clock and still count; at most 7d."
+    )
+    min_open: Annotated[Duration, most(7 * UNITS["d"])] = Field(
+        600.0, description="Shortest time that an alert stays open; at most 7d."
+    )
 
 
 class Alerts(Section):

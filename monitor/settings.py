@@ -41,6 +41,9 @@ __all__ = ["Settings", "SettingsError", "load"]
 
 DAY = UNITS["d"]
 
+RESERVED = {"api": "POST /api/v1/documents", "backfill": "`tapewatch backfill`", "replay": "`tapewatch replay`"}
+"""What documents without a source of the settings have for one, and by whom."""
+
 _IN_ADDRESS = re.compile(
     r"(?<=://)[^/@\s]+(?=@)|(?i:(?<=token=)|(?<=key=)|(?<=auth=)|(?<=secret=)|(?<=password=))[^&#\s]+"
 )
@@ -83,8 +86,10 @@ class Settings(Section):
                 yield f"{section}: two are named {name!r}"
         if sum(entry.kind == "stdin" for entry in self.sources) > 1:
             yield "sources: there is one standard input, so one source of kind 'stdin'"
-        if any(entry.name == "api" for entry in self.sources):
-            yield "sources: the name 'api' belongs to POST /api/v1/documents"
+        for number, entry in enumerate(self.sources, 1):
+            if entry.name in RESERVED:
+                owner = RESERVED[entry.name]
+                yield f"sources #{number} ({entry.name}).name: this name belongs to {owner}; give it another"
 
     def _unknown_names(self) -> Iterator[str]:
         channels = {channel.name for channel in self.channels}

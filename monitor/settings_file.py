@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from pydantic import BaseModel, ValidationError
 
@@ -44,16 +44,67 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _override(tree: dict[str, Any], environ: Mapping[str, str], root: type[BaseModel]) -> None:
     for name, value in sorted(environ.items()):
-        if not name.startswith(ENVIRONMENT) or "__" not in name:
+        if not name.startswith(ENVIRONMENT):
+            continue
+        if "__" not in name:
+            _refuse_slip(name, root)
             continue
         section, *steps, key = name.removeprefix(ENVIRONMENT).lower().split("__")
         if section not in root.model_fields:
-            raise SettingsError(f"environment {name}: no section {section!r}")
+            raise SettingsError(f"environment {name}: no section {section!r}; {_sections(root)}")
+        if not is_section(root.model_fields[section].annotation):
+            raise SettingsError(f"environment {name}: {section} is a list, which stands in the file alone")
         holder: Any = tree
         for step in (section, *steps):
             holder = holder.setdefault(step, {}) if isinstance(holder, dict) else None
-        if isinstance(holder, dict):
-            holder[key] = _parsed(value)
+        if not isinstance(holder, dict):
+            raise SettingsError(f"environment {name}: {'.'.join((section, *steps))} is a value, which holds no keys")
+        holder[key] = _parsed(value)
+
+
+def _refuse_slip(name: str, root: type[BaseModel]) -> None:
+    """A variable that is nearly a setting's: a section without a key, or one underscore for two. Others are somebody
+    else's, such as those that Kubernetes makes of a service called tapewatch."""
+    given = name.removeprefix(ENVIRONMENT).lower()
+    if given in root.model_fields:
+        example = next(iter(_variables(root, given)), None)
+        remedy = f"a variable sets one key, as {example} does" if example else "its entries stand in the file alone"
+        raise SettingsError(f"environment {name}: {given} is a section; {remedy}")
+    for known in _variables(root):
+        if known.replace("__", "_") == name.upper():
+            raise SettingsError(f"environment {name}: is no setting; {known} is, with two underscores")
+
+
+def _variables(root: type[BaseModel], section: str | None = None) -> Iterator[str]:
+    """The variables that set something in a section, or in any."""
+    for name in root.model_fields if section is None else (section,):
+        annotation = root.model_fields[name].annotation
+        if is_section(annotation):
+            yield from _names(annotation, ENVIRONMENT + name.upper())
+
+
+def _names(model: type[BaseModel], above: str) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        inner = f"{above}__{(field.alias or name).upper()}"
+        if is_section(field.annotation):
+            yield from _names(field.annotation, inner)
+        else:
+            yield inner
+
+
+def is_section(annotation: Any) -> TypeGuard[type[BaseModel]]:
+    """Whether a field so annotated is a plain section, not a key or a list of sections."""
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _sections(root: type[BaseModel]) -> str:
+    plain = [name for name, field in root.model_fields.items() if is_section(field.annotation)]
+    return f"sections are {', '.join(plain)}"
+
+
+def foreign(environ: Mapping[str, str]) -> list[str]:
+    """Variables that begin as settings do and are none: whoever meant one should hear of it."""
+    return sorted(name for name in environ if name.startswith(ENVIRONMENT) and "__" not in name)
 
 
 def _parsed(value: str) -> Any:

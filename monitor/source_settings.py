@@ -9,7 +9,7 @@ from zoneinfo import available_timezones
 from pydantic import Field, field_validator, model_validator
 
 from monitor.kafka_settings import KafkaAccess
-from monitor.sections import Class, Duration, Name, Section
+from monitor.sections import UNITS, Class, Duration, Name, Section, most
 
 Route = Annotated[str, Field(min_length=1)]
 """Names of objects within objects, with dots between them, as in body.plain."""
@@ -49,7 +49,9 @@ class _Named(Section):
     url: str | None = Field(None, description="Address of a feed.")
     path: Path | None = Field(None, description="File or folder of a file source.")
     follow: bool | None = Field(None, description="file: go on reading what is added (default true).")
-    interval: Duration | None = Field(None, description="Time between polls; wins over what the feed asks for.")
+    interval: Annotated[Duration, most(7 * UNITS["d"])] | None = Field(
+        None, description="Time between polls, 1s to 7d; wins over what the feed asks for."
+    )
     publisher: str | None = Field(None, description="Whose texts these are, where items don't say.")
     class_: Class = Field("news", alias="class", description="news, filing or social.")
     timezone: str | None = Field(None, description="Time zone of dates that name none, as in Asia/Shanghai.")

@@ -53,6 +53,14 @@ BAD: list[tuple[str, str, list[str]]] = [
     ("an endless retention", f'[engine]\nretention = "{"9" * 400}d"\n', ["engine.retention", "at most"]),
     ("a bare number", "[engine]\ndrain = 20\n", ["engine.drain = 20", '"20s"']),
     ("no age", '[detection]\nmax_age = "0h"\n', ["detection.max_age", '"0h"', "more than 0"]),
+    ("an alert for ever", '[detection]\nmin_open = "36500d"\n', ["detection.min_open", '"36500d"', 'at most "7d"']),
+    ("a lateness of years", '[detection]\nlateness = "900d"\n', ["detection.lateness", '"900d"', 'at most "7d"']),
+    ("a stop without end", '[engine]\ndrain = "2d"\n', ["engine.drain", '"2d"', 'at most "1h"']),
+    ("a poll a year", feed('url = "https://a.example/f"\ninterval = "365d"'), ["sources #1 (a).interval", '"7d"']),
+    *(
+        (f"a source called {name}", feed('url = "https://a.example/f"', name), [f"sources #1 ({name}).name", "another"])
+        for name in ("api", "backfill", "replay")
+    ),
     ("a device without its library", '[model]\ndevice = "cuda"\n', ["model.device", '"cuda"', "tapewatch[gpu]"]),
     ("a device that is none", '[model]\ndevice = "tpu"\n', ["model.device", '"tpu"', "'auto', 'cpu' or 'cuda'"]),
     ("a model that is none", '[model]\nname = "defualt"\n', ["model.name", "defualt", "default"]),

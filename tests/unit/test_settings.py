@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from monitor.commands.setup import check
 from monitor.settings import SettingsError, load
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 24).decode()
@@ -86,6 +87,34 @@ def test_the_environment_overrides_and_names_itself(tmp_path: Path) -> None:
     assert load(path, {"TAPEWATCH_DETECTION__MAX_AGE": "2h"}).detection.max_age == 7200.0
     with pytest.raises(SettingsError, match="TAPEWATCH_NOPE__X"):
         load(path, {"TAPEWATCH_NOPE__X": "1"})
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("TAPEWATCH_ENGINE", "engine is a section; a variable sets one key, as TAPEWATCH_ENGINE__KIND does"),
+        ("TAPEWATCH_SOURCES", "its entries stand in the file"),
+        ("TAPEWATCH_SOURCES__NAME", "is a list, which stands in the file"),
+        ("TAPEWATCH_ENGINE_KAFKA_DATA_DIR", "TAPEWATCH_ENGINE__KAFKA__DATA_DIR is"),
+        ("TAPEWATCH_WEB_LISTEN", "TAPEWATCH_WEB__LISTEN is"),
+        ("TAPEWATCH_MODEL__THREADS__X", "model.threads is a value"),
+        ("TAPEWATCH_NOPE__X", "sections are engine, model, detection"),
+    ],
+)
+def test_a_variable_that_would_set_nothing_is_refused(tmp_path: Path, name: str, says: str) -> None:
+    path = write(tmp_path, '[model]\nthreads = 1\n[[sources]]\nkind = "stdin"\nname = "a"\n')
+    with pytest.raises(SettingsError) as told:
+        load(path, {name: "x"})
+    assert f"environment {name}: " in str(told.value) and says in str(told.value)
+
+
+def test_variables_of_others_are_let_be_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Kubernetes gives every pod such variables of a service called tapewatch."""
+    monkeypatch.setenv("TAPEWATCH_SERVICE_HOST", "10.0.0.7")
+    check(write(tmp_path, ""), whole=False)
+    assert "environment TAPEWATCH_SERVICE_HOST: is no setting, and ignored" in capsys.readouterr().err
 
 
 def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
