@@ -18,7 +18,7 @@ from alerts.baseline import Profile, Shape
 from alerts.detector import Detector, Step
 from alerts.episode import EpisodeEvent
 from alerts.key_state import Item, KeyState
-from pipelines import exhibits
+from pipelines import exhibits, tally
 from pipelines.clock import Clock
 from pipelines.coverage import Seeing, Sights, mark_of
 from pipelines.documents import (
@@ -140,15 +140,15 @@ class Aggregate:
 
     def handle(self, batch: Sequence[Record], state: State) -> list[Output]:
         self._turn_to(state)
+        self._counted = self._reprinted = 0
         outputs: list[Output] = []
         for record in batch:
             try:
                 self._one(record, state, outputs)
             except RecordError as error:
                 outputs.append(self._dead(record, error))
-        COUNTED.inc(self._counted)
-        REPRINTS.inc(self._reprinted)
-        self._counted = self._reprinted = 0
+        tally.inc(COUNTED, self._counted)
+        tally.inc(REPRINTS, self._reprinted)
         return outputs
 
     def _one(self, record: Record, state: State, outputs: list[Output]) -> None:
@@ -225,7 +225,7 @@ class Aggregate:
             budget=self._budget(key),
         )
         if step.late:
-            LATE.inc()
+            tally.inc(LATE)
         shown = self._exhibit(evidence, novelty, step, held.state, state)
         self._here.touched[key] = evidence.backfill
         for block in step.blocks:
@@ -381,7 +381,7 @@ class Aggregate:
             self._here.open.discard(event.key)
             state.table("shown").delete(event.key)
         if event.kind == "firing" and evidence is not None:
-            PUBLISH_TO_ALERT.observe(max(0.0, now - epoch(evidence.published)))
+            tally.observe(PUBLISH_TO_ALERT, max(0.0, now - epoch(evidence.published)))
         log.info("episode", action=event.kind, key=event.key, score=round(event.score, 2), severity=event.severity)
         return Output(CANDIDATES, event.key, value)
 

@@ -7,6 +7,7 @@ from collections.abc import Collection
 import structlog
 from prometheus_client import Counter
 
+from pipelines import tally
 from pipelines.documents import DeadLetter, encode, iso
 from pipelines.streams.base import DEAD_LETTERS, Output, Record
 
@@ -29,7 +30,7 @@ DETAIL = 500
 
 def dead_letter(stage: str, record: Record, reason: str, detail: str, now: float) -> Output:
     """The dead letter of ``record``. ``reason`` is from a closed set, ``now`` in seconds since 1970."""
-    DEAD.labels(stage, reason).inc()
+    tally.inc(DEAD.labels(stage, reason))
     log.warning("dead_letter", action="dead_letter", stage=stage, reason=reason, topic=record.topic, key=record.key)
     letter = DeadLetter(
         id=record.key,

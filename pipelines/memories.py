@@ -7,6 +7,7 @@ from collections import OrderedDict
 import msgspec
 from prometheus_client import Counter
 
+from pipelines import tally
 from pipelines.documents import Evidence
 from pipelines.stories import WINDOW, Bucket, Index, Memory, Novelty
 from pipelines.streams.base import State, Table
@@ -65,7 +66,7 @@ def remember(evidence: Evidence, number: int, memory: Memory, novelty: Novelty, 
     if gone or len(memory.buckets) != known:
         state.table("starts").put(key, Starts(sorted(memory.buckets)))
     if bucket.evicted:
-        EVICTED.inc(bucket.evicted)
+        tally.inc(EVICTED, bucket.evicted)
         bucket.evicted = 0
 
 

@@ -6,7 +6,7 @@ attempts are applied here. Everything is idempotent by the event's id.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -20,10 +20,10 @@ from alerts.evidence import Alert, CoverageFacts, Language, Provenance, Subject,
 from alerts.outbox import DeliveryAttempt, Endpoint, Obligation
 from alerts.quotes import older_than
 from alerts.rules import Facts, Route, Silence, route, silenced
-from pipelines import owing, week
+from pipelines import owing, tally, week
 from pipelines.aggregate import profile_records
 from pipelines.clock import Clock
-from pipelines.commands import OVER_KEPT, ended, silence_of
+from pipelines.commands import ended, silence_of
 from pipelines.documents import (
     AlertRecord,
     Candidate,
@@ -37,6 +37,7 @@ from pipelines.documents import (
     iso,
 )
 from pipelines.letters import dead_letter
+from pipelines.remembered import Feedback, Sent, Told, forget
 from pipelines.streams.base import (
     ALERTS,
     CANDIDATES,
@@ -63,29 +64,6 @@ OPERATION = "~operation"
 """Prefix of the key of an Operation on the candidates topic."""
 
 HOUSEKEEPING = 3_600.0
-
-
-class Sent(msgspec.Struct, array_like=True):
-    """One episode as channels know it."""
-
-    alert: str
-    at: float
-    status: str
-    sequence: int
-    severity: str
-    channels: list[str]
-
-
-class Told(msgspec.Struct, array_like=True):
-    at: float
-    alert: str = ""
-    """The alert whose event it is; none for an operational one."""
-
-
-class Feedback(msgspec.Struct, array_like=True):
-    at: float
-    verdict: str
-    comment: str
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
@@ -218,7 +196,7 @@ class Notify:
             if not told.alert:  # noted by a version that didn't know how long it matters
                 events.put(alert.id, Told(told.at, alert.alert))
             return
-        ALERTS_TOTAL.labels(candidate.rule, event.severity, event.kind).inc()
+        tally.inc(ALERTS_TOTAL.labels(candidate.rule, event.severity, event.kind))
         self._emit(alert, event.key, event.at, state, outputs, published=candidate.published)
         self._gauge(state)
 
@@ -241,7 +219,7 @@ class Notify:
         targets = self._targets(alert, facts, silence, state, outputs)
         state.table("events").put(alert.id, Told(now, alert.alert))
         if silence is not None:
-            SILENCED.inc()
+            tally.inc(SILENCED)
         record = AlertRecord(
             id=alert.id,
             type=alert.type,
@@ -319,7 +297,7 @@ class Notify:
         )
         if state.table("events").get(alert.id) is None:
             log.warning("operation", action=operation.type, subject=operation.subject, summary=operation.summary)
-            ALERTS_TOTAL.labels("operations", operation.severity, operation.type).inc()
+            tally.inc(ALERTS_TOTAL.labels("operations", operation.severity, operation.type))
             self._emit(alert, operation.subject, at, state, outputs)
 
     def _obey(self, command: Command, state: State, outputs: list[Output]) -> None:
@@ -351,7 +329,7 @@ class Notify:
         kept.put("house", now)
         owing.forget(state, now)
         outputs.extend(self._unquote(state, now))
-        _forget(state, now - OVER_KEPT)
+        forget(state, now)
 
     def _unquote(self, state: State, now: float) -> list[Output]:
         """Takes quotes that are too old out of what is owed; those of the next hour too, for then it looks again."""
@@ -359,22 +337,6 @@ class Notify:
 
     def _dead(self, record: Record, error: RecordError) -> Output:
         return dead_letter(self.name, record, error.reason, str(error), self._clock.time())
-
-
-def _forget(state: State, before: float) -> None:
-    """Lets go of what was over before ``before``. What an open alert told last is told again at every start, however
-    old, and so has to be known for as long."""
-    is_open = {name for name, sent in state.table("sent").items() if sent.status != "resolved"}
-    is_over: dict[str, Callable[[Any], bool]] = {
-        "silences": lambda silence: silence.expires < before,
-        "feedback": lambda feedback: feedback.at < before,
-        "sent": lambda sent: sent.at < before and sent.alert not in is_open,
-        "events": lambda told: told.at < before and told.alert not in is_open,
-    }
-    for table, over in is_over.items():
-        for name, row in list(state.table(table).items()):
-            if over(row):
-                state.table(table).delete(name)
 
 
 def _latencies(candidate: Candidate) -> dict[str, float]:

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import structlog
 from prometheus_client import Gauge
 
+from pipelines import tally
 from pipelines.clock import Clock
 from pipelines.documents import Watermark, encode, iso
 from pipelines.ingest import TABLES as INGEST_TABLES
@@ -322,7 +323,7 @@ class EmbeddedEngine:
     # -- the rest -----------------------------------------------------------------------------------------
 
     def _transact(self, work: Callable[[Transaction], T]) -> tuple[T, list[Output]]:
-        with self.store.transaction() as unit:
+        with tally.once_it_holds(), self.store.transaction() as unit:
             result = work(unit)
         return result, unit.outputs
 

@@ -31,7 +31,8 @@ from alerts.outbox import (
 from pipelines import owing
 from pipelines.clock import ManualClock
 from pipelines.documents import decode
-from pipelines.notify import Notify, Sent
+from pipelines.notify import Notify
+from pipelines.remembered import Sent
 from pipelines.streams.memory import MemoryState
 
 NOW = 1_790_000_000.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipelines.documents import Command, encode, iso
-from pipelines.notify import Told
+from pipelines.remembered import Told
 from pipelines.streams.base import COMMANDS, Output
 from tests.stream_bench import DAY, HOUR, T0, Played, Tape, stages, watermark
 

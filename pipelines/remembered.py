@@ -1,0 +1,51 @@
+"""What the notify stage remembers of what it told and was asked, and for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from pipelines.commands import OVER_KEPT
+from pipelines.streams.base import State
+
+
+class Sent(msgspec.Struct, array_like=True):
+    """One episode as channels know it."""
+
+    alert: str
+    at: float
+    status: str
+    sequence: int
+    severity: str
+    channels: list[str]
+
+
+class Told(msgspec.Struct, array_like=True):
+    at: float
+    alert: str = ""
+    """The alert whose event it is; none for an operational one."""
+
+
+class Feedback(msgspec.Struct, array_like=True):
+    at: float
+    verdict: str
+    comment: str
+
+
+def forget(state: State, now: float) -> None:
+    """Lets go of what was long over at ``now``, in seconds since 1970. What an open alert told last is told again at
+    every start, however old, and so has to be known for as long."""
+    before = now - OVER_KEPT
+    is_open = {name for name, sent in state.table("sent").items() if sent.status != "resolved"}
+    is_over: dict[str, Callable[[Any], bool]] = {
+        "silences": lambda silence: silence.expires < before,
+        "feedback": lambda feedback: feedback.at < before,
+        "sent": lambda sent: sent.at < before and sent.alert not in is_open,
+        "events": lambda told: told.at < before and told.alert not in is_open,
+    }
+    for table, over in is_over.items():
+        for name, row in list(state.table(table).items()):
+            if over(row):
+                state.table(table).delete(name)
