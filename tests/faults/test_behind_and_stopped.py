@@ -86,6 +86,28 @@ async def test_behind_by_more_than_the_backlog_a_post_is_told_to_wait(
     assert sorted(scores) == sorted(documents)
 
 
+async def test_a_model_that_stands_still_is_seen_and_its_alert_says_that_it_is_late(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = Gated()
+    with Receiver() as hooks:
+        async with inside(tmp_path, ACME + hooks.channel("desk", "/desk"), classifier=model) as daemon:
+            await daemon.ring()
+            await daemon.pass_time(120, 5)
+            lag = daemon.daemon.status()["lag"]["score"]["seconds"]
+            probe = (await asyncio.to_thread(request, f"{daemon.web.address}/healthz"))[0]
+            assert hooks.hooks == [] and probe == 200
+            model.gate.set()
+            rang = (await daemon.until(lambda: hooks.at("/desk", "alert.firing"), "alert"))[0].body["data"]["coverage"]
+            await daemon.push({"id": "fresh", "title": "Depot opens in the harbour"})
+            await daemon.until(lambda: list(daemon.daemon.read_model.find("Depot opens in the")), "fresh article")
+    with capsys.disabled():
+        print(
+            f"\nmodel held for 120 s: lag shown {lag:.0f} s, backlog told by the alert {rang['backlog_seconds']:.0f} s"
+        )
+    assert lag >= 119 and rang["backlog_seconds"] >= 119 and rang["late"] and rang["degraded"]
+
+
 def test_a_stop_in_the_midst_of_work_keeps_its_budget_and_loses_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
