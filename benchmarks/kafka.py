@@ -36,8 +36,8 @@ from models.classifier import Classifier, load
 from monitor import log as logs
 from monitor.app import PARTS, Daemon
 from monitor.assembly import assemble
+from monitor.model_use import facts_on_card
 from monitor.settings import load as load_settings
-from monitor.stages import facts_on_card
 from pipelines.documents import Evidence, Watermark, encode, iso
 from pipelines.signatures import signature
 from pipelines.streams.base import EVIDENCE, SCORES, TOPICS, WATERMARK, Output

@@ -138,6 +138,12 @@ def read(folder: Path) -> Card:
         raise CardError(f"{path}: not found; a model's folder holds {CARD}, model.onnx and tokenizer.json") from None
     except msgspec.DecodeError as error:
         raise CardError(f"{path}: {error}") from error
+    except OSError as error:
+        raise CardError(_closed(path, error)) from None
+
+
+def _closed(path: Path, error: OSError) -> str:
+    return f"{path}: can't be read: {error.strerror or error}; give it to the account that this runs as"
 
 
 def sha256(path: Path) -> str:
@@ -157,7 +163,10 @@ def verify(folder: Path) -> Card:
             raise CardError(f"{folder / CARD}: {name!r} lies outside the model's folder")
         if path.is_symlink() or not path.is_file():
             raise CardError(f"{path}: missing, or not a plain file; install or export the model again")
-        found = sha256(path)
+        try:
+            found = sha256(path)
+        except OSError as error:
+            raise CardError(_closed(path, error)) from None
         if found != expected:
             raise CardError(
                 f"{path}: was changed (sha256 {found[:12]}…, the card says {expected[:12]}…); "

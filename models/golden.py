@@ -82,7 +82,7 @@ def read(folder: Path, card: Card) -> list[Text]:
         texts = [msgspec.json.decode(line, type=Text) for line in lines]
     except FileNotFoundError:
         raise CardError(f"{path}: not found, so there is nothing to compare with; {remedy}") from None
-    except (ValueError, msgspec.DecodeError) as error:
+    except (ValueError, msgspec.DecodeError, OSError) as error:
         raise CardError(f"{path}: can't be read ({error}); {remedy}") from error
     if head.graph != card.digest():
         raise CardError(

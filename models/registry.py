@@ -67,6 +67,11 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
             return str(self.folder.resolve())
         return self.name if self.origin == "shipped" else self.model
 
+    @property
+    def tried(self) -> bool:
+        """Whether it has golden predictions: a folder of a user's own may have none."""
+        return self.origin != "folder" or (self.folder / golden.FILE).is_file()
+
     def usable(self) -> Version:
         """Itself. Raises CardError where it has a problem."""
         if self.problem:
@@ -131,9 +136,9 @@ class Registry:
         card = cards.verify(source)
         wanted = name or card.name
         self._admit(source, card, wanted)
-        with self._doing(), self._incoming() as folder:
+        with self.changing(), self._incoming() as folder:
             _copy(source, card, folder, wanted)
-            _ask(folder)
+            prove(folder)
             target = self.folder / wanted / f"{card.version}-{card.digest()[:SHORT]}"
             with locked(self.folder):
                 self._admit(source, card, wanted)
@@ -145,11 +150,11 @@ class Registry:
         """Takes an added version out. Whether it is in use is the caller's to know. Raises RegistryError."""
         if version.origin != "added":
             raise RegistryError(f"{version.reference}: is {version.origin}, not added; only what was added is removed")
-        with self._doing(), locked(self.folder):
+        with self.changing(), locked(self.folder):
             self._clear()
             gone = self.folder / f".removed-{secrets.token_hex(6)}"
             version.folder.rename(gone)
-            _synced(version.folder.parent)
+            synced(version.folder.parent)
             with contextlib.suppress(OSError):  # other versions of its name
                 version.folder.parent.rmdir()
             shutil.rmtree(gone)
@@ -179,10 +184,6 @@ class Registry:
     @contextlib.contextmanager
     def _incoming(self) -> Iterator[Path]:
         """A folder of this process's own beside the others, that ends with it."""
-        made = not self.folder.exists()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if made:
-            _give(self.folder)
         folder = self.folder / f".incoming-{secrets.token_hex(6)}"
         with locked(self.folder):
             self._clear()
@@ -199,19 +200,21 @@ class Registry:
         """Moves a checked folder to where it belongs; what is damaged there goes."""
         if not target.parent.exists():
             target.parent.mkdir()
-            _give(target.parent)
-            _synced(self.folder)
+            give(target.parent)
+            synced(self.folder)
         if target.exists():
             target.rename(self.folder / f".removed-{secrets.token_hex(6)}")
-        _give(folder)
+        give(folder)
         os.utime(folder / CARD)  # which tells when it was added
-        _synced(folder)
+        synced(folder)
         folder.rename(target)
-        _synced(target.parent)
+        synced(target.parent)
         self._clear()
 
     def _clear(self) -> None:
         """Clears away what processes left that are no more. The lock is held."""
+        for left in self.folder.glob(".history-*"):
+            left.unlink()
         for left in [*self.folder.glob(".incoming-*"), *self.folder.glob(".removed-*")]:
             held = os.open(left, os.O_RDONLY | os.O_DIRECTORY)
             try:
@@ -223,12 +226,16 @@ class Registry:
                 os.close(held)
 
     @contextlib.contextmanager
-    def _doing(self) -> Iterator[None]:
-        """Tells in words what the system refuses."""
+    def changing(self) -> Iterator[None]:
+        """Makes the folder where it is missing, and tells in words what the system refuses."""
         try:
+            if not self.folder.exists():
+                self.folder.mkdir(parents=True, exist_ok=True)
+                give(self.folder)
             yield
         except OSError as error:
-            what = f"{self.folder}: the registry of models can't be changed: {error.strerror or error}"
+            where = "" if error.filename in (None, str(self.folder)) else f" ({error.filename})"
+            what = f"{self.folder}: the registry of models can't be changed: {error.strerror or error}{where}"
             remedy = "; do it as the account that the daemon runs as" if isinstance(error, PermissionError) else ""
             raise RegistryError(what + remedy) from error
 
@@ -291,17 +298,17 @@ def _copy(source: Path, card: Card, folder: Path, name: str) -> None:
         if not (source / file).is_file():
             continue  # which the checks will miss
         shutil.copyfile(source / file, folder / file)
-        _synced(folder / file)
+        synced(folder / file)
     if name != card.name:
         # As a tree: what a later version's card says besides stays in it.
         tree = msgspec.json.decode((folder / CARD).read_bytes())
         encoded = msgspec.json.encode({**tree, "name": name})
         (folder / CARD).write_bytes(msgspec.json.format(encoded, indent=2) + b"\n")
-        _synced(folder / CARD)
+        synced(folder / CARD)
     cards.verify(folder)
 
 
-def _ask(folder: Path) -> None:
+def prove(folder: Path) -> None:
     """Raises ModelError where a model can't be loaded, or says something else than it should."""
     classifier = load(str(folder), device="cpu")
     try:
@@ -318,7 +325,7 @@ def _sound(folder: Path) -> bool:
         return False
 
 
-def _give(path: Path) -> None:
+def give(path: Path) -> None:
     """What root makes belongs to whom the place belongs to: the daemon, most likely."""
     if os.geteuid() != 0:
         return
@@ -327,7 +334,7 @@ def _give(path: Path) -> None:
         os.chown(one, owner.st_uid, owner.st_gid)
 
 
-def _synced(path: Path) -> None:
+def synced(path: Path) -> None:
     """Durable, when it returns."""
     opened = os.open(path, os.O_RDONLY)
     try:

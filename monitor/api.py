@@ -13,6 +13,7 @@ from aiohttp import web
 
 from alerts.episode import Severity
 from alerts.rules import Matcher
+from models.card import ModelError
 from monitor.app import PARTS, Daemon
 from monitor.openapi import document
 from monitor.problems import HEADERS, Handler, Problem, answer, body_of, limit, moment
@@ -35,6 +36,7 @@ class Api:
             get("/openapi.json", self._openapi),
             get("/api/v1/status", self._status),
             get("/api/v1/sources", self._sources),
+            get("/api/v1/models", self._models),
             get("/api/v1/alerts", self._alerts),
             get("/api/v1/alerts/{id}", self._alert),
             get("/api/v1/keys", self._keys),
@@ -51,6 +53,8 @@ class Api:
             post("/api/v1/deliveries/{id}/retry", writer(self._retry)),
             post("/api/v1/dead-letters/{id}/retry", writer(self._retry_letter)),
             post("/api/v1/channels/{id}/test", writer(self._test)),
+            post("/api/v1/models/use", writer(self._use)),
+            post("/api/v1/models/rollback", writer(self._rollback)),
             post("/api/v1/reload", writer(self._reload)),
         ]
 
@@ -72,6 +76,10 @@ class Api:
         known = {source.name for source in self._daemon.settings.sources}
         found = await self._ask(self._daemon.read_model.sources)
         return answer({"sources": [source for source in found if source["source"] in known]})
+
+    async def _models(self, request: web.Request) -> web.StreamResponse:
+        del request
+        return answer({"models": await self._daemon.model_use.listed(), "in_use": self._daemon.model_use.status()})
 
     async def _alerts(self, request: web.Request) -> web.StreamResponse:
         status = request.query.get("status")
@@ -248,6 +256,23 @@ class Api:
         if outcome is None:
             raise Problem(404, "No such channel")
         return answer(outcome)
+
+    async def _use(self, request: web.Request) -> web.StreamResponse:
+        reference = (await self._json(request)).get("model")
+        if not isinstance(reference, str) or not reference:
+            raise Problem(422, "No model", "model is NAME, NAME@VERSION or NAME@DIGEST; GET /api/v1/models lists them")
+        return await self._switched(reference)
+
+    async def _rollback(self, request: web.Request) -> web.StreamResponse:
+        del request
+        return await self._switched(None)
+
+    async def _switched(self, reference: str | None) -> web.StreamResponse:
+        try:
+            gone = await self._daemon.use(reference)
+        except (ModelError, SettingsError) as error:
+            raise Problem(422, "Model refused", str(error)) from None
+        return answer({"model": self._daemon.model.name, "until_now": gone, **self._daemon.model_use.status()})
 
     async def _reload(self, request: web.Request) -> web.StreamResponse:
         del request

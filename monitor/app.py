@@ -10,41 +10,39 @@ import contextlib
 import gc
 import random
 import time
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any
 
 import msgspec
 import structlog
 from prometheus_client import Gauge
 
-from models.classifier import Classifier, load
-from monitor import __version__, assembly, engines
+from models.card import ModelError
+from models.classifier import Classifier
+from monitor import __version__, assembly
 from monitor.assembly import assemble
 from monitor.engines import between_watermarks, build_engine, claim, view_path
 from monitor.health import LagWatch, RoomWatch, SourceWatch, Watcher, coverage, watch
 from monitor.http import GuardedClient
 from monitor.intake import Intake
+from monitor.model_choice import Choice
+from monitor.model_use import ModelFacts, ModelUse
 from monitor.operators import Operators
 from monitor.sender import Sender
 from monitor.settings import Settings, SettingsError
-from monitor.stages import ModelFacts, Stages, facts_of, facts_on_card
+from monitor.stages import Stages
 from monitor.viewer import Viewer
 from pipelines.clock import Clock, ForwardClock, SystemClock
 from pipelines.documents import SourceRecord, iso
 from pipelines.parse import Jail
 from pipelines.sources.base import Source, Tools
-from pipelines.streams.base import Claim, Engine, EngineError, Stage
+from pipelines.streams.base import Claim, Engine, EngineError
 from pipelines.view import ReadModel
 
 log = structlog.get_logger(__name__)
 
 BUILD = Gauge("tapewatch_build_info", "1, with the version.", ["version"])
 CONFIG = Gauge("tapewatch_config_info", "1, with the settings' hash.", ["sha256"])
-MODEL = Gauge(
-    "tapewatch_model_info",
-    "1, with the model, and where it runs: cpu, cuda, or none here.",
-    ["model", "device"],
-)
 READY = Gauge("tapewatch_ready", "1 while the daemon can do its work, as /readyz says.")
 
 PARTS = ("ingest", "score", "aggregate", "notify", "view")
@@ -81,10 +79,11 @@ class Daemon:
         self.settings = settings
         self.only = tuple(part for part in PARTS if part in only)
         self._reread = reread
+        self._changing = asyncio.Lock()
+        """Held while settings or model are taken over."""
         self._clock = ForwardClock(clock or SystemClock())
+        self.model_use = ModelUse(settings, judges="score" in self.only, clock=self._clock, given=classifier)
         self._rng = rng or random.Random()  # noqa: S311 (jitter, no secrets)
-        self._own_classifier = classifier is None
-        self._classifier = classifier
         self._watermark_interval = watermark_interval or between_watermarks(settings)
         self._claim: Claim | None = None
         self._engine: Engine | None = None
@@ -111,11 +110,10 @@ class Daemon:
     async def open(self) -> None:
         """Opens model, engine, stages and view, without sources and deliveries: what backfill needs."""
         settings = self.settings
-        self.model = await self._load()
+        loaded = await self.model_use.open()
         self.parts = assemble(settings, self.model.topics)
         BUILD.labels(__version__).set(1)
         CONFIG.labels(settings.sha256()).set(1)
-        MODEL.labels(self.model.name, self.model.device).set(1)
         claimed = self.claim()
         # Not on the loop: a store that has to be read whole takes its time, and the probes have to answer meanwhile.
         self._engine = await asyncio.to_thread(build_engine, settings, clock=self._clock, claimed=claimed)
@@ -127,30 +125,12 @@ class Daemon:
             self._operators = Operators(
                 self.engine, self._viewer.read_model, lambda: self.parts.silences, clock=self._clock
             )
-        stages = self._stages()
+        self.stages = Stages(settings, self.parts, loaded, clock=self._clock, only=self.only)
         _rest_collector()
-        await self.engine.start(stages)
+        await self.engine.start(self.stages.all())
         self._started = self._clock.time()
         if self._viewer is not None:
             self._view = asyncio.create_task(self._viewer.run(), name="view")
-
-    async def _load(self) -> ModelFacts:
-        model = self.settings.model
-        if self._classifier is not None:
-            return facts_of(self._classifier)
-        folder = engines.model(self.settings).folder
-        if "score" in self.only:
-            self._classifier = await asyncio.to_thread(
-                load, str(folder), device=model.device, threads=model.threads, memory_mb=model.memory_mb
-            )
-            return facts_of(self._classifier)
-        return await asyncio.to_thread(facts_on_card, folder)
-
-    def _stages(self) -> Sequence[Stage]:
-        self.stages = Stages(
-            self.settings, self.parts, self.model, classifier=self._classifier, clock=self._clock, only=self.only
-        )
-        return self.stages.all()
 
     async def start(self) -> None:
         """Opens everything and sets sources and deliveries to work."""
@@ -215,8 +195,7 @@ class Daemon:
             await self._http.close()
         if self._jail is not None:
             await self._jail.close()
-        if self._own_classifier and self._classifier is not None:
-            self._classifier.close()
+        self.model_use.close()
         log.info("stopped", action="stop", seconds=round(time.monotonic() - started, 2))
 
     async def failed(self) -> BaseException:
@@ -234,29 +213,66 @@ class Daemon:
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))
 
+    # -- taking over --------------------------------------------------------------------------------------
+
     async def reload(self) -> list[str]:
         """Reads the settings file again and takes over what may change while running: watch-lists, routes, silences
-        (budgets of lists too). Everything is validated before anything changes; what needs a restart is refused."""
+        (budgets of lists too), the model's name. Everything is validated before anything changes; what needs a restart
+        is refused."""
         if self._reread is None:
             raise SettingsError("this daemon was not started from a settings file")
-        fresh = self._reread()
-        changed = [name for name in type(fresh).model_fields if getattr(fresh, name) != getattr(self.settings, name)]
-        fixed = [name for name in changed if name not in RELOADABLE]
-        if fixed:
-            raise SettingsError(f"{', '.join(fixed)} changed: that takes a restart; nothing was taken over")
-        parts = assemble(fresh, self.model.topics)
+        async with self._changing:
+            fresh = self._reread()
+            changed = [
+                name for name in type(fresh).model_fields if getattr(fresh, name) != getattr(self.settings, name)
+            ]
+            fixed = [
+                name for name in changed if name not in RELOADABLE and not _model_named(name, fresh, self.settings)
+            ]
+            if fixed:
+                raise SettingsError(f"{', '.join(fixed)} changed: that takes a restart; nothing was taken over")
+            try:
+                await self._take_over(fresh, await self.model_use.configured(fresh))
+            except ModelError as error:
+                raise SettingsError(f"{fresh.file}: {error}") from error
+        log.info("reloaded", action="reload", changed=changed)
+        return changed
+
+    async def use(self, reference: str | None) -> str:
+        """Judges with another model from the next batch on, None for the one before; returns what was in use until
+        now. Raises ModelError, SettingsError where a watch-list can't work with it: then all stays as it is."""
+        async with self._changing:
+            gone = self.model.name
+            try:
+                chosen = await (self.model_use.earlier() if reference is None else self.model_use.named(reference))
+                await self._take_over(self.settings, chosen)
+            except (ModelError, SettingsError) as error:
+                log.error("model_refused", action="keep_model", model=gone, wanted=reference, error=str(error))  # noqa: TRY400
+                raise
+        return gone
+
+    async def _take_over(self, settings: Settings, chosen: Choice | None) -> None:
+        """``chosen``: None for the model that is in use."""
+        model = self.model_use.loaded if chosen is None else await self.model_use.prepare(chosen)
 
         def switch() -> None:
-            self.settings, self.parts = fresh, parts
-            self.stages.adopt(fresh, parts)
+            self.settings, self.parts = settings, parts
+            self.stages.adopt(settings, parts, model)
 
-        await self.engine.between_batches(switch)
+        try:
+            parts = assemble(settings, model.facts.topics)
+            if chosen is not None:
+                await self.model_use.write_down(chosen)
+            await self.engine.between_batches(switch)
+        except BaseException:
+            await self.model_use.discard(model)
+            raise
+        if chosen is not None:
+            await self.model_use.taken(settings, chosen, model)
         if self._viewer is not None:
             self._viewer.read_model.adopt(parts.watch)
         CONFIG.clear()
-        CONFIG.labels(fresh.sha256()).set(1)
-        log.info("reloaded", action="reload", changed=changed)
-        return changed
+        CONFIG.labels(settings.sha256()).set(1)
 
     @property
     def engine(self) -> Engine:
@@ -269,6 +285,11 @@ class Daemon:
     def opened(self) -> bool:
         """Whether its parts are there to be asked."""
         return self._started > 0.0
+
+    @property
+    def model(self) -> ModelFacts:
+        """Of the model in use."""
+        return self.model_use.loaded.facts
 
     # -- its parts ----------------------------------------------------------------------------------------
 
@@ -326,6 +347,7 @@ class Daemon:
             "engine": self.engine.name,
             "parts": list(self.only),
             "model": self.model.name,
+            "model_in_use": self.model_use.status(),
             "languages": list(self.model.languages),
             "configuration": self.settings.sha256()[:12],
             "ready": not reasons,
@@ -351,6 +373,11 @@ class Daemon:
         silent = len(known) - len(records)
         seen = coverage(records)
         return seen | {"expected": seen["expected"] + silent, "unread": seen["unread"] + silent}
+
+
+def _model_named(section: str, fresh: Settings, held: Settings) -> bool:
+    """Whether a section that changed is the model's, and changed in nothing but its name."""
+    return section == "model" and fresh.model.model_copy(update={"name": held.model.name}) == held.model
 
 
 def _rest_collector() -> None:

@@ -4,6 +4,7 @@ that what the one calls fine the other does not die of."""
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from models import card as cards
 from models.session import DeviceError, check_device
 from monitor.app import PARTS
 from monitor.assembly import Parts, assemble
-from monitor.engines import check_engine, model
+from monitor.engines import check_engine
 from monitor.kafka_settings import KafkaAccess
+from monitor.model_choice import choice
 from monitor.settings import Settings, SettingsError
 
 
@@ -25,9 +27,9 @@ def check(settings: Settings, only: Collection[str] = PARTS) -> Parts:
     if problems:
         raise SettingsError("\n".join(problems))
     try:
-        card = cards.verify(model(settings).folder)
+        card = cards.verify(choice(settings, time.time()).version.folder)
     except cards.ModelError as error:
-        raise SettingsError(f"{settings.file}: model.name = {settings.model.name!r}: {error}") from None
+        raise SettingsError(f"{settings.file}: {error}") from None
     return assemble(settings, card.topic.labels)
 
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from monitor import arguments
+
 models = typer.Typer(help="Keep, show, check, measure and train models.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="A shipped or added model: NAME, NAME@VERSION or NAME@DIGEST; or a folder.")]
@@ -24,11 +26,14 @@ def folder_of(name: str, config: Path | None) -> str:
 
 
 @models.command(name="list")
-def models_list(config: Config = None) -> None:
-    """The models that are shipped, and those that were added."""
+def models_list(
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object a line instead of a table.")] = False,
+    config: Config = None,
+) -> None:
+    """The models that are shipped, and those that were added: which is in use, and which was before."""
     from monitor.commands.registry import list_models
 
-    list_models(config)
+    list_models(config, as_json)
 
 
 @models.command(name="show")
@@ -52,9 +57,29 @@ def models_add(
     add_model(folder, name, config)
 
 
+@models.command(name="use")
+def models_use(name: Name, config: arguments.Config = arguments.CONFIG) -> None:
+    """Judge with another model: in a running daemon from its next batch on, else from the next start on.
+
+    It is loaded and has to say what it should before it takes the place of the one in use. It stays in use over
+    restarts, until [model] name is changed in the settings file.
+    """
+    from monitor.commands.registry import use_model
+
+    use_model(name, config)
+
+
+@models.command(name="rollback")
+def models_rollback(config: arguments.Config = arguments.CONFIG) -> None:
+    """Go back to the model that was in use before, as `models use` goes to another."""
+    from monitor.commands.registry import use_model
+
+    use_model(None, config)
+
+
 @models.command(name="remove")
 def models_remove(name: Name, config: Config = None) -> None:
-    """Take a version that was added out of the registry."""
+    """Take a version that was added out of the registry; not the one in use, nor the one that was before."""
     from monitor.commands.registry import remove_model
 
     remove_model(name, config)

@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.registry import Registry, Version
+from models.registry import Registry
 from monitor.settings import Settings, SettingsError
 from pipelines.clock import Clock
 from pipelines.streams.base import Claim, Engine
@@ -136,11 +136,6 @@ def view_path(settings: Settings) -> Path:
 def registry(settings: Settings) -> Registry:
     """The models that this installation has."""
     return Registry(settings.model.registry or _beside(settings, ".models"))
-
-
-def model(settings: Settings) -> Version:
-    """The model that the settings name. Raises ModelError."""
-    return registry(settings).find(settings.model.name)
 
 
 def _beside(settings: Settings, ending: str) -> Path:

@@ -9,6 +9,7 @@ from monitor import __version__
 READS = {
     "/api/v1/status": ("Version, readiness, lag and coverage.", ()),
     "/api/v1/sources": ("The health of every source.", ()),
+    "/api/v1/models": ("The models there are, which is in use since when, and what a rollback leads to.", ()),
     "/api/v1/alerts": ("Each alert's latest event, newest first.", ("status", "key", "since", "limit")),
     "/api/v1/alerts/{id}": ("All events of an alert and the attempts to deliver them.", ()),
     "/api/v1/keys": ("Every watched key with its latest block.", ()),
@@ -38,6 +39,11 @@ WRITES = {
     ("post", "/api/v1/deliveries/{id}/retry"): ("Owes a delivery anew, at once.", "202"),
     ("post", "/api/v1/dead-letters/{id}/retry"): ("Puts a dead letter back on its topic.", "202"),
     ("post", "/api/v1/channels/{id}/test"): ("Sends a signed test event.", "200"),
+    ("post", "/api/v1/models/use"): (
+        "Judges with another model from the next batch on, once it is loaded and says what it should.",
+        "200",
+    ),
+    ("post", "/api/v1/models/rollback"): ("The same with the model that was in use before.", "200"),
     ("post", "/api/v1/reload"): ("Reads the settings again; they are validated before anything changes.", "200"),
 }
 

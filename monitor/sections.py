@@ -116,11 +116,13 @@ class Model(Section):
 
     name: str = Field(
         "default",
-        description="The model: a shipped or added one's name, NAME@VERSION, or a model's folder.",
+        description="The model: a shipped or added one's name, NAME@VERSION, or a model's folder. Once "
+        "`tapewatch models use` has chosen another, that one stays in use until this is changed.",
     )
     registry: Path | None = Field(
         None,
-        description="Folder of the models that were added; left out, the store's name (Kafka: data_dir) and `.models`.",
+        description="Folder of added models and of what was in use when; left out, `.models` added to the store's name "
+        "(Kafka: to data_dir).",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto",

@@ -118,9 +118,9 @@ class Aggregate:
         self._by_state: WeakKeyDictionary[State, Derived] = WeakKeyDictionary()
         self._here = Derived(-1)
 
-    def adopt(self, watch: Watch) -> None:
-        """Takes over new watch-lists."""
-        self._watch = watch
+    def adopt(self, watch: Watch, model: str) -> None:
+        """Takes over new watch-lists, or another model's name."""
+        self._watch, self._model = watch, model
 
     # -- the stage ----------------------------------------------------------------------------------------
 

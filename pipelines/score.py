@@ -101,17 +101,16 @@ class Score:
     ) -> None:
         """``ahead``: seconds by which a record may be ahead of the clock; None where only ingest writes them."""
         self._ahead = ahead
+        self._clock = clock
+        self.adopt(entities, watch, classifier)
+
+    def adopt(self, entities: EntityIndex, watch: Watch, classifier: Classifier) -> None:
+        """Takes over watch-lists and model. No batch is under way meanwhile: each is one model's."""
+        self._entities, self.watch = entities, watch
         self._classifier = classifier
         self._languages = frozenset(classifier.languages)
-        self._entities = entities
-        self.watch = watch
-        self._clock = clock
         self._judge = Judge(classifier)
         self._measures = _Measures(classifier.name, classifier.risks)
-
-    def adopt(self, entities: EntityIndex, watch: Watch) -> None:
-        """Takes over new watch-lists."""
-        self._entities, self.watch = entities, watch
 
     def recovered(self, state: State) -> list[Output]:
         del state  # nothing is said again

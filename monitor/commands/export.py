@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Literal
 import typer
 
 from alerts.baseline import BLOCK
-from monitor import engines
 from monitor.assembly import assemble
 from monitor.commands.detect import time_option
 from monitor.engines import view_path
+from monitor.model_choice import choice
+from monitor.model_use import facts_on_card
 from monitor.sections import duration
 from monitor.settings import Settings, SettingsError, load
-from monitor.stages import facts_on_card
 from pipelines import openmetrics
 from pipelines.answers import Answers
 from pipelines.documents import iso
@@ -154,7 +154,7 @@ def read_model(settings: Settings) -> tuple[Answers, list[str]]:
         raise SettingsError(
             f"{path}: has schema {known}, this version reads {len(MIGRATIONS)}; start the daemon of this version once"
         )
-    watch = assemble(settings, facts_on_card(engines.model(settings).folder).topics).watch
+    watch = assemble(settings, facts_on_card(choice(settings, time.time()).version.folder).topics).watch
     return Answers(path, watch), sorted(watch.keys)
 
 

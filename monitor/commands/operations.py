@@ -26,8 +26,27 @@ from pipelines.documents import iso
 _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 
+PATIENCE = 30.0
+"""Seconds that an answer may take."""
+
+
+class NobodyThere(Exception):
+    """Nobody listens where the daemon would."""
+
+
 def ask(config: Path, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
     """The answer of the daemon that runs with ``config``. What of ``path`` is a user's goes through ``quote``."""
+    try:
+        return ask_if_there(config, method, path, body)
+    except NobodyThere as nobody:
+        typer.echo(str(nobody), err=True)
+        raise typer.Exit(1) from None
+
+
+def ask_if_there(
+    config: Path, method: str, path: str, body: dict[str, Any] | None = None, patience: float = PATIENCE
+) -> Any:
+    """The same where there need not be one. Raises NobodyThere."""
     web = load(config).web
     headers = {"content-type": "application/json"}
     token = web.key()
@@ -37,7 +56,7 @@ def ask(config: Path, method: str, path: str, body: dict[str, Any] | None = None
     url = f"http://{web.listen}/api/v1/{path}"
     request = urllib.request.Request(url, data=data, headers=headers, method=method)
     try:
-        with _open(request, timeout=30) as answer:
+        with _open(request, timeout=patience) as answer:
             return json.loads(answer.read() or b"null")
     except urllib.error.HTTPError as error:
         typer.echo(_problem(error), err=True)
@@ -45,7 +64,10 @@ def ask(config: Path, method: str, path: str, body: dict[str, Any] | None = None
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         why = getattr(reason, "strerror", None) or reason
-        typer.echo(f"no daemon answers at {web.listen} ({why}); start it with: tapewatch run -c {config}", err=True)
+        told = f"no daemon answers at {web.listen} ({why}); start it with: tapewatch run -c {config}"
+        if isinstance(reason, ConnectionRefusedError):
+            raise NobodyThere(told) from None
+        typer.echo(told, err=True)
         raise typer.Exit(1) from None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -18,13 +19,13 @@ import typer
 from alerts.baseline import Profile
 from alerts.detector import Detector
 from models.classifier import Classifier, load
-from monitor import engines
 from monitor import log as logs
 from monitor.assembly import Parts, alert_context, assemble
 from monitor.commands.detect import LineError as MomentError
 from monitor.commands.detect import moment as moment_of
 from monitor.commands.detect import time_option
 from monitor.history import BadLines, history
+from monitor.model_choice import choice
 from monitor.sections import MOST_ALARMS
 from monitor.settings import Settings, SettingsError
 from monitor.settings import load as load_settings
@@ -206,7 +207,10 @@ def run_replay(
     known = _events(events) if events is not None else None
     model = settings.model
     classifier = load(
-        str(engines.model(settings).folder), device=model.device, threads=model.threads, memory_mb=model.memory_mb
+        str(choice(settings, time.time()).version.folder),
+        device=model.device,
+        threads=model.threads,
+        memory_mb=model.memory_mb,
     )
     try:
         parts = assemble(settings, classifier.topics)

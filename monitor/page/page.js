@@ -243,10 +243,10 @@ function healthy(cover) {
 async function drawFacts() {
   const status = await get("/api/v1/status");
   const lag = Math.max(0, ...Object.values(status.lag).map((stage) => stage.seconds));
-  const rows = [["model", status.model], ["sources", healthy(status.coverage)],
+  const rows = [["model", [`${status.model} since `, when(status.model_in_use.since)]], ["sources", healthy(status.coverage)],
     ["lag", `${number(lag)} s`], ["watched", `${status.watched_keys} keys`], ["false alarms asked for", `${status.false_alarms_per_key_month} per key and month`]];
   if (!status.ready) rows.unshift(["not ready", status.reasons.join("; ")]);
-  byId("facts").replaceChildren(...rows.map(([name, value]) => make("div", {}, make("dt", { text: name }), make("dd", { text: value }))));
+  byId("facts").replaceChildren(...rows.map(([name, value]) => make("div", {}, make("dt", { text: name }), make("dd", {}, ...[value].flat()))));
 }
 
 function soon() {

@@ -256,7 +256,7 @@ class Engine(Protocol):
         ...
 
     async def between_batches(self, change: Callable[[], None]) -> None:
-        """Runs ``change`` so that no batch of a stage with state sees half of it."""
+        """Runs ``change`` while no stage is at a batch."""
         ...
 
     def reader(self) -> LogReader:

@@ -87,6 +87,8 @@ class EmbeddedEngine:
         self._workers = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="stage")
         self.store = Store(path, now=clock.time, claimed=claimed)
         self._retention = Retention(self.store, self._on_store, self._past, records=retention, letters=letters)
+        self._handing_out = asyncio.Lock()
+        self._handled: set[asyncio.Future[list[Output]]] = set()  # batches that stages without state are at
         self._stages: list[Stage] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._wake: dict[str, asyncio.Event] = {}
@@ -172,8 +174,11 @@ class EmbeddedEngine:
         return found
 
     async def between_batches(self, change: Callable[[], None]) -> None:
-        """Runs ``change`` on the store's thread."""
-        await self._on_store(change)
+        """Runs ``change`` on the store's thread, where stages with state work, once those without are at nothing."""
+        async with self._handing_out:
+            if self._handled:
+                await asyncio.wait(self._handled)
+            await self._on_store(change)
 
     def reader(self) -> LogTail:
         """A reader of its own; what it has not read yet is kept."""
@@ -269,9 +274,7 @@ class EmbeddedEngine:
 
     async def _run_stateless(self, stage: Stage) -> None:
         position = await self._on_store(self.store.offset, stage.name)
-        empty = StageState({})
         under_way: deque[tuple[Sequence[Record], asyncio.Future[list[Output]]]] = deque()
-        loop = asyncio.get_running_loop()
         try:
             while not self._stopping.is_set() or under_way:
                 batch: Sequence[Record] = []
@@ -279,8 +282,7 @@ class EmbeddedEngine:
                     batch = await self._on_store(self.store.read, stage.inputs, position, self._batch)
                 if batch:
                     position = batch[-1].offset
-                    work = loop.run_in_executor(self._workers, attempt, stage, batch, empty, self._clock.time)
-                    under_way.append((batch, work))
+                    under_way.append((batch, await self._hand_out(stage, batch)))
                 if under_way and (not batch or len(under_way) >= IN_FLIGHT):
                     done, outcome = under_way.popleft()
                     await self._persist(stage, emit(stage, done, await outcome))
@@ -290,6 +292,14 @@ class EmbeddedEngine:
         finally:
             for _, outcome in under_way:
                 outcome.cancel()
+
+    async def _hand_out(self, stage: Stage, batch: Sequence[Record]) -> asyncio.Future[list[Output]]:
+        work = partial(attempt, stage, batch, StageState({}), self._clock.time)
+        async with self._handing_out:
+            handled = asyncio.get_running_loop().run_in_executor(self._workers, work)
+        self._handled.add(handled)
+        handled.add_done_callback(self._handled.discard)
+        return handled
 
     async def _persist(self, stage: Stage, work: Callable[[Transaction], None]) -> None:
         """Commits a unit; waits while the disk is full or fails."""
@@ -386,6 +396,5 @@ class EmbeddedEngine:
         return await self._retention.drop(before)
 
     def _past(self, topic: str) -> int:
-        positions = [self.store.offset(stage.name) for stage in self._stages if topic in stage.inputs]
-        positions.extend(tail.past for tail in self._tails if not tail.closed)
-        return min(positions, default=self.store.head)
+        stages = [self.store.offset(stage.name) for stage in self._stages if topic in stage.inputs]
+        return min([*stages, *(tail.past for tail in self._tails if not tail.closed)], default=self.store.head)

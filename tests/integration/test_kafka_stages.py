@@ -8,6 +8,8 @@ from pathlib import Path
 
 from kafka import KafkaProducer
 
+from models.card import folder_of
+from models.registry import Registry
 from pipelines.streams.base import WATERMARK
 from tests.daemon_bench import ACME, Receiver, request, wait_for
 from tests.kafka_fleet import PATIENCE, Fleet
@@ -16,6 +18,7 @@ from tests.kafka_fleet import PATIENCE, Fleet
 def test_from_a_post_to_a_webhook_over_five_processes(tmp_path: Path, kafka: str) -> None:
     with Receiver() as hooks:
         settings = ACME + hooks.channel("desk", "/desk") + '[detection]\nmin_open = "1s"\n'
+        settings += '[model]\nregistry = "../models"\n'
         with Fleet(tmp_path, kafka, settings) as fleet:
             ingest, view = fleet["ingest"], fleet["view"]
             ingest.ring()
@@ -45,6 +48,7 @@ def test_from_a_post_to_a_webhook_over_five_processes(tmp_path: Path, kafka: str
             assert ingest.metric("tapewatch_model_info", device="none") == 1
             _strangers(fleet)
             _operators(fleet)
+            _another_model(fleet, tmp_path / "models")
             print(f"14 documents posted, {len(firing)} alerts fired over {len(fleet.daemons)} processes")
             for part, daemon in fleet.daemons.items():
                 assert daemon.stop(signal.SIGTERM) == 0, (part, daemon.log()[-2000:])
@@ -118,3 +122,19 @@ def _operators(fleet: Fleet) -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
     refused = fleet["ingest"].cli("deliveries", "list")
     assert refused.returncode == 1 and "ask the one that runs view" in refused.stderr
+
+
+def _another_model(fleet: Fleet, registry: Path) -> None:
+    """One process judges with it at once; another, of the same registry, takes it from there at a reload."""
+    twin = Registry(registry).add(folder_of("default"), "twin").model
+    done = fleet["score"].cli("models", "use", "twin")
+    assert done.returncode == 0, done.stderr
+    fleet["ingest"].push({"id": "judged-by-twin", "title": "Acme opens a large museum"})
+    wait_for(lambda: fleet["view"].seen("Acme opens a large museum"), "document", PATIENCE)
+    judged = {one["title"]: one["model"] for one in (json.loads(record.value) for record in fleet.records("scores"))}
+    assert judged["Acme opens a large museum"] == twin != judged["Acme opens a small museum"]
+    aggregate = fleet["aggregate"]
+    assert aggregate.get("status")["model"] != twin
+    aggregate.send(signal.SIGHUP)
+    wait_for(lambda: aggregate.get("status")["model"] == twin, "reload", PATIENCE)
+    assert aggregate.metric("tapewatch_model_info", device="none", model=twin) == 1

@@ -105,6 +105,7 @@ async def test_page_shows_what_rings_and_why(served: tuple[Daemon, Web], tmp_pat
         await page.goto(web.address)
         await page.wait_for_selector("#state.live")
         assert "Nothing." in await page.inner_text("#firing")
+        assert "fake@000000000000 since " in await page.inner_text("#facts:has(time)")
 
         await post(web.address, *bad_news())
         await page.wait_for_selector("article.alert h3:has-text('Acme Corp')", timeout=10_000)

@@ -56,8 +56,8 @@ class Tape:
         self.engine.run()
 
     def watch(self, *entities: Entity) -> None:
-        self.score.adopt(EntityIndex(entities), watching(*entities))
-        self.aggregate.adopt(watching(*entities))
+        self.score.adopt(EntityIndex(entities), watching(*entities), FakeClassifier())
+        self.aggregate.adopt(watching(*entities), "fake")
 
     def spans(self) -> dict[str, float]:
         """Key to the span of its baseline at its last closed block, in days."""
