@@ -15,7 +15,13 @@ from alerts.wording import Time
 
 AlertType = Literal["alert.firing", "alert.updated", "alert.resolved"]
 OperationType = Literal[
-    "ops.source_stale", "ops.source_recovered", "ops.pipeline_lag", "ops.channel_disabled", "test.ping"
+    "ops.source_stale",
+    "ops.source_recovered",
+    "ops.pipeline_lag",
+    "ops.channel_disabled",
+    "ops.model_drift",
+    "ops.model_drift_resolved",
+    "test.ping",
 ]
 ROUTED: tuple[str, ...] = tuple(kind for kind in get_args(AlertType) + get_args(OperationType) if kind != "test.ping")
 """What routes decide on: every event but the ping, which goes to the channel that is tried."""
@@ -241,7 +247,7 @@ class OperationData(msgspec.Struct, frozen=True, kw_only=True):
     dedupe_key: str
     severity: Severity
     subject: str
-    """Name of the source, stage or channel."""
+    """Name of the source, stage or channel; of drift the class of texts and the reference, as in ``news/stream``."""
     details: dict[str, Detail] = {}
     truncated: tuple[Cut, ...] = ()
 

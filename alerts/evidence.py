@@ -153,9 +153,9 @@ def build_operation(
 ) -> Alert:
     """An event about the daemon itself: a source, a stage, a channel named ``subject``.
 
-    Stale and recovered of one source share their ``order``, so that neither overtakes the other.
+    A trouble and its end share their ``order``, so that neither overtakes the other.
     """
-    family = "ops.source" if kind.startswith("ops.source") else kind
+    family = "ops.source" if kind.startswith("ops.source") else kind.removesuffix("_resolved")
     kept = dict(sorted((details or {}).items())[:DETAILS])
     data = OperationData(
         summary=plain(summary_text, 480),

@@ -14,13 +14,17 @@ from aiohttp import web
 from alerts.episode import Severity
 from alerts.rules import Matcher
 from models.card import ModelError
-from monitor.app import PARTS, Daemon
+from monitor.app import PARTS, Daemon, NotHere
 from monitor.openapi import document
 from monitor.problems import HEADERS, Handler, Problem, answer, body_of, limit, moment
 from monitor.sections import duration
 from monitor.settings import SettingsError
+from pipelines import drift
+from pipelines.notify import Notify
 
 HEARTBEAT = 15.0
+PATIENCE = 2.0
+"""Seconds that a question waits for the tables of a stage."""
 
 
 class Api:
@@ -37,6 +41,7 @@ class Api:
             get("/api/v1/status", self._status),
             get("/api/v1/sources", self._sources),
             get("/api/v1/models", self._models),
+            get("/api/v1/drift", self._drift),
             get("/api/v1/alerts", self._alerts),
             get("/api/v1/alerts/{id}", self._alert),
             get("/api/v1/keys", self._keys),
@@ -80,6 +85,17 @@ class Api:
     async def _models(self, request: web.Request) -> web.StreamResponse:
         del request
         return answer({"models": await self._daemon.model_use.listed(), "in_use": self._daemon.model_use.status()})
+
+    async def _drift(self, request: web.Request) -> web.StreamResponse:
+        del request
+        daemon = self._daemon
+        if Notify.name not in daemon.only:
+            raise NotHere(Notify.name, daemon.only)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return answer({"drift": await daemon.engine.inspect(Notify.name, drift.report)})
+        except TimeoutError:
+            raise Problem(503, "Not here", "another process runs notify now; ask that one") from None
 
     async def _alerts(self, request: web.Request) -> web.StreamResponse:
         status = request.query.get("status")

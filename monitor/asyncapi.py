@@ -93,6 +93,11 @@ TOPICS: Mapping[str, Topic] = {
         ("aggregate",),
         (Message(documents.SeriesPoint, "The watched key.", "A block of a key and class; its latest point holds."),),
     ),
+    base.READINGS: Topic(
+        "What texts are to the model, for the drift watch.",
+        ("score",),
+        (Message(documents.Reading, "The model.", "Texts of a batch by class, measure and bin."),),
+    ),
     base.ALERTS: Topic(
         "Alert events after silences and routing.",
         ("notify",),

@@ -17,6 +17,7 @@ import msgspec
 
 from alerts.episode import EpisodeEvent
 from alerts.exhibits import Exhibit
+from models.card import Reference
 
 SCHEMA = 1
 
@@ -261,12 +262,31 @@ class Candidate(_Record, frozen=True, kw_only=True):
 class Operation(_Record, frozen=True, kw_only=True):
     """Something to be told about the daemon itself: an ``ops.*`` event."""
 
-    type: Literal["ops.source_stale", "ops.source_recovered", "ops.pipeline_lag", "ops.channel_disabled"]
+    type: Literal[
+        "ops.source_stale",
+        "ops.source_recovered",
+        "ops.pipeline_lag",
+        "ops.channel_disabled",
+        "ops.model_drift",
+        "ops.model_drift_resolved",
+    ]
     at: Time
     subject: str
     summary: str
     severity: Literal["info", "warning", "error", "critical"] = "warning"
     details: dict[str, Any] = {}
+
+
+class Reading(_Record, frozen=True, kw_only=True):
+    """What the texts of one batch were to the model, by class and measure: how many fell into which bin."""
+
+    at: Time
+    model: str
+    bins: int
+    """Version of the bins."""
+    counts: dict[Literal["news", "social"], dict[str, list[int]]] = {}
+    reference: Reference | None = None
+    """The card's, with the first batch that a process scores with a model."""
 
 
 class Command(_Record, frozen=True, kw_only=True):

@@ -14,13 +14,12 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from alerts.baseline import Profile
-from alerts.body import SubjectEntity
 from alerts.episode import SEVERITIES
-from alerts.evidence import Alert, CoverageFacts, Language, Provenance, Subject, build_alert, build_operation
+from alerts.evidence import Alert, CoverageFacts, Language, Provenance, build_alert, build_operation
 from alerts.outbox import DeliveryAttempt, Endpoint, Obligation
 from alerts.quotes import older_than
 from alerts.rules import Facts, Route, Silence, route, silenced
-from pipelines import owing, tally, week
+from pipelines import drift, owing, tally, week
 from pipelines.aggregate import profile_records
 from pipelines.clock import Clock
 from pipelines.commands import ended, silence_of
@@ -29,6 +28,7 @@ from pipelines.documents import (
     Candidate,
     Command,
     Operation,
+    Reading,
     RecordError,
     SeriesPoint,
     decode,
@@ -37,19 +37,21 @@ from pipelines.documents import (
     iso,
 )
 from pipelines.letters import dead_letter
+from pipelines.particulars import latencies, subject_of
 from pipelines.remembered import Feedback, Sent, Told, forget
 from pipelines.streams.base import (
     ALERTS,
     CANDIDATES,
     COMMANDS,
     DELIVERIES,
+    READINGS,
     SERIES,
     Output,
     Record,
     State,
     Table,
 )
-from pipelines.watch import Watch, WatchedKey
+from pipelines.watch import Watch
 
 log = structlog.get_logger(__name__)
 
@@ -82,7 +84,7 @@ class Notify:
     """The notify stage."""
 
     name = "notify"
-    inputs: tuple[str, ...] = (CANDIDATES, COMMANDS, DELIVERIES, SERIES)
+    inputs: tuple[str, ...] = (CANDIDATES, COMMANDS, DELIVERIES, SERIES, READINGS)
     tables: Mapping[str, type[Any]] = {
         "silences": Silence,
         "outbox": Obligation,
@@ -93,6 +95,7 @@ class Notify:
         "blocks": week.Blocks,
         "profile": Profile,
         "kept": float,
+        **drift.TABLES,
     }
 
     def __init__(
@@ -126,6 +129,7 @@ class Notify:
     def recovered(self, state: State) -> list[Output]:
         """Nothing is said again; what is owed since long ago is owed without its quotes, before it is sent."""
         self._gauge(state)
+        drift.show(state)
         return self._unquote(state, self._clock.time())
 
     def handle(self, batch: Sequence[Record], state: State) -> list[Output]:
@@ -155,6 +159,9 @@ class Notify:
             profile = week.learn(decode(SeriesPoint, record.value), state)
             if profile is not None:
                 outputs.extend(profile_records([profile]))
+        elif record.topic == READINGS:
+            for operation in drift.take(decode(Reading, record.value), state):
+                self._operate(operation, state, outputs)
         else:
             self._obey(decode(Command, record.value), state, outputs)
 
@@ -184,7 +191,7 @@ class Notify:
                 model=candidate.model,
                 detector=self._context.detector,
                 configuration=self._context.configuration,
-                latency_seconds=_latencies(candidate),
+                latency_seconds=latencies(candidate),
             ),
             budget=self._budget(event.key),
             external_url=self._context.external_url,
@@ -337,26 +344,3 @@ class Notify:
 
     def _dead(self, record: Record, error: RecordError) -> Output:
         return dead_letter(self.name, record, error.reason, str(error), self._clock.time())
-
-
-def _latencies(candidate: Candidate) -> dict[str, float]:
-    """Seconds between a document's clocks, for the one that crossed the threshold."""
-    if candidate.published is None or candidate.fetched is None or candidate.scored is None:
-        return {}
-    published, fetched = epoch(candidate.published), epoch(candidate.fetched)
-    scored, decided = epoch(candidate.scored), epoch(candidate.decided)
-    return {
-        "publish_to_fetch": round(max(0.0, fetched - published), 3),
-        "fetch_to_score": round(max(0.0, scored - fetched), 3),
-        "score_to_decision": round(max(0.0, decided - scored), 3),
-    }
-
-
-def subject_of(watched: WatchedKey | None, key: str) -> Subject:
-    """What an alert about ``key`` calls it."""
-    if watched is None:
-        return Subject(name=key)
-    entities = tuple(
-        SubjectEntity(id=entity.id, name=entity.name, tickers=list(entity.tickers)) for entity in watched.entities[:10]
-    )
-    return Subject(name=watched.name, entities=entities, topic=watched.topic, watchlists=watched.watchlists)

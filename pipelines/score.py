@@ -1,4 +1,4 @@
-"""Score: documents in; judgements, evidence for the watched keys and dead letters out. Keeps no state."""
+"""Score: documents in; judgements, evidence for the watched keys, readings and dead letters out. Keeps no state."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from pipelines.entities import EntityIndex
 from pipelines.judgements import Judge, Question, question, testimonies
 from pipelines.letters import dead_letter
 from pipelines.publishers import publisher_key
+from pipelines.readings import Readings
 from pipelines.signatures import signature
 from pipelines.streams.base import DOCUMENTS, EVIDENCE, SCORES, WATERMARK, Output, Record, StageUnable, State
 from pipelines.watch import Watch
@@ -111,6 +112,7 @@ class Score:
         self._languages = frozenset(classifier.languages)
         self._judge = Judge(classifier)
         self._measures = _Measures(classifier.name, classifier.risks)
+        self._readings = Readings(classifier)
 
     def recovered(self, state: State) -> list[Output]:
         del state  # nothing is said again
@@ -141,7 +143,7 @@ class Score:
             elif (prediction := predictions.get(offset)) is not None:
                 judged.append(self._tell(asked[offset], prediction, scored_at, outputs))
         _count(judged)
-        return outputs
+        return outputs + self._readings.of(documents, predictions, scored_at)
 
     # -- reading and judging ------------------------------------------------------------------------------
 
@@ -191,13 +193,14 @@ class Score:
     ) -> list[Prediction | None]:
         questions = asked.values()
         try:
-            return [*self._classifier.predict([one.text for one in questions], [one.mentions for one in questions])]
+            texts, mentions = [one.text for one in questions], [one.mentions for one in questions]
+            return [*self._classifier.predict(texts, mentions, story=self._readings.story)]
         except ClassifierError:
             return [self._predict_alone(one, batch[number], outputs) for number, one in asked.items()]
 
     def _predict_alone(self, asked: Question, record: Record, outputs: list[Output]) -> Prediction | None:
         try:
-            return self._classifier.predict([asked.text], [asked.mentions])[0]
+            return self._classifier.predict([asked.text], [asked.mentions], story=self._readings.story)[0]
         except ClassifierError as error:
             outputs.append(self._dead(record, "classifier_failed", str(error)))
             return None

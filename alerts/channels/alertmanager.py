@@ -167,17 +167,18 @@ def _alert(event: str, body: AlertBody, timestamp: float, options: AlertmanagerO
 
 
 def _operation(event: str, body: OperationBody, timestamp: float, options: AlertmanagerOptions) -> Posted:
-    """Stale and recovered of one source have one name, so that the one ends the other."""
+    """A trouble and its end have one name, so that the one ends the other."""
     data = body.data
-    word = body.type.partition(".")[2].replace("recovered", "stale")
-    over = body.type == "ops.source_recovered"
+    word = body.type.partition(".")[2].replace("recovered", "stale").removesuffix("_resolved")
+    recovered = body.type == "ops.source_recovered"
+    over = recovered or body.type == "ops.model_drift_resolved"
     lasts = TEST_LASTS if body.type == "test.ping" else OPERATION_LASTS
     return Posted(
         labels=_labels(
             options,
             alertname="Tapewatch" + word.title().replace("_", ""),
             # A recovered source is no trouble, but it ends one: it must bear that one's labels.
-            severity="warning" if over else data.severity,
+            severity="warning" if recovered else data.severity,
             subject=data.subject,
         ),
         annotations={"summary": data.summary, "event_id": event, "dedupe_key": data.dedupe_key},

@@ -39,14 +39,12 @@ from pipelines.sources.base import RawItem
 from pipelines.sources.order import chunks
 from pipelines.streams.base import (
     ALERTS,
-    CANDIDATES,
     DEAD_LETTERS,
     DOCUMENTS,
     EVIDENCE,
-    OUTBOX,
     PROFILES,
     SCORES,
-    SERIES,
+    TOPICS,
     WATERMARK,
     Output,
     Stage,
@@ -175,7 +173,7 @@ class Player:
         self.counts["evidence"] += len(self._engine.records(EVIDENCE))
         self.counts["dead_letters"] += len(self._engine.records(DEAD_LETTERS))
         self.profiles.extend(decode(Profile, record.value) for record in self._engine.records(PROFILES))
-        for topic in (DOCUMENTS, SCORES, EVIDENCE, CANDIDATES, SERIES, PROFILES, ALERTS, OUTBOX, DEAD_LETTERS):
+        for topic in TOPICS:
             self._engine.forget(topic)
         # Their bodies are written out; what is counted in the end needs none.
         self.alerts.extend(msgspec.structs.replace(alert, body=msgspec.Raw()) for alert in found)

@@ -240,11 +240,20 @@ function healthy(cover) {
   return `${cover.healthy} of ${cover.expected} healthy${cover.unread ? `, ${cover.unread} not read yet` : ""}`;
 }
 
+function drifted(one) {
+  const found = one.measures.filter((look) => one.rings_since[look.reference] && look.effect > look.limit)
+    .map((look) => `${look.measure} ${number(look.effect, 2)} (limit ${number(look.limit, 2)}, ${look.reference})`);
+  if (Object.keys(one.rings_since).length) return `${one.class} texts changed${found.length ? `: ${found.join(", ")}` : ", and are coming back"}`;
+  return one.blocks_learned < one.blocks_needed ? `${one.class}: ${one.blocks_learned} of ${one.blocks_needed} days learned` : `${one.class}: none`;
+}
+
 async function drawFacts() {
   const status = await get("/api/v1/status");
+  const drift = status.parts.includes("notify") ? (await get("/api/v1/drift")).drift : [];
   const lag = Math.max(0, ...Object.values(status.lag).map((stage) => stage.seconds));
   const rows = [["model", [`${status.model} since `, when(status.model_in_use.since)]], ["sources", healthy(status.coverage)],
     ["lag", `${number(lag)} s`], ["watched", `${status.watched_keys} keys`], ["false alarms asked for", `${status.false_alarms_per_key_month} per key and month`]];
+  if (drift.length) rows.push(["drift", drift.map(drifted).join("; ")]);
   if (!status.ready) rows.unshift(["not ready", status.reasons.join("; ")]);
   byId("facts").replaceChildren(...rows.map(([name, value]) => make("div", {}, make("dt", { text: name }), make("dd", {}, ...[value].flat()))));
 }

@@ -28,6 +28,7 @@ SOURCES = "sources"
 CANDIDATES = "candidates"
 COMMANDS = "commands"
 SERIES = "series"
+READINGS = "readings"
 ALERTS = "alerts"
 OUTBOX = "outbox"
 DELIVERIES = "deliveries"
@@ -42,6 +43,7 @@ TOPICS = (
     CANDIDATES,
     COMMANDS,
     SERIES,
+    READINGS,
     ALERTS,
     OUTBOX,
     DELIVERIES,

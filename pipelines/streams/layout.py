@@ -12,11 +12,12 @@ from pipelines.streams.base import (
     EVIDENCE,
     OUTBOX,
     PROFILES,
+    READINGS,
     SERIES,
     SOURCES,
 )
 
-ONE_PARTITION = frozenset({CANDIDATES, COMMANDS, DELIVERIES, ALERTS, OUTBOX, DEAD_LETTERS, SERIES})
+ONE_PARTITION = frozenset({CANDIDATES, COMMANDS, DELIVERIES, ALERTS, OUTBOX, DEAD_LETTERS, SERIES, READINGS})
 """Topics of low volume, whose records meet in one place. What notify reads and keeps lies there."""
 
 BROADCAST = frozenset({PROFILES, SOURCES})

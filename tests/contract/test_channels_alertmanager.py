@@ -88,21 +88,25 @@ async def test_a_rise_that_was_not_taken_ends_the_milder_alert_at_the_next_try(f
     assert far.injected == 1 and len(json.loads(far.requests[-1].body)) == 2
 
 
-async def test_a_sources_return_ends_its_trouble_and_other_operations_end_by_themselves(far: Receiver) -> None:
+async def test_what_is_over_ends_its_trouble_and_other_operations_end_by_themselves(far: Receiver) -> None:
     def operation(kind: Any, severity: Any, at: float) -> tuple[bytes, float]:
         return build_operation(kind, at=at, subject="wire", summary_text="…", severity=severity).body, at
 
-    stale, back, lag, test = await post(
+    stale, back, lag, drift, steady, test = await post(
         far,
         operation("ops.source_stale", "warning", NOW),
         operation("ops.source_recovered", "info", NOW + 70),
         operation("ops.pipeline_lag", "warning", NOW),
+        operation("ops.model_drift", "info", NOW),
+        operation("ops.model_drift_resolved", "info", NOW + 90),
         (ping("am", NOW).body, NOW),
     )
     assert stale[0]["labels"] == back[0]["labels"] and len(back) == 1
     assert stale[0]["labels"]["alertname"] == "TapewatchSourceStale"
     assert back[0]["endsAt"] == iso(NOW + 70)
     assert lag[0]["endsAt"] == iso(NOW + OPERATION_LASTS)
+    assert drift[0]["labels"] == steady[0]["labels"] and drift[0]["labels"]["alertname"] == "TapewatchModelDrift"
+    assert steady[0]["endsAt"] == iso(NOW + 90)
     assert test[0]["labels"]["alertname"] == "TapewatchPing" and test[0]["endsAt"] == iso(NOW + 60)
 
 

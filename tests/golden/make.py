@@ -23,6 +23,8 @@ import msgspec
 
 from alerts.baseline import Profile
 from alerts.outbox import DeliveryAttempt, Obligation
+from models.card import Reference
+from models.measures import VERSION
 from monitor.intake import Intake
 from pipelines.clock import ManualClock
 from pipelines.documents import (
@@ -33,6 +35,7 @@ from pipelines.documents import (
     Document,
     Evidence,
     Operation,
+    Reading,
     ScoredDocument,
     SeriesPoint,
     SourceRecord,
@@ -57,6 +60,7 @@ from pipelines.streams.base import (
     INGEST,
     OUTBOX,
     PROFILES,
+    READINGS,
     SCORES,
     SERIES,
     SOURCES,
@@ -82,6 +86,7 @@ KINDS: dict[str, type[msgspec.Struct]] = {
     CANDIDATES: Candidate,
     COMMANDS: Command,
     SERIES: SeriesPoint,
+    READINGS: Reading,
     ALERTS: AlertRecord,
     OUTBOX: Obligation,
     DELIVERIES: DeliveryAttempt,
@@ -169,11 +174,20 @@ async def operate(engine: EmbeddedEngine, clock: ManualClock) -> None:
             command("feedback", first.event, {"verdict": "useful"}),
             *(Output(DELIVERIES, f"{one.event}|{one.channel}", encode(one)) for one in tried),
             Output(CANDIDATES, OPERATION + "posts", encode(operation)),
+            *(reading(now - days * DAY) for days in (3, 2, 1)),
             Output(DOCUMENTS, "broken", BROKEN),
         ]
     )
     await engine.take_in(lambda state: (state.table("told").put("posts", "stale"), []))
     await engine.drained()
+
+
+def reading(at: float) -> Output:
+    """Of a model with a reference in its card, and of texts enough for a block of the drift watch."""
+    reference = Reference(bins=VERSION, parts={"tweets": {"language": (990, 10)}}, centres=b"\x7f\x01")
+    counts = {"news": {"language": [290, 10], "length": [100, 200]}}
+    one = Reading(at=iso(at), model="golden@111111111111", bins=VERSION, counts=counts, reference=reference)  # type: ignore[arg-type]
+    return Output(READINGS, one.model, encode(one))
 
 
 async def log(engine: EmbeddedEngine, topic: str) -> list[Record]:

@@ -13,8 +13,11 @@ import pytest
 from prometheus_client import REGISTRY
 
 from models.classifier import FakeClassifier, Prediction
+from models.measures import VERSION
 from models.predictions import Mentions
 from pipelines.clock import ManualClock
+from pipelines.documents import Reading, encode, iso
+from pipelines.streams.base import READINGS, Output
 from tests.daemon_bench import ACME, Feed, Hook, Receiver, request
 from tests.inside_bench import Inside, inside
 
@@ -229,6 +232,40 @@ async def test_a_receiver_that_is_gone_disables_its_channel_and_the_other_one_is
         assert again[0].id == failed[0]["event"]
     # The clock leaps: on a busy machine a stage may seem behind, which is another story.
     assert {hook.type for hook in hooks.at("/ops")} - {"ops.pipeline_lag"} == {"ops.channel_disabled"}
+
+
+def readings(day: float, texts: tuple[int, int]) -> list[Output]:
+    """Of a day of so many texts in the model's language and in others."""
+    reading = Reading(at=iso(day), model="m@1", bins=VERSION, counts={"news": {"language": list(texts)}})
+    return [Output(READINGS, reading.model, encode(reading))]
+
+
+async def test_a_stream_that_changed_is_told_once_and_that_it_is_as_before(tmp_path: Path, hooks: Receiver) -> None:
+    clock, days = ManualClock(time.time()), 0
+
+    async def pass_days(daemon: Inside, count: int, *texts: tuple[int, int]) -> None:
+        nonlocal days
+        for day in range(days, days + count):
+            await daemon.daemon.engine.append(readings(clock.time() + day * 24 * HOUR, texts[day % len(texts)]))
+        days += count
+        await daemon.daemon.engine.drained()
+
+    calm = ((980, 20), (970, 30), (985, 15))
+    async with inside(tmp_path, settings(hooks), clock=clock) as daemon:
+        await pass_days(daemon, 34, *calm)
+        found = json.loads((await asyncio.to_thread(request, f"{daemon.web.address}/api/v1/drift"))[2])["drift"]
+        assert found[0]["blocks_learned"] == 28 and found[0]["rings_since"] == {}
+        await pass_days(daemon, 3, (500, 500))
+        rings = await heard(daemon, hooks, "ops.model_drift")
+        assert rings["subject"] == "news/stream" and "language" in rings["summary"], rings
+    async with inside(tmp_path, settings(hooks), clock=clock) as daemon:
+        found = json.loads((await asyncio.to_thread(request, f"{daemon.web.address}/api/v1/drift"))[2])["drift"]
+        assert list(found[0]["rings_since"]) == ["stream"], "a restart forgets nothing"
+        await pass_days(daemon, 14, *calm)
+        over = await heard(daemon, hooks, "ops.model_drift_resolved")
+        assert over["dedupe_key"] == rings["dedupe_key"]
+    assert [hook.type for hook in told(hooks, "ops.model")] == ["ops.model_drift", "ops.model_drift_resolved"]
+    assert hooks.at("/desk") == []
 
 
 async def test_without_routes_operational_events_go_to_log_and_metrics_alone(

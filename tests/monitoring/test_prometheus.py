@@ -61,7 +61,13 @@ def test_every_recording_rule_has_data(story: Story, rule: str) -> None:
     assert data(story, rule), f"{rule} recorded nothing in a run of {story.ended - story.began:.0f} s"
 
 
-@pytest.mark.parametrize("rule", rules("alert"), ids=lambda rule: str(rule["alert"]))
+AFTER_WEEKS = {"TapewatchModelDrift"}
+"""Alerts whose metrics a run of minutes has not: tests/unit/test_drift_watch.py asks for them."""
+
+
+@pytest.mark.parametrize(
+    "rule", [rule for rule in rules("alert") if rule["alert"] not in AFTER_WEEKS], ids=lambda rule: str(rule["alert"])
+)
 def test_every_alert_rule_is_fed(story: Story, rule: dict[str, str]) -> None:
     selectors = {"".join(found) for found in SELECTOR.findall(rule["expr"])}
     assert selectors or rule["expr"] == "vector(1)"

@@ -126,11 +126,42 @@ CONFIDENCE = [
     ),
 ]  # fmt: skip
 
+
+def of_its_limit(reference: str) -> Query:
+    chosen = f'{CHOSEN}, reference="{reference}"'
+    parts = f"tapewatch_model_drift{{{chosen}}} / tapewatch_model_drift_threshold{{{chosen}}}"
+    return Query(f"max by (class, measure) ({parts})", "{{class}}: {{measure}}")
+
+
+DRIFT = [
+    timeseries(
+        "Against the stream's own past",
+        "Effect sizes, a line a measure, over their limits: what is above 1 is more than days differ anyway, and rings.",
+        of_its_limit("stream"), unit="short", wide=12, high=9, steps=[(None, GREEN), (1, RED)], defaults={"min": 0},
+    ),
+    timeseries(
+        "Against the card",
+        "The same for four weeks and the nearest of the sets on which the model was validated: what is above 1 is farther"
+        " from all of them than they are from each other.",
+        of_its_limit("card"), unit="short", wide=12, high=9, steps=[(None, GREEN), (1, ORANGE)], defaults={"min": 0},
+    ),
+    timeseries(
+        "Effect sizes", "Cohen's w by measure, against the stream's own past: .1 is small, .3 medium, .5 large, 2 the most.",
+        Query(f'max by (class, measure) (tapewatch_model_drift{{{CHOSEN}, reference="stream"}})', "{{class}}: {{measure}}"),
+        unit="short", wide=20, defaults={"min": 0},
+    ),
+    stat(
+        "Learned", "How much of the stream's own reference is there: 28 days that have texts enough. Before, nothing rings.",
+        Query(f"min(tapewatch_model_drift_learned_ratio{{{CHOSEN}}})"), unit="percentunit", high=8,
+        steps=[(None, GREY), (1, GREEN)],
+    ),
+]  # fmt: skip
+
 BOARD = Board(
     uid="tapewatch-model",
     title="tapewatch: Model",
     description="What the model says, how sure it is, and whether the texts are still those it knows.",
-    rows={"Now": NOW, "Labels": LABELS, "Adverse events": RISK, "Confidence": CONFIDENCE},
+    rows={"Now": NOW, "Labels": LABELS, "Adverse events": RISK, "Confidence": CONFIDENCE, "Drift": DRIFT},
     variables=[variable("model", "Model", "label_values(tapewatch_model_info, model)")],
     span="now-24h",
 )
