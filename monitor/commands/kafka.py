@@ -44,7 +44,7 @@ def make_topics(config: Path) -> None:
 
 def check_brokers(config: Path) -> None:
     """Says what is fit and what is not; exit code 1 where something is not."""
-    from pipelines.streams.kafka.topics import clock_skew, differences, rights
+    from pipelines.streams.kafka.topics import clock_skew, differences, group_rights, rights
 
     settings = _settings(config)
     layout = kafka_layout(settings)
@@ -52,7 +52,8 @@ def check_brokers(config: Path) -> None:
         cluster = admin.describe_cluster()
         brokers = ", ".join(f"{one['host']}:{one['port']}" for one in cluster["brokers"])
         typer.echo(f"cluster {cluster['cluster_id']}: {len(cluster['brokers'])} brokers ({brokers})")
-        wrong = [one.text for one in differences(admin, layout, STAGES)] + rights(admin, layout, STAGES)
+        wrong = [one.text for one in differences(admin, layout, STAGES)]
+        wrong += rights(admin, layout, STAGES) + group_rights(admin, layout, STAGES)
         if len(cluster["brokers"]) < layout.replication:
             wrong.append(f"{len(cluster['brokers'])} brokers can't hold replication = {layout.replication} copies")
         if "CREATE" in cluster["authorized_operations"]:

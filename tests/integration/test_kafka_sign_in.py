@@ -19,6 +19,7 @@ from pipelines.streams.base import DOCUMENTS, SERIES, Output
 from pipelines.streams.kafka import Connection, KafkaEngine, Layout
 from tests.conftest import need_kafka
 from tests.contract.engine_bench import Counting, make_topics, read_all
+from tests.daemon_bench import Daemon
 from tests.debian import need
 from tests.kafka_secure import PASSWORD, USER, Secure, token
 
@@ -148,6 +149,29 @@ async def test_a_sign_in_that_is_refused_is_waited_for(secure: Secure, tmp_path:
         starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
         await running.stop(5.0)
+
+
+def test_missing_rights_are_said_before_anything_runs(secure: Secure, tmp_path: Path) -> None:
+    secure.enrol("weak")
+    (tmp_path / "password").write_text(PASSWORD)
+    settings = (
+        f'[engine]\nkind = "kafka"\n[engine.kafka]\nbrokers = ["{secure.signed}"]\nca_file = "{secure.ca}"\n'
+        'sasl = "SCRAM-SHA-512"\nusername = "weak"\npassword_file = "password"\nreplication = 1\npartitions = 1\n'
+        'topic_prefix = "weak."\ngroup_prefix = "weak-"\n'
+    )
+    daemon = Daemon(tmp_path, settings, only="aggregate")
+    made = daemon.cli("kafka", "init")
+    assert made.returncode == 1 and "no right to create weak.documents" in made.stderr, made.stderr
+    checked = daemon.cli("kafka", "check")
+    assert checked.returncode == 1 and "topic weak.documents: no right to describe it" in checked.stderr, checked.stderr
+    _may_do_all(secure, "weak")
+    assert daemon.cli("kafka", "init").returncode == 0
+    checked = daemon.cli("kafka", "check")
+    for group in ("weak-score", "weak-aggregate", "weak-notify"):
+        assert f"group {group}: no right to read" in checked.stderr, checked.stderr
+    daemon.start(ready=False)
+    assert daemon.process is not None and daemon.process.wait(timeout=PATIENCE) == 1
+    assert "group weak-aggregate: no right to read" in daemon.log()
 
 
 def _may_do_all(secure: Secure, user: str) -> None:

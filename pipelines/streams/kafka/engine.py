@@ -36,7 +36,7 @@ from pipelines.streams.kafka.publisher import Publisher
 from pipelines.streams.kafka.quiet import calm
 from pipelines.streams.kafka.reader import KafkaReader
 from pipelines.streams.kafka.signin import refusal
-from pipelines.streams.kafka.topics import Layout, differences
+from pipelines.streams.kafka.topics import Layout, differences, group_rights
 from pipelines.streams.kafka.watchdog import Watchdog, places_of, position_of
 from pipelines.streams.kafka.worker import Worker
 from pipelines.streams.kafka.writer import Writer
@@ -209,6 +209,7 @@ class KafkaEngine:
             try:
                 if why is None:
                     wrong = await self._ask(lambda: differences(self._probe.admin, self._layout, stages))
+                    barred = await self._ask(lambda: group_rights(self._probe.admin, self._layout, stages))
                     break
             except KafkaError as error:
                 why = f"{', '.join(self._connection.brokers)}: {error!r}"
@@ -217,7 +218,7 @@ class KafkaEngine:
                 self._refusal = why
             await asyncio.sleep(1.0)
         self._refusal = None
-        grave = [one.text for one in wrong if one.grave]
+        grave = [one.text for one in wrong if one.grave] + barred
         if grave:
             raise EngineError("; ".join(grave))
         for one in wrong:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 from kafka import KafkaAdminClient, KafkaProducer
-from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
+from kafka.admin import ConfigResource, ConfigResourceType, MemberToRemove, NewTopic
+from kafka.errors import (
+    CoordinatorNotAvailableError,
+    GroupAuthorizationFailedError,
+    InvalidReplicationFactorError,
+    TopicAuthorizationFailedError,
+)
 
 from pipelines.streams.base import (
     ALERTS,
@@ -20,6 +27,7 @@ from pipelines.streams.base import (
     SERIES,
     SOURCES,
     TOPICS,
+    EngineError,
     Stage,
 )
 from pipelines.streams.kafka.connection import Connection
@@ -37,6 +45,9 @@ LONG = 120 * 86_400.0
 
 RIGHTS = ("READ", "WRITE", "DESCRIBE")
 """What a process that runs all parts needs on every topic."""
+
+GROUPS = 15.0
+"""Seconds that brokers may take until they know of groups at all."""
 
 SEGMENT = 43_200.0
 """Seconds after which a broker closes a segment of texts that are bounded, since it lets go of closed ones only."""
@@ -138,34 +149,40 @@ class Difference(NamedTuple):
 
 
 def create(admin: KafkaAdminClient, layout: Layout, stages: Sequence[Stage]) -> list[str]:
-    """Makes the topics that are missing and returns their names; what is there stays as it is."""
+    """Makes the topics that are missing and returns their names; what is there stays as it is. Raises EngineError."""
     there = set(admin.list_topics())
     missing = [topic for topic in layout.topics(stages) if topic.name not in there]
-    if missing:
-        admin.create_topics(
-            [
-                NewTopic(
-                    topic.name,
-                    num_partitions=topic.partitions,
-                    replication_factor=layout.replication,
-                    topic_configs=topic.settings,
-                )
-                for topic in missing
-            ]
+    made = [
+        NewTopic(
+            topic.name,
+            num_partitions=topic.partitions,
+            replication_factor=layout.replication,
+            topic_configs=topic.settings,
         )
+        for topic in missing
+    ]
+    try:
+        if made:
+            admin.create_topics(made)
+    except TopicAuthorizationFailedError:
+        names = ", ".join(topic.name for topic in missing)
+        raise EngineError(
+            f"no right to create {names}: grant it on the prefix, or let one who has it run this"
+        ) from None
+    except InvalidReplicationFactorError as error:
+        raise EngineError(
+            f"there are too few brokers for [engine.kafka] replication = {layout.replication}: lower it, or add brokers"
+        ) from error
     return [topic.name for topic in missing]
 
 
 def differences(admin: KafkaAdminClient, layout: Layout, stages: Sequence[Stage]) -> list[Difference]:
     """What of the topics is not as it should be; nothing when all is well."""
     wanted = layout.topics(stages)
-    there = {
-        entry["name"]: entry["partitions"]
-        for entry in admin.describe_topics([topic.name for topic in wanted])
-        if not entry["error_code"]
-    }
+    told = {entry["name"]: entry for entry in admin.describe_topics([topic.name for topic in wanted])}
+    there = {name: entry["partitions"] for name, entry in told.items() if not entry["error_code"]}
     found = [
-        Difference(f"topic {topic.name} is missing: run `tapewatch kafka init`", grave=True)
+        Difference(_absent(topic.name, told.get(topic.name, {}).get("error_code")), grave=True)
         for topic in wanted
         if topic.name not in there
     ]
@@ -176,16 +193,49 @@ def differences(admin: KafkaAdminClient, layout: Layout, stages: Sequence[Stage]
     return found
 
 
+def _absent(name: str, code: object) -> str:
+    if code == TopicAuthorizationFailedError.errno:
+        return f"topic {name}: no right to describe it, if it is there: grant {', '.join(RIGHTS).lower()}"
+    return f"topic {name} is missing: run `tapewatch kafka init`"
+
+
 def rights(admin: KafkaAdminClient, layout: Layout, stages: Sequence[Stage]) -> list[str]:
     """Which rights are missing on the topics that are there, a sentence each; nothing when all is well."""
     found = []
     for entry in admin.describe_topics([topic.name for topic in layout.topics(stages)]):
-        missing = [right for right in RIGHTS if right not in entry["authorized_operations"]]
+        missing = [right for right in RIGHTS if right not in (entry["authorized_operations"] or ())]
         if not entry["error_code"] and missing:
             found.append(
                 f"topic {entry['name']}: no right to {', '.join(missing).lower()}; grant it with kafka-acls.sh"
             )
     return found
+
+
+def group_rights(admin: KafkaAdminClient, layout: Layout, stages: Sequence[Stage]) -> list[str]:
+    """Which of the stages' groups may not be joined, a sentence each; nothing when all is well."""
+    groups = [layout.group(stage.name) for stage in stages]
+    return [
+        f"group {group}: no right to read; without it no worker may join: grant it with kafka-acls.sh"
+        for group in groups
+        if not _may_join(admin, group)
+    ]
+
+
+def _may_join(admin: KafkaAdminClient, group: str) -> bool:
+    """To leave a group as a member that it never had takes the same right, and changes nothing."""
+    deadline = time.monotonic() + GROUPS
+    while True:
+        try:
+            admin.remove_group_members(group, [MemberToRemove(member_id=f"nobody-{uuid.uuid4().hex}")])
+        except GroupAuthorizationFailedError:
+            return False
+        except CoordinatorNotAvailableError:
+            # Brokers that have had no group yet make the topic of the groups' offsets first.
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+        else:
+            return True
 
 
 def clock_skew(admin: KafkaAdminClient, connection: Connection, layout: Layout, now: Callable[[], float]) -> float:
