@@ -13,24 +13,28 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
+from kafka import KafkaProducer
 from prometheus_client import REGISTRY
 
 from pipelines.streams.base import DOCUMENTS, EngineError, Output, Record, State
 from pipelines.streams.kafka import publisher, watchdog
 from tests.conftest import need_kafka
-from tests.contract.engine_bench import Counting, KafkaBench
+from tests.contract.engine_bench import PARTITIONS, Counting, KafkaBench, Seen
 from tests.daemon_bench import ACME, BAD_NEWS, Receiver, wait_for
 from tests.kafka_cluster import Cluster
 from tests.kafka_fleet import Fleet
-from tests.kafka_load import OUTAGE, PATIENCE, Count, Load, compare, grow, under_load
+from tests.kafka_load import OUTAGE, PATIENCE, Count, Load, Workers, compare, grow, under_load
 from tests.kafka_proxy import Proxy
 
 SESSION = 10.0
 """Seconds without a heartbeat after which a worker's partitions are given away."""
-GIVEN_UP = 90.0
-"""Seconds for which Faust waits for an answer."""
+GIVEN_UP = 30.0
+"""Seconds for which a worker waits for an answer."""
 HOUR = 3_600
+ROWS = 80_000
+"""Of each partition's tables that are to take long to restore: some 9,000 a second."""
 
 pytestmark = [
     pytest.mark.long,
@@ -62,6 +66,7 @@ async def test_half_open_connections_are_given_up(tmp_path: Path, counted: Count
                 begun = time.monotonic()
                 await grow(load, 300)
                 back = round(time.monotonic() - begun, 1)
+            workers_back = round(time.monotonic() - begun, 1)
             counted(
                 "half-open connections",
                 seconds=OUTAGE,
@@ -69,6 +74,7 @@ async def test_half_open_connections_are_given_up(tmp_path: Path, counted: Count
                 connections_never_answered=proxy.taken,
                 slowest_append=round(load.slowest, 1),
                 back_after=back,
+                workers_back_after=workers_back,
             )
     assert load.slowest > OUTAGE * 0.8, "nobody felt it"
 
@@ -157,6 +163,58 @@ async def test_an_outage_beyond_the_delivery_timeout_ends_the_process_not_the_re
         acknowledged_before=len(load.acknowledged),
         after=len(again.acknowledged),
     )
+
+
+async def test_tables_that_take_longer_to_restore_than_a_stall_are_waited_for(
+    own_kafka: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counted: Count
+) -> None:
+    """What a survivor takes over may be large: it must not end itself for standing still meanwhile."""
+    monkeypatch.setattr(watchdog, "STALL", 8.0)
+    bench = KafkaBench(tmp_path, own_kafka.address, [Counting()])
+    await bench.start(lambda: [Counting()])
+    load, workers = Load(bench.engine), Workers(bench, tmp_path)
+    running = asyncio.create_task(load.run())
+    try:
+        await workers.join()
+        await grow(load, 300)
+        kept = _partitions(bench)
+        workers.kill()
+        rows = await asyncio.to_thread(_fill, bench, set(range(PARTITIONS)) - kept)
+        begun = time.monotonic()
+        async with asyncio.timeout(PATIENCE * 2):
+            while len(_partitions(bench)) < PARTITIONS:
+                assert bench.engine.fatal is None, bench.engine.fatal
+                await asyncio.sleep(0.1)
+        took = time.monotonic() - begun
+        load.ended.set()
+        await asyncio.wait_for(running, PATIENCE)
+        await compare(bench, load, counted)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        workers.kill()
+        await bench.stop()
+    counted("tables restored for long", stall=watchdog.STALL, rows=rows, seconds=round(took, 1))
+    assert took > SESSION + watchdog.STALL, "it was no longer than a stall"
+
+
+def _partitions(bench: KafkaBench) -> set[int]:
+    return set(bench.engine._workers["counting"].partitions)
+
+
+def _fill(bench: KafkaBench, partitions: set[int]) -> int:
+    """Writes many rows to the tables of partitions that nobody has now."""
+    producer = KafkaProducer(bootstrap_servers=bench.address, compression_type="lz4", linger_ms=50, batch_size=1 << 18)
+    row = msgspec.msgpack.encode(Seen())
+    try:
+        for number in range(ROWS):
+            for partition in partitions:
+                key = f"seen\0filler{number}".encode()
+                producer.send(bench.layout.changelog("counting"), key=key, value=row, partition=partition)
+        producer.flush(timeout=PATIENCE)
+    finally:
+        producer.close()
+    return ROWS * len(partitions)
 
 
 def shifted(folder: Path, seconds: int) -> dict[str, str]:

@@ -15,7 +15,7 @@ import faust
 
 from pipelines.clock import Clock
 from pipelines.streams.base import Output, Stage
-from pipelines.streams.kafka.connection import Connection
+from pipelines.streams.kafka.connection import ANSWER, Connection
 from pipelines.streams.kafka.topics import Layout
 from pipelines.streams.kafka.writer import Writer
 
@@ -67,6 +67,7 @@ def embed(stage: Stage, site: Site, body: Callable[[Any], Any]) -> tuple[faust.A
         stream_recovery_delay=0.0,
         consumer_auto_offset_reset="earliest",
         broker_session_timeout=SESSION,
+        broker_request_timeout=ANSWER,
         broker_heartbeat_interval=3.0,
         broker_commit_interval=1.0,
         broker_max_poll_records=500,

@@ -17,6 +17,11 @@ from pipelines.streams.base import EngineError
 
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI"]
 
+ANSWER = 30.0
+"""Seconds that stages wait for a broker's answer, as Kafka's own clients do: what a half-open connection costs. Faust's
+90 would be longer than any. A worker that waits longer for the others of its group to join asks again under the name
+that it has, and loses nothing by it."""
+
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
     """Addresses and credentials. ``brokers``: ``host:port`` each."""

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import structlog
 from kafka.errors import KafkaError
@@ -39,7 +39,8 @@ COMMITS = 10
 """Looks from one at committed offsets to the next."""
 
 STALL = 60.0
-"""Seconds in which records wait, none is under way and none is handled, after which the process ends."""
+"""Seconds in which records wait, none is under way, none is handled and no table restored, after which the process
+ends."""
 
 T = TypeVar("T")
 
@@ -66,8 +67,8 @@ class Watchdog:
         self._backlog, self._probe, self._ask, self._fail, self._now = backlog, probe, ask, fail, now
         self.answered: float | None = None
         """When a broker last answered, in monotonic seconds."""
-        self._moved: dict[str, tuple[dict[Place, int], float]] = {}
-        """Stage to its positions and since when they have not moved."""
+        self._moved: dict[str, tuple[tuple[dict[Place, int], int], float]] = {}
+        """Stage to its positions, how far its tables are restored, and since when neither has moved."""
         self._behind: dict[str, float] = {}
         """Stage to when its committed offsets last moved, or had nothing to move to."""
         self._committed: dict[str, Mapping[Place, int]] = {}
@@ -111,9 +112,11 @@ class Watchdog:
         waiting = sum(max(0, end - positions[place]) for place, end in ends.items())
         self._backlog.measured(name, waiting, worker.oldest() or None)
         now = time.monotonic()
-        before, since = self._moved.get(name, ({}, now))
-        moves = worker.busy or not waiting or positions != before
-        self._moved[name] = (positions, now if moves else since)
+        # A worker that takes over partitions handles nothing until their tables are filled again.
+        state = (positions, restored_by(worker))
+        before, since = self._moved.get(name, (None, now))
+        moves = worker.busy or not waiting or state != before
+        self._moved[name] = (state, now if moves else since)
         if not moves and now - since > STALL:
             self._fail(EngineError(f"stage {name}: {waiting} records wait and none is fetched for {STALL:.0f} s"))
 
@@ -138,3 +141,9 @@ def places_of(worker: Worker, layout: Layout) -> list[Place]:
 def position_of(worker: Worker, layout: Layout, place: Place) -> int:
     """The offset of the next record that the stage handles there."""
     return worker.position(layout.plain(place[0]), place[1])
+
+
+def restored_by(worker: Worker) -> int:
+    """How far the changelogs of a stage's tables have been read here; grows while Faust restores them."""
+    offsets = cast("Any", worker.app.tables).recovery.active_offsets
+    return sum(offset for offset in offsets.values() if offset is not None)

@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from pipelines.letters import dead_letter
 from pipelines.streams.base import DEAD_LETTERS, EngineError, Output, Record
-from pipelines.streams.kafka.connection import Connection
+from pipelines.streams.kafka.connection import ANSWER, Connection
 from pipelines.streams.kafka.spread import Posting, spread
 from pipelines.streams.kafka.topics import LARGE, Layout
 
@@ -34,7 +34,7 @@ _SETTINGS: dict[str, Any] = {
     "enable_idempotence": True,
     "acks": "all",
     "compression_type": "lz4",
-    "request_timeout_ms": 40_000,
+    "request_timeout_ms": int(ANSWER * 1_000),
 }
 
 
