@@ -339,7 +339,7 @@ class Daemon:
         """A command of ``tapewatch`` with this daemon's settings."""
         command = [sys.executable, "-m", "monitor", *arguments, "-c", str(self.config)]
         return subprocess.run(
-            command, capture_output=True, text=True, timeout=60, env={**os.environ, **(environment or {})}
+            command, capture_output=True, text=True, timeout=120, env={**os.environ, **(environment or {})}
         )
 
     def lines(self, *arguments: str) -> list[dict[str, Any]]:

@@ -269,8 +269,7 @@ class EmbeddedEngine:
             try:
                 await self._persist(stage, handle(stage, state, [record]))
             except StageRaised as error:
-                letter = raised(stage, record, error, self._clock.time())
-                await self._persist(stage, emit(stage, [record], [letter]))
+                await self._persist(stage, emit(stage, [record], [raised(stage, record, error, self._clock.time())]))
 
     async def _run_stateless(self, stage: Stage) -> None:
         position = await self._on_store(self.store.offset, stage.name)
