@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,7 @@ from pipelines.streams.base import DOCUMENTS, EngineError, Output, Record, State
 from pipelines.streams.kafka import publisher, watchdog
 from tests.conftest import need_kafka
 from tests.contract.engine_bench import PARTITIONS, Counting, KafkaBench, Seen
-from tests.daemon_bench import ACME, BAD_NEWS, Receiver, wait_for
+from tests.daemon_bench import ACME, BAD_NEWS, Daemon, Receiver, wait_for
 from tests.kafka_cluster import Cluster
 from tests.kafka_fleet import Fleet
 from tests.kafka_load import OUTAGE, PATIENCE, Count, Load, Workers, compare, grow, under_load
@@ -253,3 +254,36 @@ def test_machines_an_hour_off_count_and_ring_alike(kafka: str, tmp_path: Path, c
                 assert not resolved, "an hour that never was is taken for quiet"
     counted("clocks an hour off", processes=len(skews["wrong"]), rang=len(rang["wrong"]))
     assert rang["wrong"] == rang["right"] and late == 0
+
+
+def test_a_frozen_notifier_and_the_one_that_waits_deliver_once(kafka: str, tmp_path: Path, counted: Count) -> None:
+    with Receiver() as hooks:
+        settings = ACME + hooks.channel("desk", "/desk") + '[detection]\nmin_open = "1s"\n'
+        with Fleet(tmp_path, kafka, settings, parts=("ingest,score,aggregate,view", "notify")) as fleet:
+            first, second = fleet["notify"], fleet.daemon("second", "notify")
+            fleet.daemons["second"] = second
+            second.start(ready=False)
+            wait_for(lambda: second.log_file.exists() and second.logged("partitions"), "a second notifier", PATIENCE)
+            wait_for(lambda: sum(map(_holds, (first, second))) == 1, "one that holds the partition", PATIENCE)
+            holder = first if _holds(first) else second
+            holder.send(signal.SIGSTOP)
+            begun = time.monotonic()
+            fleet["ingest,score,aggregate,view"].ring()
+            wait_for(lambda: hooks.at("/desk", "alert.firing"), "alert", PATIENCE)
+            after = time.monotonic() - begun
+            time.sleep(max(0.0, SESSION * 1.8 - after))
+            holder.send(signal.SIGCONT)
+            assert holder.process is not None and holder.process.wait(timeout=PATIENCE) == 1
+            assert "stage notify went on in another process" in holder.log()
+            other = second if holder is first else first
+            if other.process is not None and other.process.poll() is not None:
+                other.start()  # the partition was given back to the one that was frozen: a supervisor starts both
+            events = [json.loads(record.value)["id"] for record in fleet.records("alerts")]
+            wait_for(lambda: {hook.id for hook in hooks.at("/desk")} == set(events), "every alert", PATIENCE)
+            assert len({(hook.id, hook.raw) for hook in hooks.at("/desk")}) == len(set(events))
+    hooked = len(hooks.hooks)
+    counted("notifier frozen", freezes=1, first_alert_after=round(after, 1), events=len(set(events)), webhooks=hooked)
+
+
+def _holds(daemon: Daemon) -> bool:
+    return daemon.metric("tapewatch_stage_partitions", stage="notify") == 1

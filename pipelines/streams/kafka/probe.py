@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, KafkaConsumer
 from kafka.admin import OffsetSpec
 from kafka.structs import TopicPartition
 
@@ -51,6 +51,19 @@ class Probe:
             return {}
         found = self.admin.list_partition_offsets(asked, timeout_ms=ANSWER)
         return {(tp.topic, tp.partition): answer.offset for tp, answer in found.items()}
+
+    def holds_records(self, places: Mapping[Place, int]) -> bool:
+        """Whether a reader finds a record at these offsets or after them: marks of transactions take offsets too."""
+        consumer = KafkaConsumer(
+            **self._connection.client(), group_id=None, enable_auto_commit=False, auto_offset_reset="earliest"
+        )
+        try:
+            consumer.assign([TopicPartition(*place) for place in places])
+            for place, offset in places.items():
+                consumer.seek(TopicPartition(*place), offset)
+            return bool(consumer.poll(timeout_ms=ANSWER, max_records=1))
+        finally:
+            consumer.close()
 
     def committed(self, group: str) -> Mapping[Place, int]:
         """What a group has committed: the offset of the next record of each place."""

@@ -141,16 +141,14 @@ class Worker:
     async def _take_up(self) -> None:
         main = self._layout.topic(self.stage.inputs[0])
         assigned = {tp.partition for tp in self.app.consumer.assignment() if tp.topic == main}
-        gone = self.partitions.keys() - assigned
-        if gone and self._relied_on:
-            raise EngineError(f"stage {self.stage.name} goes on in another process; what this one does beside it ends")
-        for number in gone:
-            self._drop(number)
+        for number in self.partitions.keys() - assigned:
+            self._lose(number)
         for number in sorted(assigned):
-            state = self.partitions.get(number)
-            if number in self.partitions and (state is None or await self._on_thread(state.is_current)):
-                continue
-            self._drop(number)
+            if number in self.partitions:
+                state = self.partitions[number]
+                if state is None or await self._on_thread(state.is_current):
+                    continue
+                self._lose(number)
             await self._welcome(number)
         if assigned:
             self._assigned.set()
@@ -158,7 +156,13 @@ class Worker:
             self._assigned.clear()
         log.info("partitions", action="assign", stage=self.stage.name, partitions=sorted(assigned))
 
-    def _drop(self, number: int) -> None:
+    def _lose(self, number: int) -> None:
+        """Lets go of what another worker has, or had meanwhile. Raises EngineError where that is relied on: what was
+        taken from it, as what is owed to channels, lacks what the other wrote."""
+        if self._relied_on:
+            raise EngineError(
+                f"stage {self.stage.name} went on in another process; this one knows too little, and ends"
+            )
         self.partitions.pop(number, None)
         self._alignments.pop(number, None)
         for place in [place for place in self.positions if place[1] == number]:
@@ -273,7 +277,7 @@ class Worker:
                     await self._unit(number, state, self._fresh(self._aligned(current), state))
                 except Lost as lost:
                     log.warning("partition_lost", action="drop", stage=self.stage.name, partition=number, why=str(lost))
-                    self._drop(number)
+                    self._lose(number)
                     continue
                 await self._acknowledge(stream, current)
 
