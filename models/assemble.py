@@ -20,8 +20,7 @@ from models import data as texts
 from models.card import Card
 from models.data import ENTITIES, EVENTS, SETS, Row
 from models.export import CALIBRATION_TEXTS, MAX_TOKENS, Encoder, encode, measure
-from models.figures import agreement, answers, calibrate, figures, story_head
-from models.stories import pairs
+from models.figures import agreement, answers, calibrate, figures, headline, story_of_pairs
 
 ORIGINS = {
     "sentiment_twitter": ("Twitter Financial News Sentiment", "MIT", "zeroshot/twitter-financial-news-sentiment"),
@@ -83,7 +82,7 @@ def assemble(
         topic=by.topic,
         risk=by.risk,
         mention=by.mention,
-        story=story_head(_embedded(out / "model.onnx", tokenizer)),
+        story=story_of_pairs(out / "model.onnx", tokenizer, MAX_TOKENS),
         files={file: cards.sha256(out / file) for file in ("model.onnx", "tokenizer.json")},
         weight_bits=bits,
         backbone={"name": "all-MiniLM-L6-v2", "licence": "Apache-2.0", "parameters": "22.6 M"},
@@ -91,7 +90,7 @@ def assemble(
         training=json.loads((run / "training.json").read_text()),
         evaluation={
             "sets": {part: figures(part, rows, int8[part], by) for part, rows in parts.items()},
-            "fp32": {part: _headline(figures(part, rows, fp32[part], by)) for part, rows in parts.items()},
+            "fp32": {part: headline(figures(part, rows, fp32[part], by)) for part, rows in parts.items()},
             "int8_agreement": {part: agreement(part, int8[part], fp32[part], by) for part in parts},
             "calibrated_on": "the same valid parts: expect an error of .09 to .12 on texts from elsewhere",
         },
@@ -101,22 +100,9 @@ def assemble(
     return card
 
 
-def _headline(whole: Mapping[str, Any]) -> float:
-    """The one figure that says most: accuracy, or F1 of "any adverse event"."""
-    return float(whole["any"]["f1"] if "any" in whole else whole["accuracy"])
-
-
 def _drawn(rows: Sequence[Row], count: int) -> list[Row]:
     picks = np.random.default_rng(7).choice(len(rows), min(count, len(rows)), replace=False)
     return [rows[i] for i in picks]
-
-
-def _embedded(graph: Path, tokenizer: Tokenizer) -> list[tuple[Any, Any, bool]]:
-    """The story embeddings of the project's own pairs, and whether each pair tells one story."""
-    known = pairs()
-    rows = [Row(text, None, None, "pairs") for pair in known for text in (pair.first, pair.second)]
-    story = answers(graph, tokenizer, rows, MAX_TOKENS).story
-    return [(story[2 * place], story[2 * place + 1], pair.same) for place, pair in enumerate(known)]
 
 
 def _data(data: Path, events: Sequence[Row]) -> list[dict[str, Any]]:

@@ -102,6 +102,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     evaluation: dict[str, Any] = {}
     reference: Reference | None = None
     limits: list[str] = []
+    parent: dict[str, str] = {}
+    """Of a model that was adapted: name, version and sha256 of the one that it was made of."""
     licence: str = "Apache-2.0"
 
     def digest(self) -> str:
@@ -201,6 +203,9 @@ def readable(card: Card) -> str:
     """The card as a page."""
     lines = [f"# {card.name} {card.version}", "", card.description, ""]
     lines += [f"Languages: {', '.join(card.languages)}. Window: {card.max_tokens} tokens. Licence: {card.licence}.", ""]
+    if card.parent:
+        parent = f"{card.parent['name']}@{card.parent['sha256'][:12]}"
+        lines += [f"Adapted from {parent}, version {card.parent['version']}.", ""]
     lines += ["## Answers", "", *[f"- {line}" for line in _answers(card)], ""]
     lines += ["## Trained on", ""]
     lines += [f"- {entry['name']}: {entry['rows']} rows, {entry['licence']}. {entry['origin']}" for entry in card.data]
@@ -212,6 +217,7 @@ def readable(card: Card) -> str:
         if "any" not in figures
     ]
     lines += [line for name, figures in sets.items() if "any" in figures for line in _events(name, figures)]
+    lines += _compared(card.evaluation.get("compared", {}))
     agreement = card.evaluation.get("int8_agreement", {})
     if agreement:
         shares = ", ".join(f"{name} {share:.4f}" for name, share in agreement.items())
@@ -221,6 +227,19 @@ def readable(card: Card) -> str:
         lines += ["", f"Live texts are compared with what it made of the valid parts of {sets} (docs/models.md)."]
     lines += ["", "## Limits", "", *[f"- {limit}" for limit in card.limits], ""]
     return "\n".join(lines)
+
+
+def _compared(compared: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Of a model that was adapted: what it was before and is after."""
+    if not compared:
+        return []
+    lines = ["", "### Before and after", "", "| set | figure | before | after |", "|---|---|---|---|"]
+    return lines + [
+        f"| {name} | {figure} | {values['before']:.4f} | {values['after']:.4f} |"
+        for name, figures in compared.items()
+        for figure, values in figures.items()
+        if isinstance(values, Mapping)
+    ]
 
 
 def _events(name: str, figures: Mapping[str, Any]) -> list[str]:

@@ -19,6 +19,7 @@ from models.heads import logistic, softmax
 from models.labels import RISKS, SENTIMENTS, TOPICS
 from models.reading import tokens_of
 from models.session import feeds, open_session
+from models.stories import pairs
 
 OUTPUTS = ("sentiment", "topic", "risk", "story", "tokens")
 SENTIMENT_ABSTAINS, TOPIC_ABSTAINS = 0.5, 0.4
@@ -77,10 +78,10 @@ def calibrate(parts: Mapping[str, Sequence[Row]], seen: Mapping[str, Logits], or
     events, entities = seen[EVENTS], seen["entity_sentiment_sentfin"]
     known = [row.risks for row in parts[EVENTS] if row.risks is not None]
     toward = [target.risks for target in events.targets if target.risks is not None]
-    whole = _platt(events.risk, np.array(known), 0.0)
+    whole = platt_of(events.risk, np.array(known), 0.0)
     adverse = logistic(ordinary.risk[:, 0], whole["slope"], whole["offset"])
     moved = shift(adverse, float(np.mean([risks[0] for risks in known])))
-    risk = RiskHead(labels=RISKS, **_platt(events.risk, np.array(known), moved))
+    risk = RiskHead(labels=RISKS, **platt_of(events.risk, np.array(known), moved))
     kinds = logistic(events.risk[:, 1:], risk.kind_slope, risk.kind_offset)
     return Calibration(
         Head(
@@ -98,13 +99,13 @@ def calibrate(parts: Mapping[str, Sequence[Row]], seen: Mapping[str, Logits], or
         ),
         msgspec.structs.replace(risk, kind_at=best_threshold(kinds.reshape(-1), np.array(known)[:, 1:].reshape(-1))),
         cards.Mention(
-            sentiment_temperature=temperature(*_pure_mentions(entities)),
-            **_platt(events.mention_risk, np.array(toward), moved),
+            sentiment_temperature=temperature(*pure_mentions(entities)),
+            **platt_of(events.mention_risk, np.array(toward), moved),
         ),
     )
 
 
-def _platt(logits: Any, known: Any, moved: float) -> dict[str, float]:
+def platt_of(logits: Any, known: Any, moved: float) -> dict[str, float]:
     """The fields of a card's Platt: of "any", moved by so much log-odds, and of all kinds pooled."""
     slope, offset = platt(logits[:, 0], known[:, 0])
     kind_slope, kind_offset = platt(logits[:, 1:].reshape(-1), known[:, 1:].reshape(-1))
@@ -116,20 +117,23 @@ def _platt(logits: Any, known: Any, moved: float) -> dict[str, float]:
     }
 
 
-def _pure_mentions(seen: Logits) -> tuple[Any, list[int]]:
+def pure_mentions(seen: Logits) -> tuple[Any, list[int]]:
     """Logits toward mentions that have one right sentiment, and which it is."""
     kept = [place for place, target in enumerate(seen.targets) if target.sentiment and max(target.sentiment) == 1.0]
     return seen.mention_sentiment[kept], [best(seen.targets[place].sentiment or ()) for place in kept]
 
 
-def story_head(pairs: Sequence[tuple[Any, Any, bool]]) -> StoryHead:
-    """P(same story) from the cosine of pairs of embeddings, as if both answers were as frequent."""
-    cosines = [float(a @ b) for a, b, _ in pairs]
-    same = np.array([alike for _, _, alike in pairs], int)
+def story_of_pairs(graph: Path, tokenizer: Tokenizer, window: int) -> StoryHead:
+    """P(same story) from the cosine of the project's own pairs, as if both answers were as frequent."""
+    known = pairs()
+    rows = [Row(text, None, None, "pairs") for pair in known for text in (pair.first, pair.second)]
+    story = answers(graph, tokenizer, rows, window).story
+    cosines = (story[::2] * story[1::2]).sum(1)
+    same = np.array([pair.same for pair in known], int)
     slope, offset = platt(cosines, same)
     share = float(same.mean())
     return StoryHead(
-        dimensions=len(pairs[0][0]), slope=slope, offset=round(offset - float(np.log(share / (1 - share))), 4)
+        dimensions=story.shape[1], slope=slope, offset=round(offset - float(np.log(share / (1 - share))), 4)
     )
 
 
@@ -140,7 +144,7 @@ def figures(name: str, rows: Sequence[Row], seen: Logits, by: Calibration) -> di
     if name.startswith("sentiment"):
         return report(softmax(seen.sentiment, by.sentiment.temperature), truth(rows), SENTIMENTS)
     if name.startswith("entity"):
-        logits, right = _pure_mentions(seen)
+        logits, right = pure_mentions(seen)
         return report(softmax(logits, by.mention.sentiment_temperature), right, SENTIMENTS)
     return _event_figures(rows, seen, by)
 
@@ -149,7 +153,7 @@ def _event_figures(rows: Sequence[Row], seen: Logits, by: Calibration) -> dict[s
     """Any adverse event, toward whom, and by kind. Calibration errors there say how far the share of adverse texts is
     from the news'."""
     known = np.array([row.risks for row in rows])
-    toward = np.array([target.risks for target in seen.targets])
+    toward = np.array([target.risks for target in seen.targets]).reshape(len(seen.targets), known.shape[1])
     kinds = logistic(seen.risk[:, 1:], by.risk.kind_slope, by.risk.kind_offset)
     mention_kinds = logistic(seen.mention_risk[:, 1:], by.mention.kind_slope, by.mention.kind_offset)
     return {
@@ -164,6 +168,25 @@ def _event_figures(rows: Sequence[Row], seen: Logits, by: Calibration) -> dict[s
             for place, kind in enumerate(by.risk.labels)
         },
     }
+
+
+def headline(whole: Mapping[str, Any]) -> float:
+    """The one figure that says most: accuracy, or F1 of "any adverse event"."""
+    return float(whole["any"]["f1"] if "any" in whole else whole["accuracy"])
+
+
+def right(name: str, rows: Sequence[Row], seen: Logits, by: Calibration) -> Any:
+    """Of each row (or mention with one right sentiment) whether the answer is right: its label, or whether it is called
+    adverse."""
+    if name.startswith("topic"):
+        return seen.topic.argmax(1) == np.array(truth(rows), int)
+    if name.startswith("sentiment"):
+        return seen.sentiment.argmax(1) == np.array(truth(rows), int)
+    if name.startswith("entity"):
+        logits, labels = pure_mentions(seen)
+        return logits.argmax(1) == np.array(labels, int)
+    called = logistic(seen.risk[:, 0], by.risk.slope, by.risk.offset) >= by.risk.call_at
+    return called == np.array([row.risks is not None and row.risks[0] > 0.5 for row in rows])
 
 
 def agreement(name: str, a: Logits, b: Logits, by: Calibration) -> float:

@@ -165,6 +165,47 @@ def models_train(
     train_model(data, out)
 
 
+@models.command(name="finetune")
+def models_finetune(
+    data: Annotated[Path, typer.Option(help="CSV or JSON Lines (.jsonl), also as .gz: text and columns of labels.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for the new model.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Only say whether the data is fit, and count it.")] = False,
+    parent: Annotated[str, typer.Option("--from", help="The model to start from, or its folder.")] = "default",
+    name: Annotated[
+        str | None, typer.Option(help="The new model's name; the former one's and -own, if left out.")
+    ] = None,
+    method: Annotated[str, typer.Option(help="full: all weights; lora: small matrices beside them.")] = "full",
+    original: Annotated[
+        Path | None, typer.Option("--data-original", help="Folder of the files that the shipped model learned from.")
+    ] = None,
+    new_topic: Annotated[list[str] | None, typer.Option(help="A topic of your own; may be given often.")] = None,
+    new_risk: Annotated[list[str] | None, typer.Option(help="A kind of event of your own; the same.")] = None,
+    keep_anyway: Annotated[bool, typer.Option("--keep-anyway", help="Write it even if it got worse.")] = False,
+    config: Config = None,
+) -> None:
+    """Adapt a model to your own texts (learning needs the training environment, --check does not).
+
+    Columns of labels, any of them: sentiment, topic, risk, entity_sentiment and entity_risk (of the company in entity);
+    several events are separated by ";", none means that there is none. Column split (train or valid) if you choose what
+    to judge by. A run that was broken off goes on after its last whole epoch.
+    """
+    from monitor.commands.finetune import finetune_model
+
+    if check == (out is not None):
+        raise typer.BadParameter("name --out FOLDER to learn, or --check to look at the data alone")
+    finetune_model(
+        Path(folder_of(parent, config)),
+        data,
+        out,
+        name=name,
+        method=method,
+        original=original,
+        new_topics=new_topic or (),
+        new_risks=new_risk or (),
+        keep_anyway=keep_anyway,
+    )
+
+
 @models.command(name="export")
 def models_export(
     out: Annotated[Path, typer.Option(help="Folder or file to write.")],

@@ -30,6 +30,8 @@ OFFLINE = {
     "models.assemble",
     "models.batches",
     "models.export",
+    "models.finetune.adapt",
+    "models.finetune.weights",
     "models.fitting",
     "models.network",
     "models.teacher",
