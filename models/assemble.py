@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from models import card as cards
 from models import data as texts
 from models.card import Card
-from models.data import ENTITIES, EVENTS, SETS, Row
+from models.data import CHINESE, ENTITIES, EVENTS, SETS, Row
 from models.export import CALIBRATION_TEXTS, MAX_TOKENS, Encoder, encode, measure
 from models.figures import agreement, answers, calibrate, figures, headline, story_of_pairs
 
@@ -28,6 +28,7 @@ ORIGINS = {
     "sentiment_sentfin": ("SEntFiN 1.0", "MIT", "Sinha, Kedas, Kumar and Malo, JASIST 2022"),
     ENTITIES: ("SEntFiN 1.0, sentiment toward entities", "MIT", "the same"),
     EVENTS: ("Adverse events and look-alikes", "Apache-2.0", "this project: models/risk, docs/risk.md"),
+    CHINESE: ("Chinese headlines and posts", "Apache-2.0", "this project: models/chinese"),
 }
 
 ORDINARY = 3_000
@@ -40,17 +41,27 @@ LIMITS = [
     "all is told better.",
     "The risk head learned from texts composed by a grammar; its probabilities are moved to the share of adverse texts "
     "among the training tweets and headlines, and to no other.",
-    "English only; texts in other languages are kept and counted, never judged.",
+    "Texts in other languages are kept and counted, never judged.",
     "Trained on tweets and mostly Indian business headlines of 2008 to 2022; calibration is worse elsewhere.",
 ]
 
 
 def assemble(
-    run: Path, data: Path, out: Path, name: str, version: str, *, bits: int = 8, events: Mapping[str, Any] | None = None
+    run: Path,
+    data: Path,
+    out: Path,
+    name: str,
+    version: str,
+    *,
+    bits: int = 8,
+    smooth: bool = False,
+    events: Mapping[str, Any] | None = None,
 ) -> Card:
-    """Writes the folder ``out`` and returns its card. ``events``: rows by split, the project's own where None."""
+    """Writes the folder ``out`` and returns its card. ``smooth``: as ``models.export.measure`` has it. ``events``: rows
+    by split, the project's own where None."""
     weights = load_file(run / "weights.safetensors")
-    config = json.loads((run / "encoder.json").read_text())
+    config, backbone = (json.loads((run / file).read_text()) for file in ("encoder.json", "backbone.json"))
+    languages = backbone.pop("languages")
     tokenizer = Tokenizer.from_file(str(run / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
@@ -59,10 +70,14 @@ def assemble(
     train = [row for part in SETS for row in texts.load(data, part, "train")]
     parts = {part: texts.pure(texts.load(data, part, "valid")) for part in SETS}
     parts |= {ENTITIES: texts.mentions(data, "valid"), EVENTS: own["valid"], f"{EVENTS} by hand": own["test"]}
+    seen = [*train, *own["train"]]
+    if "zh" in languages:
+        seen += texts.chinese("train")
+        parts |= texts.by_target(texts.chinese("valid"))
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        calibration = [row.text for row in _drawn([*train, *own["train"]], CALIBRATION_TEXTS)]
-        ranges = measure(weights, config, encode(tokenizer, calibration), folder)
+        calibration = [row.text for row in _drawn(seen, CALIBRATION_TEXTS)]
+        ranges = measure(weights, config, encode(tokenizer, calibration), folder, smooth=smooth, bits=bits)
         onnx.save(Encoder(weights, config, kind="int8", ranges=ranges, bits=bits).build(), out / "model.onnx")
         onnx.save(Encoder(weights, config, kind="fp32").build(), folder / "fp32.onnx")
         shutil.copyfile(run / "tokenizer.json", out / "tokenizer.json")
@@ -76,7 +91,7 @@ def assemble(
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         description="One encoder, five answers in one pass: sentiment (3 labels), topic (20), adverse events (25), "
         "sentiment and events toward each mentioned company, and an embedding of the story.",
-        languages=("en",),
+        languages=tuple(languages),
         max_tokens=MAX_TOKENS,
         sentiment=by.sentiment,
         topic=by.topic,
@@ -85,8 +100,8 @@ def assemble(
         story=story_of_pairs(out / "model.onnx", tokenizer, MAX_TOKENS),
         files={file: cards.sha256(out / file) for file in ("model.onnx", "tokenizer.json")},
         weight_bits=bits,
-        backbone={"name": "all-MiniLM-L6-v2", "licence": "Apache-2.0", "parameters": "22.6 M"},
-        data=_data(data, own["train"]),
+        backbone=backbone,
+        data=_data(data, own["train"], texts.chinese("train") if "zh" in languages else ()),
         training=json.loads((run / "training.json").read_text()),
         evaluation={
             "sets": {part: figures(part, rows, int8[part], by) for part, rows in parts.items()},
@@ -105,10 +120,12 @@ def _drawn(rows: Sequence[Row], count: int) -> list[Row]:
     return [rows[i] for i in picks]
 
 
-def _data(data: Path, events: Sequence[Row]) -> list[dict[str, Any]]:
+def _data(data: Path, events: Sequence[Row], chinese: Sequence[Row]) -> list[dict[str, Any]]:
     counts = {part: len(texts.load(data, part, "train")) for part in SETS}
     counts |= {ENTITIES: sum(len(row.mentions) for row in texts.mentions(data, "train")), EVENTS: len(events)}
+    counts |= {CHINESE: len(chinese)} if chinese else {}
     return [
         {"name": title, "rows": counts[part], "licence": licence, "origin": origin}
         for part, (title, licence, origin) in ORIGINS.items()
+        if part in counts
     ]

@@ -37,6 +37,9 @@ __all__ = [
     "softmax",
 ]
 
+UNKNOWN = ("[UNK]", "<unk>")
+"""What vocabularies call a piece that they have not."""
+
 WHOLE = 4_096
 """Texts tokenised at once: bounds memory whatever the caller passes."""
 
@@ -66,8 +69,7 @@ class OnnxClassifier:
         self._tokenizer = _tokenizer(folder / "tokenizer.json")
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        self._unknown = int(self._tokenizer.token_to_id("[UNK]") or 0)
-        self._end = int(self._tokenizer.token_to_id("[SEP]") or 0)
+        self._unknown = next((n for sign in UNKNOWN if (n := self._tokenizer.token_to_id(sign)) is not None), -1)
         self._passes = passes
         self.device = passes.device
         self.threads = 1 if passes.one_at_a_time else threads or os.cpu_count() or 1
@@ -122,7 +124,7 @@ class OnnxClassifier:
         ids, window = encoding.ids, self.card.max_tokens
         cut = len(ids) > window
         if cut:
-            ids = [*ids[: window - 1], self._end]
+            ids = [*ids[: window - 1], ids[-1]]
         offsets = encoding.offsets[: window - 1] if located else ()
         places = tuple(tokens_of(spans, offsets) for spans in entities)
         return _Row(ids, cut, ids.count(self._unknown) / max(1, len(ids) - 2), places)

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from models.chinese import compose as compose_chinese
 from models.labels import MIXED, RISKS, SENTIMENTS, TOPICS
 from models.reading import scoring_text, spans_of
 from models.risk import Text, compose, held_out
@@ -21,6 +22,7 @@ from models.risk import Text, compose, held_out
 SETS = ("sentiment_twitter", "topic_twitter", "sentiment_sentfin")
 ENTITIES = "entity_sentiment_sentfin"
 EVENTS = "events"
+CHINESE = "chinese"
 
 Soft = tuple[float, ...]
 """A distribution over labels, where a negative share says that nobody knows whether that label applies."""
@@ -95,6 +97,49 @@ def _event(text: Text) -> Row:
     return Row(read, None, None, EVENTS, indicators(text.risks), tuple(known))
 
 
+def chinese(split: str, seed: int = 7) -> list[Row]:
+    """The project's own Chinese texts, with every target that they have: "train" or "valid"."""
+    found = []
+    for text in compose_chinese(seed):
+        if text.split != split:
+            continue
+        read = scoring_text(text.text)
+        known = [
+            Mention(spans, None if one.sentiment is None else _certain(one.sentiment), _told(one.risks))
+            for one in text.entities
+            if (spans := tuple(span for span in one.spans if read[slice(*span)] == text.text[slice(*span)]))
+        ]
+        sentiment = None if text.sentiment is None else _certain(text.sentiment)
+        topic = None if text.topic is None else TOPICS.index(text.topic)
+        found.append(Row(read, sentiment, topic, CHINESE, _told(text.risks), tuple(known)))
+    return found
+
+
+def by_target(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Rows with several targets as sets of one each, named as the other sets are: sentiment, topic, events, entity."""
+    bare = [row._replace(sentiment=None, topic=None, risks=None, mentions=()) for row in rows]
+    pairs = list(zip(rows, bare, strict=True))
+    toward = [tuple(one for one in row.mentions if one.sentiment) for row in rows]
+    told = [tuple(one for one in row.mentions if one.risks) for row in rows]
+    return {
+        f"sentiment_{CHINESE}": [b._replace(sentiment=row.sentiment) for row, b in pairs if row.sentiment],
+        f"topic_{CHINESE}": [b._replace(topic=row.topic) for row, b in pairs if row.topic is not None],
+        f"entity_sentiment_{CHINESE}": [b._replace(mentions=m) for (_, b), m in zip(pairs, toward, strict=True) if m],
+        f"{EVENTS}_{CHINESE}": [
+            b._replace(risks=row.risks, mentions=m) for (row, b), m in zip(pairs, told, strict=True) if row.risks
+        ],
+    }
+
+
+def _certain(label: str) -> Soft:
+    place = SENTIMENTS.index(label)
+    return (float(place == 0), float(place == 1), float(place == 2))
+
+
+def _told(risks: Sequence[str] | None) -> Soft | None:
+    return None if risks is None else indicators(risks)
+
+
 def indicators(risks: Sequence[str], kinds: Sequence[str] = RISKS) -> Soft:
     """0 or 1: any, then every kind."""
     return (float(bool(risks)), *(float(kind in risks) for kind in kinds))
@@ -130,8 +175,7 @@ def _soft(where: str, label: str) -> Soft:
         return (0.5, 0.0, 0.5)
     if label not in SENTIMENTS:
         raise DataError(f"{where}: label {label!r} is not one of {', '.join((*SENTIMENTS, MIXED))}")
-    place = SENTIMENTS.index(label)
-    return (float(place == 0), float(place == 1), float(place == 2))
+    return _certain(label)
 
 
 def pure(rows: Sequence[Row]) -> list[Row]:

@@ -22,7 +22,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer
 
-from models.quantize import Array, Range, by_column, by_row, least_error
+from models.quantize import Array, Range, by_column, by_row, least_error, least_product_error
 from models.session import feeds, open_session
 
 MS = "com.microsoft"
@@ -82,7 +82,8 @@ class Encoder:
         self._bits = bits
         self._watch = watch
         self._graph = Graph()
-        self.watched: dict[str, str] = {}
+        self.watched: dict[str, tuple[str, Array]] = {}
+        """Linear layers: their input in the graph, and their weights, [outputs, inputs]."""
         self._float = np.float16 if kind == "fp16" else np.float32
 
     def build(self) -> Any:
@@ -104,7 +105,7 @@ class Encoder:
             self._output(self._tokens(x), "tokens", "tokens", self._size(*MENTION)),
         ]
         if self._watch:
-            outputs += [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in self.watched.values()]
+            outputs += [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n, _ in self.watched.values()]
         inputs = [
             helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "tokens"])
             for name in ("input_ids", "attention_mask")
@@ -154,11 +155,15 @@ class Encoder:
     def _linear(self, x: str, weight: Array, bias: Array, name: str) -> str:
         graph, transposed = self._graph, weight.T.astype(np.float32)
         if self._watch:
-            self.watched[name] = x
+            self.watched[name] = x, weight
         if self._kind != "int8":
             product = graph.node("MatMul", [x, self._constant(transposed)])
             return str(graph.node("Add", [product, self._constant(bias)]))
-        packed, span = by_column(transposed, self._bits), self._ranges[name]
+        span = self._ranges[name]
+        if span.smooth is not None:
+            x = graph.node("Mul", [x, self._constant(1 / span.smooth)])
+            transposed = transposed * span.smooth[:, None]
+        packed = by_column(transposed, self._bits)
         scale, zero = np.float32(span.scale), np.uint8(span.zero)
         quantised = graph.node("QuantizeLinear", [x, graph.constant(scale), graph.constant(zero)])
         inputs = [quantised, graph.constant(packed.values), graph.constant(scale), graph.constant(packed.scales)]
@@ -248,26 +253,39 @@ class Encoder:
 
 
 def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
-    end = int(tokenizer.token_to_id("[SEP]") or 0)
     rows = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
-    return [row if len(row) <= MAX_TOKENS else [*row[: MAX_TOKENS - 1], end] for row in rows]
+    return [row if len(row) <= MAX_TOKENS else [*row[: MAX_TOKENS - 1], row[-1]] for row in rows]
 
 
 def measure(
-    weights: Mapping[str, Array], config: Mapping[str, Any], rows: Sequence[list[int]], folder: Path
+    weights: Mapping[str, Array],
+    config: Mapping[str, Any],
+    rows: Sequence[list[int]],
+    folder: Path,
+    *,
+    smooth: bool = False,
+    bits: int = 8,
 ) -> dict[str, Range]:
-    """The range of every linear layer's input that quantises ``rows`` with the least error."""
+    """The range of every linear layer's input that quantises ``rows`` with the least error.
+
+    ``smooth``: whether channels are smoothed, which an encoder with a few large ones needs, and costs a product.
+    """
     encoder = Encoder(weights, config, kind="fp32", watch=True)
     path = folder / "watched.onnx"
     onnx.save(encoder.build(), path)
     session = open_session(path, device="cpu")
     seen: dict[str, list[Array]] = {name: [] for name in encoder.watched}
     for row in rows:
-        values = session.run(list(encoder.watched.values()), feeds([row]))
+        values = session.run([x for x, _ in encoder.watched.values()], feeds([row]))
         for name, value in zip(encoder.watched, values, strict=True):
-            seen[name].append(value.reshape(-1))
+            seen[name].append(value[0])
     path.unlink()
-    return {name: least_error(np.concatenate(parts)) for name, parts in seen.items()}
+    return {name: _range(np.concatenate(parts), encoder.watched[name][1], smooth, bits) for name, parts in seen.items()}
+
+
+def _range(values: Array, weights: Array, smooth: bool, bits: int) -> Range:
+    """``values``: [tokens, channels]."""
+    return least_product_error(values, weights, bits) if smooth else least_error(values.reshape(-1))
 
 
 def main() -> None:
@@ -282,10 +300,17 @@ def main() -> None:
     parser.add_argument("--name", default="default")
     parser.add_argument("--version", default=datetime.now(UTC).strftime("%Y.%m.%d"))
     parser.add_argument("--weight-bits", type=int, choices=(7, 8), default=8)
+    parser.add_argument("--smooth", action="store_true", help="smooth channels before they are quantised")
     arguments = parser.parse_args()
     started = time.monotonic()
     card = assemble(
-        arguments.run, arguments.data, arguments.out, arguments.name, arguments.version, bits=arguments.weight_bits
+        arguments.run,
+        arguments.data,
+        arguments.out,
+        arguments.name,
+        arguments.version,
+        bits=arguments.weight_bits,
+        smooth=arguments.smooth,
     )
     golden.write(arguments.out)
     reference.write(arguments.out, arguments.data)

@@ -40,11 +40,11 @@ class Logits(NamedTuple):
 
 def answers(graph: Path, tokenizer: Tokenizer, rows: Sequence[Row], window: int) -> Logits:
     """One text a pass: the int8 graph gives the same in any batch."""
-    session, end = open_session(graph, device="cpu"), int(tokenizer.token_to_id("[SEP]") or 0)
+    session = open_session(graph, device="cpu")
     found: list[list[Any]] = [[], [], [], []]
     mentioned, targets = [], []
     for row, encoding in zip(rows, tokenizer.encode_batch([row.text for row in rows]), strict=True):
-        ids = encoding.ids if len(encoding.ids) <= window else [*encoding.ids[: window - 1], end]
+        ids = encoding.ids if len(encoding.ids) <= window else [*encoding.ids[: window - 1], encoding.ids[-1]]
         *whole, tokens = session.run(list(OUTPUTS), feeds([ids]))
         for kept, value in zip(found, whole, strict=True):
             kept.append(value[0].astype(np.float64))

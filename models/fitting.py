@@ -37,7 +37,7 @@ class Fit:
 
     def __init__(self, model: FiveHeads, pace: Pace, *, steps: int, rate: float, out: Path, stage: str) -> None:
         self._model, self._pace, self._out, self._stage = model, pace, out, stage
-        encoder = list(model.encoder.parameters())
+        encoder = [value for value in model.encoder.parameters() if value.requires_grad]
         self._optimizer = torch.optim.AdamW(
             [
                 {"params": [p for p in encoder if p.ndim > 1], "lr": rate, "weight_decay": pace.weight_decay},

@@ -36,6 +36,11 @@ MAX_TOKENS = 64
 """Headlines and tweets are shorter; longer texts only cost training time."""
 
 
+BACKBONE = "backbone.json"
+"""What the card says of the encoder: beside one that this project has made up from others' files."""
+MINILM = {"name": "all-MiniLM-L6-v2", "licence": "Apache-2.0", "parameters": "22.6 M", "languages": ["en"]}
+
+
 class Recipe:
     """The settings of a run; every one goes into the model's card."""
 
@@ -59,6 +64,10 @@ class Recipe:
     story = 0.25
     told = 16_000
     """Texts with the teacher's embedding."""
+    chinese = False
+    """Whether stage two reads the project's own Chinese texts too."""
+    frozen_words = False
+    """Whether word embeddings stay as they come: moved, they would leave those of a language with few texts behind."""
     blend = 0.7
     """Share of stage two's weights in the result: the mean of both stages keeps tweets better than stage two
     and news better than stage one (Wortsman et al. 2022, robust fine-tuning)."""
@@ -98,12 +107,14 @@ class Run:
         torch.manual_seed(Recipe.seed)
         torch.set_num_threads(len(os.sched_getaffinity(0)))
         encoder = AutoModel.from_pretrained(backbone, dtype=torch.float32)
+        encoder.get_input_embeddings().weight.requires_grad_(not Recipe.frozen_words)
         self.config = encoder.config
         self.model = FiveHeads(encoder, encoder.config.hidden_size, encoder.config.num_hidden_layers)
         self._tweets = texts.load(data, "sentiment_twitter", "train") + texts.load(data, "topic_twitter", "train")
         mentioned = texts.mentions(data, "train")
         self._news = texts.with_mentions(texts.load(data, "sentiment_sentfin", "train"), mentioned)
         self._events = events
+        self._chinese = texts.chinese("train") if Recipe.chinese else []
         self._valid = {name: Encoded(self._tokenizer, rows) for name, rows in valid_parts(data).items()}
         self._stories = stories_of(self._tweets, self._news, events, teacher or teacher_folder(out), out)
         self.figures: list[dict[str, Any]] = []
@@ -125,7 +136,10 @@ class Run:
         self._note("blend", None)
         save_file(copy_of(self.model), self._out / "weights.safetensors")
         (self._out / "encoder.json").write_text(self.config.to_json_string())
-        Tokenizer.from_file(str(self._backbone / "tokenizer.json")).save(str(self._out / "tokenizer.json"))
+        tokenizer = Tokenizer.from_file(str(self._backbone / "tokenizer.json"))
+        tokenizer.save(str(self._out / "tokenizer.json"), pretty=False)
+        described = self._backbone / BACKBONE
+        (self._out / BACKBONE).write_text(described.read_text() if described.is_file() else json.dumps(MINILM))
         seconds = sum(row["seconds"] for row in self.figures)
         report = {"recipe": Recipe.as_dict(), "epochs": self.figures, "seconds": seconds}
         (self._out / "training.json").write_text(json.dumps(report, indent=2))
@@ -138,7 +152,7 @@ class Run:
         rng = self._rng(f"second {number}")
         count = int(len(self._news) * Recipe.replay / (1 - Recipe.replay))
         events = texts.sampled(self._events, count // 3, rng)
-        return self._news + events + texts.sampled(self._tweets, count - len(events), rng)
+        return self._news + self._chinese + events + texts.sampled(self._tweets, count - len(events), rng)
 
     def _epoch(self, fit: Fit, number: int, stage: str) -> None:
         """One epoch, unless a run before this one has done it."""
@@ -177,7 +191,7 @@ def valid_parts(data: Path) -> dict[str, list[Row]]:
     parts = {name: texts.pure(texts.load(data, name, "valid")) for name in texts.SETS}
     parts[texts.ENTITIES] = texts.mentions(data, "valid")
     parts[texts.EVENTS] = texts.events("valid")
-    return parts
+    return parts | (texts.by_target(texts.chinese("valid")) if Recipe.chinese else {})
 
 
 def stories_of(
@@ -214,10 +228,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m models.train", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the training files")
     parser.add_argument("--out", type=Path, required=True, help="folder for the fp32 weights and figures")
-    parser.add_argument("--seed", type=int, default=Recipe.seed)
+    parser.add_argument("--encoder", type=Path, help="folder of the pre-trained encoder, instead of all-MiniLM-L6-v2")
+    parser.add_argument("--chinese", action="store_true", help="read the project's own Chinese texts in stage two")
+    parser.add_argument("--frozen-words", action="store_true", help="leave the word embeddings as they come")
+    for name in ("seed", "epochs", "rate", "second_epochs", "second_rate"):
+        default = getattr(Recipe, name)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
     arguments = parser.parse_args()
-    Recipe.seed = arguments.seed
-    json.dump(run(arguments.data, arguments.out), sys.stdout, indent=2)
+    for name in ("seed", "epochs", "rate", "second_epochs", "second_rate", "chinese", "frozen_words"):
+        setattr(Recipe, name, getattr(arguments, name))
+    json.dump(run(arguments.data, arguments.out, folder=arguments.encoder), sys.stdout, indent=2)
 
 
 if __name__ == "__main__":

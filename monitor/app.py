@@ -125,7 +125,9 @@ class Daemon:
             self._operators = Operators(
                 self.engine, self._viewer.read_model, lambda: self.parts.silences, clock=self._clock
             )
-        self.stages = Stages(settings, self.parts, loaded, clock=self._clock, only=self.only)
+        self.stages = Stages(
+            settings, self.parts, loaded, others=self.model_use.others, clock=self._clock, only=self.only
+        )
         _rest_collector()
         await self.engine.start(self.stages.all())
         self._started = self._clock.time()
@@ -348,7 +350,7 @@ class Daemon:
             "parts": list(self.only),
             "model": self.model.name,
             "model_in_use": self.model_use.status(),
-            "languages": list(self.model.languages),
+            "languages": list(self.model_use.languages),
             "configuration": self.settings.sha256()[:12],
             "ready": not reasons,
             "reasons": reasons,

@@ -14,7 +14,7 @@ from monitor.app import PARTS
 from monitor.assembly import Parts, assemble
 from monitor.engines import check_engine
 from monitor.kafka_settings import KafkaAccess
-from monitor.model_choice import choice
+from monitor.model_choice import choice, others
 from monitor.settings import Settings, SettingsError
 
 
@@ -28,6 +28,8 @@ def check(settings: Settings, only: Collection[str] = PARTS) -> Parts:
         raise SettingsError("\n".join(problems))
     try:
         card = cards.verify(choice(settings, time.time()).version.folder)
+        for other in others(settings).values():
+            cards.verify(other.folder)
     except cards.ModelError as error:
         raise SettingsError(f"{settings.file}: {error}") from None
     return assemble(settings, card.topic.labels)

@@ -44,6 +44,22 @@ def choice(settings: Settings, now: float) -> Choice:
     return Choice(version, use_of(version, configured, "settings", now), bool(uses) or version.origin == "added")
 
 
+def others(settings: Settings) -> dict[str, Version]:
+    """By language the models that judge it instead. Raises CardError, which names the setting."""
+    registry, found = engines.registry(settings), {}
+    for language, reference in settings.model.languages.items():
+        try:
+            found[language] = registry.find(reference).usable()
+        except CardError as error:
+            raise CardError(f'model.languages.{language} = "{reference}": {error}') from error
+        if language not in (known := found[language].languages):
+            raise CardError(
+                f'model.languages.{language} = "{reference}": reads {", ".join(known)} only; leave it out, or name a '
+                "model that reads this language"
+            )
+    return found
+
+
 def use_of(version: Version, configured: str, by: By, now: float) -> Use:
     return Use(
         at=iso(now),
@@ -88,10 +104,15 @@ def _is_there(registry: Registry, reference: str) -> bool:
 
 
 def listed(settings: Settings, use: Use) -> Iterator[dict[str, Any]]:
-    """Every model there is: which is in use, which was before. Raises ModelError."""
+    """Every model there is: which is in use, which was before, which has a language of its own. Raises ModelError."""
     registry, earlier_use = engines.registry(settings), last(settings, use.model)
     references = [use.model] + ([earlier_use.model] if earlier_use is not None else [])
     folders = [registry.find(one) for one in references if "/" in one and _is_there(registry, one)]
+    judging = {
+        registry.find(reference).model: language
+        for language, reference in settings.model.languages.items()
+        if _is_there(registry, reference)
+    }
     for one in [*registry.versions(), *folders]:
         yield {
             "model": one.model,
@@ -104,5 +125,6 @@ def listed(settings: Settings, use: Use) -> Iterator[dict[str, Any]]:
             "added": iso(one.added) if one.added else None,
             "in_use": one.reference == references[0],
             "before": one.reference in references[1:],
+            "judges": judging.get(one.model),
             "problem": one.problem or None,
         }

@@ -6,6 +6,7 @@ Until the other one has its place nothing of this one changes, so that whatever 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from models.classifier import Classifier, OnnxClassifier, load
 from models.registry import RegistryError, Version
 from models.uses import History, Use
 from monitor import engines
-from monitor.model_choice import Choice, choice, earlier, last, listed, named
+from monitor.model_choice import Choice, choice, earlier, last, listed, named, others
 from monitor.settings import Settings
 from pipelines.clock import Clock
 from pipelines.documents import iso
@@ -71,6 +72,8 @@ class ModelUse:
         self._loaded: Loaded | None = None
         self._use: Use | None = None
         self._before: Use | None = None
+        self.others: Mapping[str, Loaded] = {}
+        """By language the models that judge it instead; they stay until the end."""
 
     # -- what there is ------------------------------------------------------------------------------------
 
@@ -96,7 +99,13 @@ class ModelUse:
             "by": self.use.by,
             "configured": self.use.configured,
             "before": self._before.model if self._before is not None else None,
+            "languages": {language: other.facts.name for language, other in self.others.items()},
         }
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Those that are judged here."""
+        return tuple(dict.fromkeys((*self.loaded.facts.languages, *self.others)))
 
     async def listed(self) -> list[dict[str, Any]]:
         """Every model there is. Raises ModelError."""
@@ -106,6 +115,7 @@ class ModelUse:
 
     async def open(self) -> Loaded:
         """Loads what settings and history mean. Raises ModelError."""
+        self.others = await asyncio.to_thread(self._load_others)
         if self._given is not None:
             return self._open(self._given)
         first = await asyncio.to_thread(choice, self._settings, self._clock.time())
@@ -191,6 +201,9 @@ class ModelUse:
             await asyncio.to_thread(loaded.classifier.close)
 
     def close(self) -> None:
+        for other in self.others.values():
+            if other.classifier is not None:
+                other.classifier.close()
         if self._given is None and self._loaded is not None and self._loaded.classifier is not None:
             self._loaded.classifier.close()
 
@@ -201,6 +214,13 @@ class ModelUse:
             return Loaded(facts_on_card(version.folder), None)
         classifier = self._classifier(version, self._settings.model.device)
         return Loaded(facts_of(classifier), classifier)
+
+    def _load_others(self) -> dict[str, Loaded]:
+        loaded: dict[str, Loaded] = {}
+        return {
+            language: loaded.get(version.model) or loaded.setdefault(version.model, self._load(version))
+            for language, version in others(self._settings).items()
+        }
 
     def _prove(self, version: Version) -> Loaded:
         if not self._judges:
@@ -222,7 +242,8 @@ class ModelUse:
     def _shown(self, loaded: Loaded) -> None:
         self._loaded = loaded
         MODEL.clear()
-        MODEL.labels(loaded.facts.name, loaded.facts.device).set(1)
+        for one in (loaded, *self.others.values()):
+            MODEL.labels(one.facts.name, one.facts.device).set(1)
 
     async def _look_back(self) -> None:
         try:

@@ -29,6 +29,7 @@ PACKAGES = ("monitor", "pipelines", "alerts", "models")
 OFFLINE = {
     "models.assemble",
     "models.batches",
+    "models.bilingual",
     "models.export",
     "models.finetune.adapt",
     "models.finetune.weights",

@@ -119,6 +119,11 @@ class Model(Section):
         description="The model: a shipped or added one's name, NAME@VERSION, or a model's folder. Once "
         "`tapewatch models use` has chosen another, that one stays in use until this is changed.",
     )
+    languages: dict[str, str] = Field(
+        {},
+        description='Other models for texts of one language, as in {zh = "bilingual"}: named like `name`, and the same '
+        "until the next start.",
+    )
     registry: Path | None = Field(
         None,
         description="Folder of added models and of what was in use when; left out, `.models` added to the store's name "

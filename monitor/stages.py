@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from alerts.detector import Detector
 from monitor.assembly import Parts, alert_context
@@ -16,7 +16,9 @@ from pipelines.streams.base import Stage
 
 
 class Stages:
-    """Those of ``only``, in the order in which documents pass them. The score stage needs a model with a classifier."""
+    """Those of ``only``, in the order in which documents pass them. The score stage needs a model with a classifier.
+    ``others``: by language the models that judge it instead.
+    """
 
     def __init__(
         self,
@@ -24,6 +26,7 @@ class Stages:
         parts: Parts,
         model: Loaded,
         *,
+        others: Mapping[str, Loaded],
         clock: Clock,
         only: Collection[str],
     ) -> None:
@@ -31,9 +34,11 @@ class Stages:
         self._aggregate: Aggregate | None = None
         self._notify: Notify | None = None
         self._page = "view" in only
+        self._others = others
         if model.classifier is not None and Score.name in only:
             ahead = AHEAD if settings.engine.kind == "kafka" else None
-            self._score = Score(model.classifier, parts.entities, parts.watch, clock=clock, ahead=ahead)
+            judges = {language: one.classifier for language, one in others.items() if one.classifier is not None}
+            self._score = Score(model.classifier, parts.entities, parts.watch, clock=clock, ahead=ahead, others=judges)
         if Aggregate.name in only:
             detection = settings.detection
             detector = Detector(
@@ -41,7 +46,7 @@ class Stages:
             )
             sources = [source.name for source in settings.sources]
             self._aggregate = Aggregate(
-                detector, parts.watch, clock=clock, model=model.facts.name, sources=sources, quotes=settings.quotes
+                detector, parts.watch, clock=clock, model=_named(model, others), sources=sources, quotes=settings.quotes
             )
         if Notify.name in only:
             self._notify = Notify(
@@ -63,6 +68,11 @@ class Stages:
         if self._score is not None and model.classifier is not None:
             self._score.adopt(parts.entities, parts.watch, model.classifier)
         if self._aggregate is not None:
-            self._aggregate.adopt(parts.watch, model.facts.name)
+            self._aggregate.adopt(parts.watch, _named(model, self._others))
         if self._notify is not None:
             self._notify.adopt(parts.watch, alert_context(settings, page=self._page), parts.routes, parts.silences)
+
+
+def _named(model: Loaded, others: Mapping[str, Loaded]) -> str:
+    """What alerts give as their model: every one that judges."""
+    return " + ".join(dict.fromkeys(one.facts.name for one in (model, *others.values())))

@@ -127,7 +127,7 @@ class EntityIndex:
             if short is not None and not known_short and not entity.custom:
                 names[_fold(short)] = _Name(short, (number,), "alias", level_of(short), associate=False, words=False)
         self._names = tuple(names.values())
-        self._automaton = ahocorasick_rs.AhoCorasick(list(names) or ["\x00"])
+        self._automaton = ahocorasick_rs.AhoCorasick(list(names))
 
     def _add_tickers(self, number: int, entity: Entity) -> None:
         for ticker in entity.tickers:

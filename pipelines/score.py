@@ -84,6 +84,16 @@ EVIDENCE_TITLE = 200
 """Characters of a headline that travel with each piece of evidence."""
 
 
+class _Reader:
+    """A model, and what reads and measures its answers."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self.classifier = classifier
+        self.judge = Judge(classifier)
+        self.measures = _Measures(classifier.name, classifier.risks)
+        self.readings = Readings(classifier)
+
+
 class Score:
     """The score stage."""
 
@@ -99,20 +109,21 @@ class Score:
         *,
         clock: Clock,
         ahead: float | None = None,
+        others: Mapping[str, Classifier] | None = None,
     ) -> None:
-        """``ahead``: seconds by which a record may be ahead of the clock; None where only ingest writes them."""
+        """``ahead``: seconds by which a record may be ahead of the clock; None where only ingest writes them.
+        ``others``: by language the models that judge it instead of the one for all."""
         self._ahead = ahead
         self._clock = clock
+        readers = {id(one): _Reader(one) for one in (others or {}).values()}
+        self._others = {language: readers[id(one)] for language, one in (others or {}).items()}
         self.adopt(entities, watch, classifier)
 
     def adopt(self, entities: EntityIndex, watch: Watch, classifier: Classifier) -> None:
         """Takes over watch-lists and model. No batch is under way meanwhile: each is one model's."""
         self._entities, self.watch = entities, watch
-        self._classifier = classifier
-        self._languages = frozenset(classifier.languages)
-        self._judge = Judge(classifier)
-        self._measures = _Measures(classifier.name, classifier.risks)
-        self._readings = Readings(classifier)
+        self._reader = _Reader(classifier)
+        self._readers = dict.fromkeys(classifier.languages, self._reader) | self._others
 
     def recovered(self, state: State) -> list[Output]:
         del state  # nothing is said again
@@ -125,7 +136,7 @@ class Score:
         asked = {
             number: question(document, self._entities)
             for number, document in documents.items()
-            if document.language in self._languages
+            if document.language in self._readers
         }
         predictions = self._predict(asked, batch, outputs)
         scored_at = iso(self._clock.time())
@@ -141,9 +152,20 @@ class Score:
                 UNSUPPORTED.inc()
                 outputs.append(self._unsupported(document, scored_at))
             elif (prediction := predictions.get(offset)) is not None:
-                judged.append(self._tell(asked[offset], prediction, scored_at, outputs))
+                reader = self._readers[asked[offset].document.language]
+                judged.append(self._tell(asked[offset], prediction, reader, scored_at, outputs))
         _count(judged)
-        return outputs + self._readings.of(documents, predictions, scored_at)
+        return outputs + self._readings(documents, predictions, scored_at)
+
+    def _readings(
+        self, documents: Mapping[int, Document], predictions: Mapping[int, Prediction], at: str
+    ) -> list[Output]:
+        """Of every model by the documents that were its to judge; what no model reads is the first one's."""
+        outputs: list[Output] = []
+        for reader in {id(one): one for one in (self._reader, *self._others.values())}.values():
+            own = {n: one for n, one in documents.items() if self._readers.get(one.language, self._reader) is reader}
+            outputs += reader.readings.of(own, predictions, at)
+        return outputs
 
     # -- reading and judging ------------------------------------------------------------------------------
 
@@ -175,32 +197,38 @@ class Score:
         self, asked: Mapping[int, Question], batch: Sequence[Record], outputs: list[Output]
     ) -> dict[int, Prediction]:
         """Answers by the number of their record; a text that fails alone becomes a dead letter. Raises StageUnable."""
-        if not asked:
-            return {}
-        started = time.perf_counter()
-        try:
-            answers = self._answers(asked, batch, outputs)
-        except DeviceError as error:
-            raise StageUnable(f"the model can't judge anything now: {error}") from error
-        model = self._classifier.name
-        BATCH_SECONDS.labels(model).observe(time.perf_counter() - started)
-        BATCH_DOCUMENTS.labels(model).observe(len(asked))
-        SCORED.labels(model).inc(sum(answer is not None for answer in answers))
-        return {number: answer for number, answer in zip(asked, answers, strict=True) if answer is not None}
+        parts: dict[_Reader, dict[int, Question]] = {}
+        for number, one in asked.items():
+            parts.setdefault(self._readers[one.document.language], {})[number] = one
+        found: dict[int, Prediction] = {}
+        for reader, part in parts.items():
+            started = time.perf_counter()
+            try:
+                answers = self._answers(reader, part, batch, outputs)
+            except DeviceError as error:
+                raise StageUnable(f"the model can't judge anything now: {error}") from error
+            model = reader.classifier.name
+            BATCH_SECONDS.labels(model).observe(time.perf_counter() - started)
+            BATCH_DOCUMENTS.labels(model).observe(len(part))
+            SCORED.labels(model).inc(sum(answer is not None for answer in answers))
+            found |= {number: answer for number, answer in zip(part, answers, strict=True) if answer is not None}
+        return found
 
     def _answers(
-        self, asked: Mapping[int, Question], batch: Sequence[Record], outputs: list[Output]
+        self, reader: _Reader, asked: Mapping[int, Question], batch: Sequence[Record], outputs: list[Output]
     ) -> list[Prediction | None]:
         questions = asked.values()
         try:
             texts, mentions = [one.text for one in questions], [one.mentions for one in questions]
-            return [*self._classifier.predict(texts, mentions, story=self._readings.story)]
+            return [*reader.classifier.predict(texts, mentions, story=reader.readings.story)]
         except ClassifierError:
-            return [self._predict_alone(one, batch[number], outputs) for number, one in asked.items()]
+            return [self._predict_alone(reader, one, batch[number], outputs) for number, one in asked.items()]
 
-    def _predict_alone(self, asked: Question, record: Record, outputs: list[Output]) -> Prediction | None:
+    def _predict_alone(
+        self, reader: _Reader, asked: Question, record: Record, outputs: list[Output]
+    ) -> Prediction | None:
         try:
-            return self._classifier.predict([asked.text], [asked.mentions], story=self._readings.story)[0]
+            return reader.classifier.predict([asked.text], [asked.mentions], story=reader.readings.story)[0]
         except ClassifierError as error:
             outputs.append(self._dead(record, "classifier_failed", str(error)))
             return None
@@ -216,13 +244,15 @@ class Score:
             scored=max(scored_at, document.fetched),  # nothing is judged before it was read, whatever the clock says
             supported=False,
             signature=signature(document.title, document.text),
-            model=self._classifier.name,
+            model=self._reader.classifier.name,
         )
         return Output(SCORES, document.id, encode(scored))
 
-    def _tell(self, asked: Question, prediction: Prediction, scored_at: str, outputs: list[Output]) -> ScoredDocument:
-        document, judgement = asked.document, self._judge.judge(asked, prediction)
-        self._measures.take(prediction)
+    def _tell(
+        self, asked: Question, prediction: Prediction, reader: _Reader, scored_at: str, outputs: list[Output]
+    ) -> ScoredDocument:
+        document, judgement = asked.document, reader.judge.judge(asked, prediction)
+        reader.measures.take(prediction)
         scored = ScoredDocument(
             **_fields(document),
             scored=max(scored_at, document.fetched),  # nothing is judged before it was read, whatever the clock says
@@ -232,7 +262,7 @@ class Score:
             abstain=prediction.abstain,
             entities=judgement.entities,
             signature=signature(document.title, document.text),
-            model=self._classifier.name,
+            model=reader.classifier.name,
             risk=judgement.risk,
         )
         outputs.append(Output(SCORES, document.id, encode(scored)))

@@ -36,8 +36,14 @@ class Recovered(NamedTuple):
 
 def recover(path: Path) -> Recovered:
     """The weights of a graph that ``models.export`` wrote, each int8 one times its scale. Raises FinetuneError."""
+    nodes = _Nodes(onnx.load(path))
+    if any(values[0].size > 1 for values in nodes.all("Mul")):
+        raise FinetuneError(
+            f"{path}: its channels were smoothed before they were quantised, which can't be undone yet; adapt a model "
+            "without that, such as default"
+        )
     try:
-        return _recover(_Nodes(onnx.load(path)))
+        return _recover(nodes)
     except (KeyError, IndexError, ValueError) as error:
         raise FinetuneError(
             f"{path}: no network can be made of this graph ({error!r}); adapt a model that tapewatch exported"

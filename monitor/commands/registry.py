@@ -63,7 +63,8 @@ def _rows(config: Path | None) -> list[dict[str, Any]]:
 
 
 def _mark(row: dict[str, Any]) -> str:
-    return "in use" if row["in_use"] else "before" if row["before"] else ""
+    own = f"for {row['judges']}" if row["judges"] else ""
+    return "in use" if row["in_use"] else own or ("before" if row["before"] else "")
 
 
 def _about(row: dict[str, Any]) -> str:
@@ -122,12 +123,15 @@ def _held(settings: Settings, now: float) -> Use | None:
 
 
 def remove_model(name: str, config: Path | None) -> None:
-    """Never the one in use, nor the one that a rollback leads to."""
+    """Never the one in use, the one that a rollback leads to, or one that judges a language of its own."""
     registry = registry_of(config)
     gone = registry.find(name)
     for row in _rows(config):
         if row["model"] == gone.model and (row["in_use"] or row["before"]):
             why = "in use" if row["in_use"] else "what `models rollback` leads to"
             raise RegistryError(f"{gone.model}: is {why}, and stays; use another one first")
+        if row["model"] == gone.model and row["judges"]:
+            key = f"model.languages.{row['judges']}"
+            raise RegistryError(f"{gone.model}: is what {key} names, and stays; change that first")
     registry.remove(gone)
     typer.echo(f"removed {gone.model}, version {gone.version}")

@@ -181,7 +181,7 @@ class Named:
 
 async def _backfill(daemon: Daemon, inputs: list[Path]) -> int:
     await daemon.open()
-    named = Named(daemon.parts, daemon.model.languages)
+    named = Named(daemon.parts, daemon.model_use.languages)
     try:
         result, bad = await daemon.intake.backfill(inputs, noted=named.note)
     finally:

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 from models.registry import Registry, RegistryError, Version
 from models.uses import History
 from monitor.checks import check
-from monitor.model_choice import choice, earlier, listed, named
+from monitor.commands.registry import remove_model
+from monitor.model_choice import choice, earlier, listed, named, others
 from monitor.settings import Settings, SettingsError, load
 from tests import five_heads
 
@@ -83,3 +84,32 @@ def test_what_is_in_use_and_gone_stops_the_start_and_names_the_way_out(
         check(given)
     History(registry).add(named(given, "default", 1.0).use)
     check(given)
+
+
+def test_a_language_has_a_model_of_its_own(tmp_path: Path, registry: Registry) -> None:
+    card = replace(five_heads.CARD, languages=("de",))
+    first = registry.add(five_heads.say(five_heads.write(tmp_path / "first", card=card)))
+    given = load(write(tmp_path, '{ de = "five" }'), {})
+    assert others(given) == {"de": first}
+    rows = {row["name"]: row["judges"] for row in listed(given, choice(given, 0.0).use)}
+    assert (rows["five"], rows["default"]) == ("de", None)
+    with pytest.raises(RegistryError, match=r"five@\S+: is what model\.languages\.de names, and stays"):
+        remove_model("five", tmp_path / "tapewatch.toml")
+
+
+@pytest.mark.parametrize(
+    ("languages", "said"),
+    [
+        ('{ zh = "nobody" }', r'tapewatch\.toml: model\.languages\.zh = "nobody": no model'),
+        ('{ zh = "default" }', r'model\.languages\.zh = "default": reads en only; leave it out, or name a model that'),
+    ],
+)
+def test_a_language_that_its_model_can_not_read_is_refused(tmp_path: Path, languages: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        check(load(write(tmp_path, languages), {}))
+
+
+def write(folder: Path, languages: str) -> Path:
+    path = folder / "tapewatch.toml"
+    path.write_text(f"[model]\nlanguages = {languages}\n")
+    return path
