@@ -87,6 +87,7 @@ def finetune(monkeypatch: pytest.MonkeyPatch, capsys: Any, *arguments: object) -
     return int(ended.value.code or 0), out, err
 
 
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # of peft's own making
 def test_from_a_file_to_a_model_that_knows_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -140,6 +141,22 @@ def test_from_a_file_to_a_model_that_knows_it(
     model = load(str(out))
     assert golden.difference(model, golden.read(out, card), half=False).probability < 1e-9
     model.close()
+
+    # By the other method, from there, with moods turned round: worse on the valid part, which has the right ones.
+    turned = own(tmp_path / "turned.csv", same | {"negative": "positive", "positive": "negative"})
+    order = ("--data", turned, "--from", out, "--method", "lora", "--name", "turned", "--out", tmp_path / "turned")
+    code, printed, told = finetune(monkeypatch, capfd, *order)
+    assert (code, printed) == (1, ""), told
+    assert "got worse on your own valid part (sentiment_own: " in told and "--keep-anyway" in told
+    assert not (tmp_path / "turned" / cards.CARD).exists()
+    learned = len(passes)
+    code, printed, told = finetune(monkeypatch, capfd, *order, "--keep-anyway")
+    assert code == 0, told
+    assert len(passes) == learned, "what was learned is not learned again"
+    accuracy = json.loads(printed)["compared"]["sentiment_own"]["accuracy"]
+    assert accuracy["before"] >= 0.9 > 0.6 > accuracy["after"]
+    kept = cards.verify(tmp_path / "turned")
+    assert kept.parent["name"] == "tiny-own" and kept.topic.labels == card.topic.labels
 
 
 def test_a_small_move_is_not_rounded_away(tmp_path: Path) -> None:
