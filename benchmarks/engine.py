@@ -36,10 +36,11 @@ from monitor.app import Daemon
 from monitor.demo import stories
 from monitor.settings import Settings
 from monitor.settings import load as load_settings
+from monitor.stages import Stages
 from monitor.web import Web
 from pipelines.ingest import TABLES, Ingest, Origin
 from pipelines.sources.base import RawItem
-from pipelines.streams.base import Output
+from pipelines.streams.base import Output, Stage
 from pipelines.streams.embedded import BATCH
 from pipelines.streams.store import Store
 from pipelines.text import slug
@@ -230,18 +231,19 @@ class Instrumented:
         self._daemon = daemon
         self.spent: dict[str, float] = {}
         self.waits, self.gate = threading.Event(), threading.Event()
-        original = daemon._stages
+        original = self._original = Stages.all
 
-        def counted() -> list[Any]:
-            stages = original()
-            for stage in stages:
+        def counted(stages: Stages) -> list[Stage]:
+            found = original(stages)
+            for stage in found:
                 stage.handle = self._timed(stage.name, stage.handle)
-            return stages
+            return found
 
-        daemon._stages = counted
+        Stages.all = counted
 
     def count_view(self) -> None:
-        """Counts the read model, too, once the daemon is open."""
+        """Counts the read model, too, once the daemon is open and has its stages."""
+        Stages.all = self._original
         model = self._daemon.read_model
         model.apply = self._timed("view", model.apply)
 
