@@ -45,7 +45,7 @@ def shuffled(text: str, rng: random.Random) -> str:
 
 def watch(days: dict[str, Day], change: str, by: Callable[[Sequence[Prediction]], Day] | None, model: Any) -> None:
     """Prints what rings, and at last each measure's effect size and limit."""
-    state: Any = MemoryState(Notify())  # type: ignore[arg-type]  # only its tables are used
+    state: Any = MemoryState(Notify())  # only its tables are used
     bins = Bins(model, model.reference.centres)
     for day in sorted(days):
         languages, answers = days[day] if by is None or day < change else by(days[day][1])

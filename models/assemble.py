@@ -67,13 +67,10 @@ def assemble(
     tokenizer.no_truncation()
     out.mkdir(parents=True, exist_ok=True)
     own = events or {split: texts.events(split) for split in ("train", "valid", "test")}
+    chinese = {split: texts.chinese(split) if "zh" in languages else [] for split in ("train", "valid")}
     train = [row for part in SETS for row in texts.load(data, part, "train")]
-    parts = {part: texts.pure(texts.load(data, part, "valid")) for part in SETS}
-    parts |= {ENTITIES: texts.mentions(data, "valid"), EVENTS: own["valid"], f"{EVENTS} by hand": own["test"]}
-    seen = [*train, *own["train"]]
-    if "zh" in languages:
-        seen += texts.chinese("train")
-        parts |= texts.by_target(texts.chinese("valid"))
+    seen = [*train, *own["train"], *chinese["train"]]
+    parts = _valid_parts(data, own, chinese["valid"])
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         calibration = [row.text for row in _drawn(seen, CALIBRATION_TEXTS)]
@@ -101,7 +98,7 @@ def assemble(
         files={file: cards.sha256(out / file) for file in ("model.onnx", "tokenizer.json")},
         weight_bits=bits,
         backbone=backbone,
-        data=_data(data, own["train"], texts.chinese("train") if "zh" in languages else ()),
+        data=_data(data, own["train"], chinese["train"]),
         training=json.loads((run / "training.json").read_text()),
         evaluation={
             "sets": {part: figures(part, rows, int8[part], by) for part, rows in parts.items()},
@@ -113,6 +110,13 @@ def assemble(
     )
     cards.write(out, card)
     return card
+
+
+def _valid_parts(data: Path, own: Mapping[str, Any], chinese: Sequence[Row]) -> dict[str, Sequence[Row]]:
+    """What a model is judged by, by set."""
+    parts: dict[str, Sequence[Row]] = {part: texts.pure(texts.load(data, part, "valid")) for part in SETS}
+    parts |= {ENTITIES: texts.mentions(data, "valid"), EVENTS: own["valid"], f"{EVENTS} by hand": own["test"]}
+    return parts | (texts.by_target(chinese) if chinese else {})
 
 
 def _drawn(rows: Sequence[Row], count: int) -> list[Row]:

@@ -249,7 +249,7 @@ class Daemon:
                 chosen = await (self.model_use.earlier() if reference is None else self.model_use.named(reference))
                 await self._take_over(self.settings, chosen)
             except (ModelError, SettingsError) as error:
-                log.error("model_refused", action="keep_model", model=gone, wanted=reference, error=str(error))  # noqa: TRY400
+                log.error("model_refused", action="keep_model", model=gone, wanted=reference, error=str(error))  # noqa: TRY400 (told in words)
                 raise
         return gone
 
@@ -266,7 +266,7 @@ class Daemon:
             if chosen is not None:
                 await self.model_use.write_down(chosen)
             await self.engine.between_batches(switch)
-        except BaseException:
+        except BaseException:  # whatever it was, the model that did not get its place may not stay
             await self.model_use.discard(model)
             raise
         if chosen is not None:

@@ -230,7 +230,7 @@ class ModelUse:
         try:
             if version.tried:
                 golden.check(classifier, version.folder)
-        except BaseException:
+        except BaseException:  # whatever it was, its threads may not stay
             classifier.close()
             raise
         return Loaded(facts_of(classifier), classifier)

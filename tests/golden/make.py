@@ -186,7 +186,7 @@ def reading(at: float) -> Output:
     """Of a model with a reference in its card, and of texts enough for a block of the drift watch."""
     reference = Reference(bins=VERSION, parts={"tweets": {"language": (990, 10)}}, centres=b"\x7f\x01")
     counts = {"news": {"language": [290, 10], "length": [100, 200]}}
-    one = Reading(at=iso(at), model="golden@111111111111", bins=VERSION, counts=counts, reference=reference)  # type: ignore[arg-type]
+    one = Reading(at=iso(at), model="golden@111111111111", bins=VERSION, counts=counts, reference=reference)
     return Output(READINGS, one.model, encode(one))
 
 

@@ -14,7 +14,7 @@ from models.uses import History, Use, before, in_turn, standing
 
 
 def use(model: str, by: str = "use", configured: str = "default") -> Use:
-    return Use(at="2026-01-01T00:00:00.000Z", model=model, version="1", digest="0", configured=configured, by=by)  # type: ignore[arg-type]
+    return Use(at="2026-01-01T00:00:00.000Z", model=model, version="1", digest="0", configured=configured, by=by)
 
 
 def always(model: str) -> bool:
