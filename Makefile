@@ -7,6 +7,9 @@ DATA ?= ../shared/data/train
 OUT ?= build/model
 PYTEST_ARGS ?=
 
+# Tests start a few hundred processes: without bytecode each would compile all that it imports, two seconds of a core.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup setup-dev setup-train run kafka run-kafka test test-train test-packages image-check faults lint bench bench-kafka train train-bilingual docs lock screenshot dashboards clean
 
 # uv installs the locked set in seconds; pip alone would take half a minute.
