@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
-BASE = "localhost/tapewatch-check-base"
+BASE = "localhost/tapewatch-check-bookworm"
 IMAGE = "localhost/tapewatch-check"
 MANAGED = "localhost/tapewatch-check-systemd"
 
@@ -95,8 +95,9 @@ def base() -> str:
             done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD)
             assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
             subprocess.run(["tar", "-C", folder / "root", "-cf", folder / "root.tar", "."], check=True)
-            authorities = f"ENV SSL_CERT_FILE={TRUST}/ca-certificates.crt PIP_CERT={TRUST}/ca-certificates.crt"
-            podman("import", "--change", authorities, folder / "root.tar", BASE, patience=300)
+            # One change a variable: of several in one, all is the first one's value.
+            authorities = [f"--change=ENV {name}={TRUST}/ca-certificates.crt" for name in ("SSL_CERT_FILE", "PIP_CERT")]
+            podman("import", *authorities, folder / "root.tar", BASE, patience=300)
         finally:
             shutil.rmtree(folder)
     return BASE
