@@ -41,6 +41,19 @@ class Topic:
         finally:
             producer.close()
 
+    def transact(self, *records: Any, commit: bool) -> None:
+        """Writes records within a transaction, which is then committed or aborted."""
+        producer = KafkaProducer(bootstrap_servers=self.address, transactional_id=self.name)
+        try:
+            producer.init_transactions()
+            producer.begin_transaction()
+            for one in records:
+                producer.send(self.name, value=_bytes(one)).get(timeout=30)
+            end = producer.commit_transaction if commit else producer.abort_transaction
+            end()
+        finally:
+            producer.close()
+
     def widen(self, partitions: int) -> None:
         """Adds partitions, as an owner does whose topic grows."""
         admin = KafkaAdminClient(bootstrap_servers=self.address)

@@ -197,6 +197,16 @@ def _patiently(topic: Topic, record: Any, partition: int) -> None:
                 raise
 
 
+async def test_what_a_transaction_takes_back_is_not_read(topic: Topic, given: Tools, clock: BenchClock) -> None:
+    topic.transact(article("taken back"), article("this too"), commit=False)
+    topic.transact(article("meant"), commit=True)
+    one = driver(topic, given, clock)
+    await until(one, 1)
+    assert one.log.titles == ["meant"]
+    assert one.source.status.reason is None
+    await one.stop()
+
+
 async def test_records_that_retention_removed_are_told_as_a_gap(topic: Topic, given: Tools, clock: BenchClock) -> None:
     log = Log()
     topic.write(article("read"))

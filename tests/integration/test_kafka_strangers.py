@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from faust.types import TP
 from kafka import KafkaProducer
 
 from models.classifier import FakeClassifier
@@ -63,51 +65,77 @@ async def test_a_record_too_large_for_the_dead_letters_costs_its_end_and_no_work
         await bench.stop()
 
 
-def _transact(bench: KafkaBench, key: str, value: bytes) -> None:
+def _transactions(bench: KafkaBench) -> KafkaProducer:
     producer = KafkaProducer(bootstrap_servers=bench.address, transactional_id=bench.prefix)
-    try:
-        producer.init_transactions()
-        producer.begin_transaction()
-        producer.send(bench.layout.topic(DOCUMENTS), key=key.encode(), value=value)
-        producer.commit_transaction()
-    finally:
-        producer.close()
+    producer.init_transactions()
+    return producer
 
 
-async def test_the_mark_of_a_transaction_is_no_record_that_waits(
+def _begin(bench: KafkaBench, producer: KafkaProducer, key: str) -> None:
+    """A transaction with one document, which the broker has."""
+    producer.begin_transaction()
+    producer.send(bench.layout.topic(DOCUMENTS), key=key.encode(), value=_document(key)).get(timeout=60)
+
+
+async def _lag(bench: KafkaBench, wanted: Callable[[float, int], bool]) -> None:
+    """Returns when the seconds and records that the stage is behind are what is wanted."""
+    async with asyncio.timeout(PATIENCE):
+        while not wanted(*bench.engine.lag()["score"]):
+            assert bench.engine.fatal is None, bench.engine.fatal
+            await asyncio.sleep(0.1)
+
+
+async def _scored(bench: KafkaBench) -> list[str]:
+    return sorted(record.key for record in await bench.records(SCORES))
+
+
+async def test_what_is_in_a_transaction_counts_when_it_is_committed_and_never_when_it_is_aborted(
     kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is the last in its partition while ingest, which writes watermarks, is away."""
-    monkeypatch.setattr(watchdog, "STALL", 3.0)
+    """Its marks are the last in their partition while ingest, which writes watermarks, is away: no stage waits for
+    these, and what is not settled yet is lag and no reason for a process to end."""
+    monkeypatch.setattr(watchdog, "STALL", 2.0)
     bench = KafkaBench(tmp_path, kafka, [_score()])
     await bench.start(lambda: [_score()])
+    producer = await asyncio.to_thread(_transactions, bench)
     try:
-        await asyncio.to_thread(_transact, bench, "k", _document("k"))
-        async with asyncio.timeout(PATIENCE):
-            while not await bench.records(SCORES) or bench.engine.lag()["score"][1]:
-                assert bench.engine.fatal is None, bench.engine.fatal
-                await asyncio.sleep(0.2)
+        await asyncio.to_thread(_begin, bench, producer, "aborted")
+        await asyncio.to_thread(producer.abort_transaction)
+        await asyncio.to_thread(_begin, bench, producer, "committed")
+        await asyncio.to_thread(producer.commit_transaction)
         await bench.drained()
+        await _lag(bench, lambda seconds, records: (seconds, records) == (0.0, 0))
+        assert await _scored(bench) == ["committed"]
+        await asyncio.to_thread(_begin, bench, producer, "under way")
+        await _lag(bench, lambda seconds, records: records == 1 and seconds > 2 * watchdog.STALL)
+        assert await _scored(bench) == ["committed"]
+        await asyncio.to_thread(producer.commit_transaction)
+        async with asyncio.timeout(PATIENCE):
+            while await _scored(bench) != ["committed", "under way"]:
+                assert bench.engine.fatal is None, bench.engine.fatal
     finally:
+        await asyncio.to_thread(producer.close)
         await bench.stop()
 
 
 async def test_a_partition_that_is_assigned_and_never_fetched_ends_the_process(
     kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Faust has ways to leave one alone without a word; here it is told to."""
-    monkeypatch.setattr(watchdog, "STALL", 3.0)
+    """Faust has ways to leave one alone without a word, here it is told to; the others go on meanwhile."""
+    monkeypatch.setattr(watchdog, "STALL", 2.0)
     bench = KafkaBench(tmp_path, kafka, [_score()])
     await bench.start(lambda: [_score()])
     try:
         await bench.append([Output(DOCUMENTS, "k", _document("k"))])
         await bench.drained()
+        [there] = await bench.records(DOCUMENTS)
+        topic = bench.layout.topic(DOCUMENTS)
         consumer = bench.engine._workers["score"].app.consumer
-        consumer.pause_partitions(consumer.assignment())
-        await bench.append([Output(DOCUMENTS, "k", _document("k"))])
+        consumer.pause_partitions({TP(topic, there.partition)})
         async with asyncio.timeout(PATIENCE):
             while bench.engine.fatal is None:
+                await bench.append([Output(DOCUMENTS, key, _document(key)) for key in "klmnopqrs"])
                 await asyncio.sleep(0.1)
-        assert "stage score: 1 records wait and none is fetched for 3 s" in str(bench.engine.fatal)
+        assert f"records wait in {topic}[{there.partition}] and none is fetched for 2 s" in str(bench.engine.fatal)
     finally:
         await bench.stop()

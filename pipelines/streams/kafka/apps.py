@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import faust
+from faust.transport.drivers import aiokafka
 
 from pipelines.clock import Clock
 from pipelines.streams.base import Output, Stage
@@ -26,6 +27,25 @@ SESSION = 10.0
 """Seconds without a heartbeat after which the group gives a worker's partitions to others."""
 
 RAW: dict[str, Any] = {"key_type": bytes, "value_type": bytes, "key_serializer": "raw", "value_serializer": "raw"}
+
+
+class _Thread(aiokafka.AIOKafkaConsumerThread):
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._isolation_level = "read_committed"
+        return consumer
+
+
+class _Consumer(aiokafka.Consumer):
+    def _new_consumer_thread(self) -> _Thread:
+        return _Thread(self, loop=self.loop, beacon=self.beacon)
+
+
+class _Transport(aiokafka.Transport):
+    """Faust's, but for what other producers write within transactions: Faust reads only what was committed of it where
+    it writes in transactions itself, and has no setting for it."""
+
+    Consumer = _Consumer
 
 
 @dataclass(frozen=True)
@@ -74,6 +94,7 @@ def embed(stage: Stage, site: Site, body: Callable[[Any], Any]) -> tuple[faust.A
         producer_acks=-1,
         producer_linger=0.005,
     )
+    app.transport = _Transport(app.conf.broker_consumer, app)
     topics = app.topic(*(layout.topic(topic) for topic in stage.inputs), **RAW)
     app.agent(topics, name=stage.name, concurrency=1)(body)
     return app, _table(app, stage, layout) if stage.tables else None

@@ -227,7 +227,7 @@ class KafkaEngine:
     async def drained(self) -> None:
         """Returns when the stages that run here have handled what was written before, one after the other."""
         for worker in self._workers.values():
-            ends = await self._ask(partial(self._probe.ends, places_of(worker, self._layout)))
+            ends = await self._ask(partial(self._probe.settled, places_of(worker, self._layout)))
             while any(
                 position_of(worker, self._layout, place) < end
                 for place, end in ends.items()

@@ -8,6 +8,7 @@ from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer
 from kafka.admin import OffsetSpec
+from kafka.protocol.consumer import IsolationLevel
 from kafka.structs import TopicPartition
 
 from pipelines.streams.kafka.connection import Connection
@@ -41,21 +42,32 @@ class Probe:
         """The offset after the last record of each place."""
         return self._offsets(places, OffsetSpec.LATEST)
 
+    def settled(self, places: Iterable[Place]) -> dict[Place, int]:
+        """The offset up to which stages may read: where the first open transaction begins, else the end."""
+        return self._offsets(places, OffsetSpec.LATEST, IsolationLevel.READ_COMMITTED)
+
     def beginnings(self, places: Iterable[Place]) -> dict[Place, int]:
         """The offset of the first record of each place."""
         return self._offsets(places, OffsetSpec.EARLIEST)
 
-    def _offsets(self, places: Iterable[Place], spec: Any) -> dict[Place, int]:
+    def _offsets(
+        self, places: Iterable[Place], spec: Any, level: IsolationLevel = IsolationLevel.READ_UNCOMMITTED
+    ) -> dict[Place, int]:
         asked = {TopicPartition(*place): spec for place in places}
         if not asked:
             return {}
-        found = self.admin.list_partition_offsets(asked, timeout_ms=ANSWER)
+        found = self.admin.list_partition_offsets(asked, isolation_level=level, timeout_ms=ANSWER)
         return {(tp.topic, tp.partition): answer.offset for tp, answer in found.items()}
 
     def holds_records(self, places: Mapping[Place, int]) -> bool:
-        """Whether a reader finds a record at these offsets or after them: marks of transactions take offsets too."""
+        """Whether a reader finds a record at these offsets or after them: marks of transactions take offsets too, as
+        does what was aborted."""
         consumer = KafkaConsumer(
-            **self._connection.client(), group_id=None, enable_auto_commit=False, auto_offset_reset="earliest"
+            **self._connection.client(),
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
         )
         try:
             consumer.assign([TopicPartition(*place) for place in places])

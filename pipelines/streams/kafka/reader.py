@@ -78,6 +78,7 @@ class KafkaReader:
                 enable_auto_commit=False,
                 # A place whose records the broker has let go of: on from the first that it still has.
                 auto_offset_reset="earliest",
+                isolation_level="read_committed",
                 reconnect_backoff_max_ms=1_000,
             )
         offsets = _parse(position)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Protocol, TypeVar, cast
 
@@ -39,8 +39,8 @@ COMMITS = 10
 """Looks from one at committed offsets to the next."""
 
 STALL = 60.0
-"""Seconds in which records wait, none is under way, none is handled and no table restored, after which the process
-ends."""
+"""Seconds in which records of a partition wait, none is under way, none of them is handled and no table restored, after
+which the process ends."""
 
 T = TypeVar("T")
 
@@ -67,8 +67,10 @@ class Watchdog:
         self._backlog, self._probe, self._ask, self._fail, self._now = backlog, probe, ask, fail, now
         self.answered: float | None = None
         """When a broker last answered, in monotonic seconds."""
-        self._moved: dict[str, tuple[tuple[dict[Place, int], int], float]] = {}
-        """Stage to its positions, how far its tables are restored, and since when neither has moved."""
+        self._stood: dict[str, dict[Place, tuple[int, int]]] = {}
+        """Stage to each place's position and the looks that found it there, with records waiting and nothing else to
+        do. Looks, not seconds: while no broker answers there are none."""
+        self._restored: dict[str, int] = {}
         self._behind: dict[str, float] = {}
         """Stage to when its committed offsets last moved, or had nothing to move to."""
         self._committed: dict[str, Mapping[Place, int]] = {}
@@ -109,34 +111,46 @@ class Watchdog:
 
     async def _progress(self, name: str, worker: Worker, ends: Mapping[Place, int]) -> None:
         positions = {place: position_of(worker, self._layout, place) for place in ends}
-        waiting = sum(max(0, end - positions[place]) for place, end in ends.items())
-        self._backlog.measured(name, waiting, worker.oldest() or None)
-        now = time.monotonic()
+        waiting = {place: at for place, at in positions.items() if at < ends[place]}
+        records = sum(ends[place] - at for place, at in waiting.items())
+        oldest = worker.progress.oldest(_plain(self._layout, place) for place in waiting)
+        self._backlog.measured(name, records, oldest)
         # A worker that takes over partitions handles nothing until their tables are filled again.
-        state = (positions, restored_by(worker))
-        before, since = self._moved.get(name, (None, now))
-        moves = worker.busy or not waiting or state != before
-        self._moved[name] = (state, now if moves else since)
-        if not moves and now - since > STALL:
-            await self._stalled(name, worker, {place: at for place, at in positions.items() if at < ends[place]}, ends)
+        restored = restored_by(worker)
+        restores, self._restored[name] = restored != self._restored.get(name), restored
+        before, stood = self._stood.get(name, {}), dict[Place, tuple[int, int]]()
+        for place, at in waiting.items():
+            since, looks = before.get(place, (at, 0))
+            stood[place] = (at, 0 if restores or since != at else looks + (not worker.busy))
+        self._stood[name] = stood
+        still = {place: at for place, (at, looks) in stood.items() if looks * EVERY > STALL}
+        if still:
+            await self._stalled(name, worker, still, ends)
 
-    async def _stalled(
-        self, name: str, worker: Worker, waiting: Mapping[Place, int], ends: Mapping[Place, int]
-    ) -> None:
-        """Ends the process, unless nothing but marks of a producer's transactions is left to read."""
-        if await self._ask(partial(self._probe.holds_records, waiting)):
-            records = sum(ends[place] - at for place, at in waiting.items())
-            self._fail(EngineError(f"stage {name}: {records} records wait and none is fetched for {STALL:.0f} s"))
+    async def _stalled(self, name: str, worker: Worker, still: Mapping[Place, int], ends: Mapping[Place, int]) -> None:
+        """Ends the process, unless there is nothing that it may read yet, or ever: what other producers wrote within
+        transactions that are under way or were aborted, and the marks of their ends."""
+        settled = await self._ask(partial(self._probe.settled, still))
+        readable = {place: at for place, at in still.items() if at < settled[place]}
+        found = await self._ask(lambda: bool(readable) and self._probe.holds_records(readable))
+        if found:
+            records = sum(ends[place] - at for place, at in still.items())
+            what = f"{records} records wait in {_named(still)} and none is fetched for {STALL:.0f} s"
+            self._fail(EngineError(f"stage {name}: {what}"))
             return
-        for place in waiting:
-            worker.positions[self._layout.plain(place[0]), place[1]] = ends[place]
+        for place in still:
+            worker.progress.skip(_plain(self._layout, place), settled[place])
+            self._stood[name].pop(place, None)
+        if held := [place for place in still if settled[place] < ends[place]]:
+            log.warning("transaction_open", action="wait", stage=name, places=_named(held))
 
     async def _commits(self) -> None:
         now = time.monotonic()
         for name, worker in self._workers.items():
             committed = await self._ask(partial(self._probe.committed, self._layout.group(name)))
             places = places_of(worker, self._layout)
-            behind = any(committed.get(place, 0) < position_of(worker, self._layout, place) for place in places)
+            handled = {place: worker.progress.to_commit(_plain(self._layout, place)) for place in places}
+            behind = any(committed.get(place, 0) < offset for place, offset in handled.items())
             moved = committed != self._committed.get(name)
             self._committed[name] = committed
             if moved or not behind:
@@ -151,7 +165,15 @@ def places_of(worker: Worker, layout: Layout) -> list[Place]:
 
 def position_of(worker: Worker, layout: Layout, place: Place) -> int:
     """The offset of the next record that the stage handles there."""
-    return worker.position(layout.plain(place[0]), place[1])
+    return worker.progress.position(_plain(layout, place))
+
+
+def _plain(layout: Layout, place: Place) -> Place:
+    return layout.plain(place[0]), place[1]
+
+
+def _named(places: Iterable[Place]) -> str:
+    return ", ".join(f"{topic}[{number}]" for topic, number in sorted(places))
 
 
 def restored_by(worker: Worker) -> int:

@@ -24,6 +24,7 @@ from faust.types import TP
 from pipelines.streams.alignment import Alignment
 from pipelines.streams.base import EngineError, Output, Record, Stage, State
 from pipelines.streams.kafka.apps import SESSION, Site, embed
+from pipelines.streams.kafka.progress import Progress
 from pipelines.streams.kafka.spread import origin_of
 from pipelines.streams.kafka.state import Lost, PartitionState
 from pipelines.streams.kafka.topics import LARGE
@@ -67,14 +68,12 @@ class Worker:
         self.partitions: dict[int, PartitionState | None] = {}
         """Those assigned here; None where the stage keeps no state."""
         self._alignments: dict[int, Alignment] = {}
-        self.positions: dict[tuple[str, int], int] = {}
-        """By topic and partition, the offset of the next record to handle."""
+        self.progress = Progress()
         self._sure = 0.0
         """When this worker was known to be in its group, in monotonic seconds."""
         self._handing_over = False
         """Whether a rebalance is under way: no unit begins."""
-        self._handled_at = 0.0
-        self._taken_at: float | None = None
+        self._handling = False
         self._assigned = asyncio.Event()
         self._relied_on = False
         self._ended = asyncio.Event()
@@ -165,8 +164,7 @@ class Worker:
             )
         self.partitions.pop(number, None)
         self._alignments.pop(number, None)
-        for place in [place for place in self.positions if place[1] == number]:
-            del self.positions[place]
+        self.progress.drop(number)
 
     async def _welcome(self, number: int) -> None:
         topic = self.stage.inputs[0]
@@ -183,7 +181,8 @@ class Worker:
         inputs = {(self._layout.topic(topic), number): topic for topic in self.stage.inputs}
         starts = await self._site.starts(self._layout.group(self.stage.name), list(inputs))
         for place, topic in inputs.items():
-            self.positions[topic, number] = max(starts.get(place, 0), applied.get(topic, 0))
+            offset = max(starts.get(place, 0), applied.get(topic, 0))
+            self.progress.begin((topic, number), offset, self._site.clock.time())
 
     async def _say_again(self, number: int, state: PartitionState) -> None:
         outputs = await self._on_thread(partial(self.stage.recovered, state))
@@ -198,18 +197,26 @@ class Worker:
         batches: AsyncIterator[Sequence[Any]] = stream.noack_take(BATCH, within=WITHIN)
         async for events in batches:
             try:
-                self._taken_at = events[0].message.timestamp
+                self._take(events)
                 if self.stage.tables:
                     await self._take_with_state(stream, events)
                 else:
                     await self._take_without_state(stream, events)
-                self._handled_at = events[-1].message.timestamp
-                self._taken_at = None
+                self._handling = False
             except Exception as error:  # whatever it is, nothing more may be acknowledged
                 self._fail(error)
             if self._ended.is_set():
                 # Neither raise nor return nor ask for more: each would acknowledge what was not done.
                 await asyncio.Event().wait()
+
+    def _take(self, events: Sequence[Any]) -> None:
+        self._handling = True
+        if not self._under_way:  # else older records are being handled still
+            for event in reversed(events):
+                self.progress.take(self._place_of(event), event.message.timestamp or 0.0)
+
+    def _place_of(self, event: Any) -> tuple[str, int]:
+        return self._layout.plain(event.message.topic), event.message.partition
 
     def _fail(self, error: BaseException) -> None:
         self._ended.set()
@@ -303,8 +310,7 @@ class Worker:
     async def _acknowledge(self, stream: Any, events: Sequence[Any]) -> None:
         for event in events:
             await stream.ack(event)
-            message = event.message
-            self.positions[self._layout.plain(message.topic), message.partition] = message.offset + 1
+            self.progress.done(self._place_of(event), event.message.offset, event.message.timestamp or 0.0)
 
     # -- a unit -------------------------------------------------------------------------------------------
 
@@ -388,12 +394,4 @@ class Worker:
     @property
     def busy(self) -> bool:
         """Whether a batch is under way."""
-        return self._taken_at is not None or bool(self._under_way)
-
-    def position(self, topic: str, partition: int) -> int:
-        """The offset of the next record to handle."""
-        return self.positions.get((topic, partition), 0)
-
-    def oldest(self) -> float:
-        """When the oldest record that waits was written, at the earliest; seconds since 1970."""
-        return self._taken_at if self._taken_at is not None else self._handled_at
+        return self._handling or bool(self._under_way)

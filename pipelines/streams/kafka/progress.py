@@ -1,0 +1,54 @@
+"""How far a stage has come in each partition of its input, and since when what waits there has waited."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+Place = tuple[str, int]
+"""A topic, without its prefix, and a partition."""
+
+
+class Progress:
+    """Of one stage in one process. Times in seconds since 1970."""
+
+    def __init__(self) -> None:
+        self._next: dict[Place, int] = {}
+        self._handled: dict[Place, int] = {}
+        self._since: dict[Place, float] = {}
+        """When the oldest record that waits was written, at the earliest."""
+
+    def begin(self, place: Place, offset: int, now: float) -> None:
+        """``place`` is taken up at ``offset``. How old that is shows when it is read: until then it waits since now."""
+        self._next[place] = offset
+        self._since[place] = now
+
+    def take(self, place: Place, written: float) -> None:
+        """The next record of ``place`` is being handled."""
+        self._since[place] = written
+
+    def done(self, place: Place, offset: int, written: float) -> None:
+        """The record at ``offset`` is handled, and its offset may be committed."""
+        self._next[place] = self._handled[place] = offset + 1
+        self._since[place] = written
+
+    def skip(self, place: Place, offset: int) -> None:
+        """There is no record before ``offset``: marks of transactions take offsets, and so does what was aborted."""
+        self._next[place] = max(offset, self.position(place))
+
+    def drop(self, partition: int) -> None:
+        """The partition is another worker's."""
+        for known in (self._next, self._handled, self._since):
+            for place in [place for place in known if place[1] == partition]:
+                del known[place]
+
+    def position(self, place: Place) -> int:
+        """The offset of the next record to handle."""
+        return self._next.get(place, 0)
+
+    def to_commit(self, place: Place) -> int:
+        """The offset that the group should have committed by now, 0 where nothing was handled here."""
+        return self._handled.get(place, 0)
+
+    def oldest(self, places: Iterable[Place]) -> float | None:
+        """When the oldest record that waits in ``places`` was written, at the earliest; None where nobody knows."""
+        return min((self._since[place] for place in places if self._since.get(place, 0.0) > 0.0), default=None)
