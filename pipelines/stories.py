@@ -11,7 +11,7 @@ import hashlib
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from functools import lru_cache
 from itertools import chain
 from typing import Any, NamedTuple
@@ -49,7 +49,7 @@ FEW = 400
 """Places of an item's words up to which they are counted one by one: beyond, arrays are quicker."""
 
 
-class Entry(msgspec.Struct, array_like=True):
+class Entry(msgspec.Struct, array_like=True, gc=False):
     """One counted document: 64-bit id, when, its story, its signature."""
 
     id: int
@@ -97,17 +97,14 @@ WIDEST = max(BUCKET.values())
 # -- what all keys remember -------------------------------------------------------------------------------
 
 
-class Known:
+class Known(msgspec.Struct, eq=False, gc=False):
     """A document in the index: ``keys`` counts the keys that remember it."""
 
-    __slots__ = ("at", "id", "keys", "mark", "slot")
-
-    def __init__(self, name: int, at: float, mark: bytes, slot: int) -> None:
-        self.id = name
-        self.at = at
-        self.mark = mark
-        self.slot = slot
-        self.keys = 0
+    id: int
+    at: float
+    mark: bytes
+    slot: int
+    keys: int = 0
 
 
 class Likeness(NamedTuple):
@@ -118,16 +115,20 @@ class Likeness(NamedTuple):
     gap: float
 
 
+_Ranked = tuple[float, float, int, int, float, float]
+"""Rank downwards, then time and id, which make an order; slot, Jaccard similarity, gap."""
+
+
 class _Answer(NamedTuple):
     """What resembles one document: the nearest ones in order, and all of them by slot where those are not all."""
 
-    nearest: list[Likeness]
+    nearest: list[_Ranked]
     slots: Any
     """int64 [n], ascending; None where ``nearest`` is all."""
     ranks: Any
+    """float64 [n] as the others; -inf beyond the window."""
     jaccards: Any
     gaps: Any
-    """float64 [n] each."""
 
 
 _NOTHING = _Answer([], None, None, None, None)
@@ -178,9 +179,9 @@ class Index:
             self._asked = None
             self.generation += 1
 
-    def like(self, name: int, mark: bytes, at: float) -> tuple[list[Likeness], bool]:
-        """What resembles a document within the window, most likely to tell the same story first, equals by their time
-        and id: the nearest ones, and whether that is all.
+    def like(self, name: int, mark: bytes, at: float, entries: Container[Known]) -> tuple[Likeness | None, bool]:
+        """Which of ``entries`` resembles a document within the window and is most likely to tell the same story, equals
+        by their time and id; and whether that is known. Where it is not, ``nearest_among`` knows.
 
         One document is asked about by one key after the other, so the last answer is kept until another document
         comes in. What it still names and no key remembers any more is in none of their memories.
@@ -189,7 +190,12 @@ class Index:
             self._answer = self._find(word_set(mark), at)
             self._by_slot = None
             self._asked = (name, mark, at)
-        return self._answer.nearest, self._answer.slots is None
+        slots = self._slots
+        for _, _, _, slot, jaccard, gap in self._answer.nearest:
+            known = slots[slot]
+            if known in entries:
+                return Likeness(known, jaccard, gap), True
+        return None, self._answer.slots is None
 
     def nearest_among(self, slots: array[int]) -> Likeness | None:
         """The first, in the same order, among the documents in ``slots``, of what the last question found."""
@@ -203,7 +209,7 @@ class Index:
         if top == -np.inf:
             return None
         tied = mine[ranks == top]
-        slot = int(tied[0]) if len(tied) == 1 else int(tied[self._in_order(tied)[0]])
+        slot = min(tied.tolist(), key=lambda slot: (self._times[slot], self._ids[slot], slot))
         place = int(np.searchsorted(answer.slots, slot))
         return Likeness(self._slots[slot], float(answer.jaccards[place]), float(answer.gaps[place]))
 
@@ -215,53 +221,48 @@ class Index:
         return self._find_few(mine, places, at) if sum(map(len, places)) <= FEW else self._find_many(mine, places, at)
 
     def _find_few(self, mine: frozenset[int], places: list[array[int]], at: float) -> _Answer:
-        least, count, found = len(mine) * FAINT, len(mine), list[tuple[float, float, int, int, Likeness]]()
+        least, count, found = len(mine) * FAINT, len(mine), list[_Ranked]()
         shares = Counter(chain.from_iterable(places))
         for slot, shared in [pair for pair in shares.items() if pair[1] >= least]:
             gap = abs(at - self._times[slot])
             if gap <= WINDOW:
                 jaccard = shared / (count + self._sizes[slot] - shared)
                 rank = _CERTAIN if jaccard >= 1.0 else PER_JACCARD * jaccard + gap * (PER_DAY / 86_400.0)
-                known = self._slots[slot]
-                found.append((-rank, known.at, known.id, slot, Likeness(known, jaccard, gap)))
+                found.append((-rank, self._times[slot], self._ids[slot], slot, jaccard, gap))
         found.sort()
-        return _Answer([entry[4] for entry in found], None, None, None, None)
+        return _Answer(found, None, None, None, None)
 
     def _find_many(self, mine: frozenset[int], places: list[array[int]], at: float) -> _Answer:
-        counts = np.bincount(np.concatenate([np.frombuffer(place, np.int64) for place in places]))
-        likely = (counts >= max(1.0, len(mine) * FAINT)).nonzero()[0]
-        gaps = np.abs(at - np.frombuffer(self._times, np.float64)[likely])
-        within = gaps <= WINDOW
-        likely, gaps = likely[within], gaps[within]
+        """What ``_find_few`` finds, by as few calls of arrays as will do: each costs as much as hundreds of items."""
+        joint = array("q")
+        for place in places:
+            joint += place
+        counts = np.bincount(np.frombuffer(joint, np.int64))
+        likely = (counts >= max(1, math.ceil(len(mine) * FAINT))).nonzero()[0]
+        gaps = np.abs(np.frombuffer(self._times, np.float64)[likely] - at)
         shared = counts[likely]
-        jaccards = shared / (len(mine) + np.frombuffer(self._sizes, np.int32)[likely] - shared)
-        ranks = PER_JACCARD * jaccards + gaps * (PER_DAY / 86_400.0)
+        jaccards = shared / (np.frombuffer(self._sizes, np.int64)[likely] + (len(mine) - shared))
+        ranks = PER_JACCARD * jaccards
+        ranks += gaps * (PER_DAY / 86_400.0)
         ranks[jaccards >= 1.0] = _CERTAIN
-        top: Any = slice(None)
-        if len(likely) > NEAREST:
+        ranks[gaps > WINDOW] = -math.inf
+        top, whole = np.arange(len(likely)), len(likely) <= NEAREST
+        if not whole:
             ordered = ranks.copy()
             ordered.partition(-NEAREST)
             top = (ranks >= ordered[-NEAREST]).nonzero()[0]
-        near, close, alike = likely[top], gaps[top], jaccards[top]
-        order = self._in_order(near, ranks[top])[:NEAREST]
-        slots = self._slots
-        nearest = [
-            Likeness(slots[slot], jaccard, gap)
-            for slot, jaccard, gap in zip(
-                near[order].tolist(), alike[order].tolist(), close[order].tolist(), strict=True
-            )
+        near = (likely[top].tolist(), ranks[top].tolist(), jaccards[top].tolist(), gaps[top].tolist())
+        found: list[_Ranked] = [
+            (-rank, self._times[slot], self._ids[slot], slot, jaccard, gap)
+            for slot, rank, jaccard, gap in zip(*near, strict=True)
+            if rank > -math.inf
         ]
-        return _Answer(nearest, likely if len(likely) > NEAREST else None, ranks, jaccards, gaps)
-
-    def _in_order(self, slots: Any, ranks: Any = None) -> Any:
-        """Places of ``slots`` from the highest rank on, equals by their time, then by their id."""
-        times = np.frombuffer(self._times, np.float64)[slots]
-        ids = np.frombuffer(self._ids, np.int64)[slots]
-        return np.lexsort((ids, times) if ranks is None else (ids, times, -ranks))
+        found.sort()
+        return _Answer(found[:NEAREST], None if whole else likely, ranks, jaccards, gaps)
 
     def _clear(self) -> None:
         self._slots: list[Known] = []
-        self._sizes = array("i")
+        self._sizes = array("q")
         self._times = array("d")
         self._ids = array("q")
         self._by_word: dict[int, array[int]] = {}
@@ -297,8 +298,8 @@ class Memory:
         """Start of a stretch to how many of its buckets are known to be full, which they stay."""
         self._known: dict[int, Known] = {}
         self._entry: dict[Known, Entry] = {}
-        self._slots = array("q")
-        """Where its documents are in the index of this generation."""
+        self._slots: array[int] | None = None
+        """Where its documents are in the index of this generation; None where that is to be looked up."""
         self._generation = index.generation
         for bucket in self.buckets.values():
             for entry in bucket.entries:
@@ -326,15 +327,11 @@ class Memory:
 
     def _nearest(self, name: int, mark: bytes, at: float) -> Likeness | None:
         """What this key counted that is most likely to tell the same story."""
-        nearest, whole = self._index.like(name, mark, at)
-        entries = self._entry
-        for like in nearest:
-            if like.known in entries:
-                return like
-        if whole:
-            return None
-        if self._generation != self._index.generation:
-            self._slots = array("q", (known.slot for known in entries))
+        like, certain = self._index.like(name, mark, at, self._entry)
+        if certain:
+            return like
+        if self._slots is None or self._generation != self._index.generation:
+            self._slots = array("q", (known.slot for known in self._entry))
             self._generation = self._index.generation
         return self._index.nearest_among(self._slots)
 
@@ -386,13 +383,12 @@ class Memory:
         known = self._index.take(entry.id, entry.at, entry.mark)
         self._known[entry.id] = known
         self._entry[known] = entry
-        if self._generation == self._index.generation:
+        if self._slots is not None and self._generation == self._index.generation:
             self._slots.append(known.slot)
 
     def _drop(self, entry: Entry) -> None:
         known = self._known.pop(entry.id, None)
         if known is not None:
             del self._entry[known]
-            if self._generation == self._index.generation:
-                self._slots.remove(known.slot)
+            self._slots = None
             self._index.release(known)

@@ -1,10 +1,11 @@
 """Identity, clocks, duplicates and revisions of what sources bring."""
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.documents import Document, RecordError, decode, epoch
+from pipelines.documents import Document, RecordError, decode, encode, epoch
 from pipelines.ingest import SEEN_FOR, TABLES, Ingest, Origin, Outcome, moment
 from pipelines.sources.base import RawItem
 from pipelines.streams.memory import MemoryState
@@ -120,6 +121,13 @@ def test_a_record_that_nests_without_end_is_no_record() -> None:
     for value in (b"[" * 100_000, b'{"id": "a", "later": ' + b"[" * 100_000):
         with pytest.raises(RecordError, match="not a Document"):
             decode(Document, value)
+
+
+@pytest.mark.parametrize("time", ["2026-13-41T25:00:00.000Z", "2026-01-31T12:00:00Z", "2026-01-31", "soon", ""])
+def test_a_record_whose_time_is_none_is_refused_by_name(time: str) -> None:
+    document = first(take(Ingest(max_age=DAY), state(), item()))
+    with pytest.raises(RecordError, match=f"^not a Document: fetched '{time}' is no time: "):
+        decode(Document, encode(msgspec.structs.replace(document, fetched=time)))
 
 
 def test_another_language_is_named() -> None:
