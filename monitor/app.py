@@ -34,6 +34,7 @@ from monitor.stages import Stages
 from monitor.viewer import Viewer
 from pipelines.clock import Clock, ForwardClock, SystemClock
 from pipelines.documents import SourceRecord, iso
+from pipelines.notify import Notify
 from pipelines.parse import Jail
 from pipelines.sources.base import Source, Tools
 from pipelines.streams.base import Claim, Engine, EngineError
@@ -146,14 +147,15 @@ class Daemon:
         if "notify" in self.only:
             channels = {entry.name: assembly.channel(entry, self._http) for entry in self.settings.channels}
             self._sender = Sender(self.engine, channels, clock=self._clock, rng=self._rng)
-            await self._sender.start()
-        if self._intake is not None:
-            await self._begin_intake(self._intake, self._http)
         if self.stages.all():
             watchers.append(LagWatch(self.engine, clock=self._clock))
         self._spawn(watch(watchers, self._clock), "health")
-        self._ready = True
         READY.set_function(lambda: not self.readiness())
+        if self._sender is not None:
+            await self._sender.start()  # waits while another process has notify's partition
+        if self._intake is not None:
+            await self._begin_intake(self._intake, self._http)
+        self._ready = True
         count = len(self.sources)
         log.info("started", action="start", version=__version__, model=self.model.name, parts=self.only, sources=count)
 
@@ -332,8 +334,10 @@ class Daemon:
     def readiness(self) -> list[str]:
         """Why the daemon can't do its work; nothing when it can."""
         reasons = []
-        if not self._ready:
-            reasons.append("starting or stopping")
+        waits = self._sender is not None and Notify.name in self.engine.stands_by
+        # What takes in nothing while it waits is no mere standby: perhaps nobody takes in anything then.
+        if not self._ready and (self._intake is not None or not waits):
+            reasons.append("another process runs notify: sources wait for its end" if waits else "starting or stopping")
         if self._engine is not None and (why := self._engine.waiting_for()) is not None:
             reasons.append(why)
         if self._engine is not None and self._engine.fatal is not None:
@@ -348,6 +352,7 @@ class Daemon:
             "time": iso(self._clock.time()),
             "engine": self.engine.name,
             "parts": list(self.only),
+            "stands_by": list(self.engine.stands_by),
             "model": self.model.name,
             "model_in_use": self.model_use.status(),
             "languages": list(self.model_use.languages),

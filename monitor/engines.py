@@ -6,14 +6,23 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prometheus_client import Gauge
+
 from models.registry import Registry
 from monitor.settings import Settings, SettingsError
+from monitor.stages import STAGES
 from pipelines.clock import Clock
 from pipelines.streams.base import Claim, Engine
 from pipelines.streams.embedded import EmbeddedEngine
 
 if TYPE_CHECKING:
     from pipelines.streams.kafka import Connection, Layout
+
+INPUT_PARTITIONS = Gauge(
+    "tapewatch_stage_input_partitions",
+    "Partitions of a stage's input, on Kafka: all processes' tapewatch_stage_partitions should come to this.",
+    ["stage"],
+)
 
 WATERMARKS = {"embedded": 1.0, "kafka": 0.25}
 """Seconds between two watermarks, by engine: on Kafka a reader believes the least of several, so they come closer."""
@@ -65,9 +74,12 @@ def build_engine(settings: Settings, *, clock: Clock, claimed: Claim) -> Engine:
     if settings.engine.kind == "kafka":
         from pipelines.streams.kafka import KafkaEngine
 
+        layout = kafka_layout(settings)
+        for stage in STAGES:
+            INPUT_PARTITIONS.labels(stage.name).set(layout.count(stage.inputs[0]))
         return KafkaEngine(
             kafka_connection(settings),
-            kafka_layout(settings),
+            layout,
             settings.engine.kafka.data_dir,
             clock=clock,
             claimed=claimed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from alerts.detector import Detector
 from monitor.assembly import Parts, alert_context
@@ -13,6 +14,9 @@ from pipelines.clock import Clock
 from pipelines.notify import Notify
 from pipelines.score import AHEAD, Score
 from pipelines.streams.base import Stage
+
+STAGES: tuple[Any, ...] = (Score, Aggregate, Notify)
+"""Their classes: names, inputs and tables are theirs."""
 
 
 class Stages:

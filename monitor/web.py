@@ -153,8 +153,10 @@ class Web:
 
     async def _readyz(self, request: web.Request) -> web.StreamResponse:
         del request
-        reasons = self._daemon.readiness()
-        return web.Response(status=503 if reasons else 200, text="\n".join(reasons or ["ok"]) + "\n")
+        if reasons := self._daemon.readiness():
+            return web.Response(status=503, text="\n".join(reasons) + "\n")
+        idle = ", ".join(self._daemon.engine.stands_by)
+        return web.Response(text=f"ok; {idle}: others have all of it, this process stands by\n" if idle else "ok\n")
 
 
 def _read(name: str) -> bytes:

@@ -6,22 +6,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from monitor.engines import check_engine, kafka_connection, kafka_layout
 from monitor.settings import Settings, SettingsError, load
-from pipelines.aggregate import Aggregate
-from pipelines.notify import Notify
-from pipelines.score import Score
+from monitor.stages import STAGES
 from pipelines.streams.base import EngineError
 
 if TYPE_CHECKING:
     from kafka import KafkaAdminClient
-
-STAGES: tuple[Any, ...] = (Score, Aggregate, Notify)
-"""The stages' classes: names, inputs and tables are theirs."""
 
 SKEW = 5.0
 """Seconds between two clocks from which it is said: alerts' latencies and ages are of this machine's clock."""

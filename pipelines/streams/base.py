@@ -17,7 +17,7 @@ offset all take effect or none does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 DOCUMENTS = "documents"
@@ -207,6 +207,11 @@ class Engine(Protocol):
 
     def waiting_for(self) -> str | None:
         """Why nothing can be written now, in words for an operator; None when all is well."""
+        ...
+
+    @property
+    def stands_by(self) -> Collection[str]:
+        """Stages that run here and have nothing to do, since other processes have all of their partitions."""
         ...
 
     def lag(self) -> dict[str, tuple[float, int]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -68,6 +68,8 @@ class EmbeddedEngine:
     seconds, dead letters for ``letters``. ``claimed``: what ``claim`` gave for ``path``."""
 
     name = "embedded"
+    stands_by: Collection[str] = ()
+    """No stage: one process has all there is."""
 
     def __init__(
         self,
@@ -130,11 +132,7 @@ class EmbeddedEngine:
     async def append(self, outputs: Iterable[Output]) -> None:
         """Writes records from outside the stages; durable when it returns."""
         rows = list(outputs)
-
-        def work(unit: Transaction) -> None:
-            unit.emit(rows)
-
-        await self.transact(work)
+        await self.transact(lambda unit: unit.emit(rows))
 
     async def transact(self, work: Callable[[Transaction], T], by: str = "") -> T:
         """Runs ``work`` on the store's thread as one unit and tells the readers of what it wrote. ``by``: the stage

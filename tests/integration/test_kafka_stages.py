@@ -11,7 +11,7 @@ from kafka import KafkaProducer
 from models.card import folder_of
 from models.registry import Registry
 from pipelines.streams.base import WATERMARK
-from tests.daemon_bench import ACME, Receiver, request, wait_for
+from tests.daemon_bench import ACME, Daemon, Receiver, request, wait_for
 from tests.kafka_fleet import PATIENCE, Fleet
 
 
@@ -46,8 +46,12 @@ def test_from_a_post_to_a_webhook_over_five_processes(tmp_path: Path, kafka: str
 
             assert fleet["score"].metric("tapewatch_model_info", device="none") == 0
             assert ingest.metric("tapewatch_model_info", device="none") == 1
+            second = fleet.daemons["second"] = fleet.daemon("second", "notify")
+            second.start(ready=False)
             _strangers(fleet)
             _operators(fleet)
+            _standby(fleet["notify"], second)
+            del fleet.daemons["second" if fleet["notify"]._is_ready() else "notify"]
             _another_model(fleet, tmp_path / "models")
             print(f"14 documents posted, {len(firing)} alerts fired over {len(fleet.daemons)} processes")
             for part, daemon in fleet.daemons.items():
@@ -122,6 +126,22 @@ def _operators(fleet: Fleet) -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
     refused = fleet["ingest"].cli("deliveries", "list")
     assert refused.returncode == 1 and "ask the one that runs view" in refused.stderr
+
+
+def _standby(first: Daemon, second: Daemon) -> None:
+    """Of two notify processes one works; the other is ready, says why it does nothing, and takes over."""
+    wait_for(lambda: second._is_ready() and first._is_ready(), "readiness of both", PATIENCE)
+    works, waits = (first, second) if first.get("status")["stands_by"] == [] else (second, first)
+    assert request(f"{works.url}/readyz")[2] == b"ok\n"
+    assert request(f"{waits.url}/readyz")[2].startswith(b"ok; notify: others have all of it")
+    assert waits.get("status")["stands_by"] == ["notify"]
+    for daemon, partitions in ((works, 1), (waits, 0)):
+        assert daemon.metric("tapewatch_ready") == 1
+        assert daemon.metric("tapewatch_stage_partitions", stage="notify") == partitions
+        assert daemon.metric("tapewatch_stage_input_partitions", stage="notify") == 1
+        assert daemon.metric("tapewatch_stage_input_partitions", stage="score") == 2
+    assert works.stop(signal.SIGTERM) == 0
+    wait_for(lambda: request(f"{waits.url}/readyz")[2] == b"ok\n", "the one that takes over", PATIENCE)
 
 
 def _another_model(fleet: Fleet, registry: Path) -> None:

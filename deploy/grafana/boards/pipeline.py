@@ -70,8 +70,9 @@ FLOW = [
         steps=[(None, GREEN), (30, ORANGE), (120, RED)], defaults={"min": 0},
     ),
     timeseries(
-        "Partitions (Kafka)", "Partitions of a stage's input, by the process that has them.",
-        Query("tapewatch_stage_partitions", "{{stage}} {{instance}}"), unit="short", wide=12, defaults={"min": 0},
+        "Partitions (Kafka)", "Partitions of a stage's input, by the process that has them, and those that nobody has.",
+        Query("tapewatch_stage_partitions", "{{stage}} {{instance}}"),
+        Query("tapewatch:stage_partitions:unattended", "{{stage}} nobody"), unit="short", wide=12, defaults={"min": 0},
     ),
     timeseries(
         "News to alert", "From the publication of the document that crossed the threshold to the decision.",

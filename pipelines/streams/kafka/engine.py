@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -109,6 +109,11 @@ class KafkaEngine:
             return None
         why = self._refusal or f"no broker of {', '.join(self._connection.brokers)} answers"
         return f"{why}; until then nothing is accepted, and work resumes by itself"
+
+    @property
+    def stands_by(self) -> Collection[str]:
+        """Stages that run here and whose partitions are all with other processes."""
+        return [name for name, worker in self._workers.items() if worker.stands_by]
 
     def lag(self) -> dict[str, tuple[float, int]]:
         """Stage to (seconds, records) that it is behind, in the partitions that are this process's."""

@@ -71,8 +71,8 @@ class Worker:
         self.progress = Progress()
         self._sure = 0.0
         """When this worker was known to be in its group, in monotonic seconds."""
-        self._handing_over = False
-        """Whether a rebalance is under way: no unit begins."""
+        self._handing_over = True
+        """Whether a rebalance is under way, as is so until the first has ended: no unit begins."""
         self._handling = False
         self._assigned = asyncio.Event()
         self._relied_on = False
@@ -198,10 +198,8 @@ class Worker:
         async for events in batches:
             try:
                 self._take(events)
-                if self.stage.tables:
-                    await self._take_with_state(stream, events)
-                else:
-                    await self._take_without_state(stream, events)
+                take = self._take_with_state if self.stage.tables else self._take_without_state
+                await take(stream, events)
                 self._handling = False
             except Exception as error:  # whatever it is, nothing more may be acknowledged
                 self._fail(error)
@@ -361,9 +359,8 @@ class Worker:
         now = time.monotonic()
         if not records or now - self._sure < DOUBT:
             return
-        first = records[0]
-        tp = TP(self._layout.topic(first.topic), number)
-        if not await cast("Any", self.app.consumer)._commit({tp: first.offset}):
+        tp = TP(self._layout.topic(records[0].topic), number)
+        if not await cast("Any", self.app.consumer)._commit({tp: records[0].offset}):
             raise Lost("its group has gone on without this worker")
         self._sure = now
 
@@ -385,6 +382,11 @@ class Worker:
                 state = next((one for _, one in sorted(self.partitions.items()) if one is not None), None)
                 if state is not None:
                     return await self._on_thread(partial(question, state))
+
+    @property
+    def stands_by(self) -> bool:
+        """Whether its group gave every partition to others."""
+        return not self._handing_over and not self.partitions
 
     @property
     def between(self) -> asyncio.Lock:
