@@ -50,8 +50,8 @@ def test_from_a_post_to_a_webhook_over_five_processes(tmp_path: Path, kafka: str
             second.start(ready=False)
             _strangers(fleet)
             _operators(fleet)
-            _standby(fleet["notify"], second)
-            del fleet.daemons["second" if fleet["notify"]._is_ready() else "notify"]
+            ended = _standby(fleet["notify"], second)
+            fleet.daemons = {part: daemon for part, daemon in fleet.daemons.items() if daemon is not ended}
             _another_model(fleet, tmp_path / "models")
             print(f"14 documents posted, {len(firing)} alerts fired over {len(fleet.daemons)} processes")
             for part, daemon in fleet.daemons.items():
@@ -128,8 +128,9 @@ def _operators(fleet: Fleet) -> None:
     assert refused.returncode == 1 and "ask the one that runs view" in refused.stderr
 
 
-def _standby(first: Daemon, second: Daemon) -> None:
-    """Of two notify processes one works; the other is ready, says why it does nothing, and takes over."""
+def _standby(first: Daemon, second: Daemon) -> Daemon:
+    """Of two notify processes one works; the other is ready, says why it does nothing, and takes over. Returns the one
+    that was ended for it."""
     wait_for(lambda: second._is_ready() and first._is_ready(), "readiness of both", PATIENCE)
     works, waits = (first, second) if first.get("status")["stands_by"] == [] else (second, first)
     assert request(f"{works.url}/readyz")[2] == b"ok\n"
@@ -142,6 +143,7 @@ def _standby(first: Daemon, second: Daemon) -> None:
         assert daemon.metric("tapewatch_stage_input_partitions", stage="score") == 2
     assert works.stop(signal.SIGTERM) == 0
     wait_for(lambda: request(f"{waits.url}/readyz")[2] == b"ok\n", "the one that takes over", PATIENCE)
+    return works
 
 
 def _another_model(fleet: Fleet, registry: Path) -> None:
