@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from faust.types import TP
 from kafka import KafkaProducer
+from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
 from models.classifier import FakeClassifier
 from pipelines.clock import SystemClock
@@ -22,6 +24,7 @@ from pipelines.streams.base import DEAD_LETTERS, DOCUMENTS, SCORES, Output
 from pipelines.streams.kafka import watchdog
 from pipelines.watch import Watch
 from tests.contract.engine_bench import PATIENCE, KafkaBench
+from tests.kafka_topic import Topic
 
 LARGE = 12 << 20
 
@@ -116,6 +119,38 @@ async def test_what_is_in_a_transaction_counts_when_it_is_committed_and_never_wh
     finally:
         await asyncio.to_thread(producer.close)
         await bench.stop()
+
+
+async def test_records_that_are_gone_before_a_stage_read_them_are_counted(kafka: str, tmp_path: Path) -> None:
+    bench = KafkaBench(tmp_path, kafka, [_score()])
+    await bench.start(lambda: [_score()])
+    try:
+        await bench.append([Output(DOCUMENTS, "k", _document("k"))])
+        await bench.drained()
+        [there] = await bench.records(DOCUMENTS)
+        topic = bench.layout.topic(DOCUMENTS)
+        await bench.stop()
+        await asyncio.to_thread(_send, bench, *[("k", _document("k"))] * 6)
+        await asyncio.to_thread(Topic(kafka, topic).remove, there.partition, there.offset + 6)
+        before = _gone()
+        with capture_logs() as logged:
+            await bench.start(lambda: [_score()])
+            async with asyncio.timeout(PATIENCE):
+                while _gone() == before:
+                    await asyncio.sleep(0.1)
+        assert _gone() - before == 5
+        [told] = [entry for entry in logged if entry["event"] == "records_gone"]
+        assert (told["stage"], told["place"], told["first"], told["gone"]) == (
+            "score", f"{topic}[{there.partition}]", there.offset + 1, 5,
+        )  # fmt: skip
+        await bench.drained()
+        assert len(await bench.records(SCORES)) == 2
+    finally:
+        await bench.stop()
+
+
+def _gone() -> float:
+    return REGISTRY.get_sample_value("tapewatch_stage_gone_total", {"stage": "score"}) or 0.0
 
 
 async def test_a_partition_that_is_assigned_and_never_fetched_ends_the_process(

@@ -63,6 +63,7 @@ KAFKA = {
     "tapewatch_commit_age_seconds",
     "tapewatch_stage_partitions",
     "tapewatch_stage_input_partitions",
+    "tapewatch_stage_gone_total",
     "tapewatch:stage_partitions:unattended",
 }
 """Metrics of the Kafka engine, which the run here has not: tests/integration/test_kafka_stages.py asks for them."""

@@ -56,7 +56,7 @@ def test_every_rule_is_evaluated_without_error(story: Story) -> None:
     assert [rule for rule in story.rules if rule["health"] != "ok"] == []
 
 
-ON_KAFKA = {"tapewatch:stage_partitions:unattended", "TapewatchStageUnattended"}
+ON_KAFKA = {"tapewatch:stage_partitions:unattended", "TapewatchStageUnattended", "TapewatchRecordsGone"}
 """Rules about the Kafka engine, which the run here has not: tests/integration/test_kafka_stages.py has its metrics."""
 
 

@@ -75,6 +75,11 @@ FLOW = [
         Query("tapewatch:stage_partitions:unattended", "{{stage}} nobody"), unit="short", wide=12, defaults={"min": 0},
     ),
     timeseries(
+        "Gone unread (Kafka)", "Records that brokers let go of before a stage had read them: raise [engine] retention.",
+        Query("sum by (stage) (increase(tapewatch_stage_gone_total[$__rate_interval]))", "{{stage}}"), unit="short",
+        wide=12, steps=[(None, GREEN), (1, RED)], defaults={"min": 0},
+    ),
+    timeseries(
         "News to alert", "From the publication of the document that crossed the threshold to the decision.",
         Query(
             "histogram_quantile(0.5, sum by (le) (increase(tapewatch_publish_to_alert_seconds_bucket[1h])))", "p50"

@@ -267,13 +267,13 @@ class KafkaEngine:
             log.warning("stop_failed", action="leave", error=repr(error))
 
     async def _starts(self, group: str, places: Sequence[Place]) -> dict[Place, int]:
-        """Where a group goes on: what it has committed, else the first record that there is."""
+        """Where a group goes on: what it has committed, be it gone by now, else the first record that there is."""
         try:
             found = await self._ask(partial(self._probe.beginnings, places))
             committed = await self._ask(partial(self._probe.committed, group))
         except KafkaError:
             return {}  # known with the first record that is handled
-        return {place: max(found.get(place, 0), committed.get(place, 0)) for place in places}
+        return {place: committed.get(place, found.get(place, 0)) for place in places}
 
     # -- the rest -----------------------------------------------------------------------------------------
 

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 Place = tuple[str, int]
 """A topic, without its prefix, and a partition."""
+
+
+class Gap(NamedTuple):
+    """Offsets of a place from ``first`` up to ``after``, exclusive, that came with no record."""
+
+    place: Place
+    first: int
+    after: int
 
 
 class Progress:
@@ -16,6 +25,9 @@ class Progress:
         self._handled: dict[Place, int] = {}
         self._since: dict[Place, float] = {}
         """When the oldest record that waits was written, at the earliest."""
+        self.gaps: list[Gap] = []
+        """Passed over since somebody looked: marks of transactions, what was aborted or compacted, or what the broker
+        let go of unread."""
 
     def begin(self, place: Place, offset: int, now: float) -> None:
         """``place`` is taken up at ``offset``. How old that is shows when it is read: until then it waits since now."""
@@ -28,12 +40,18 @@ class Progress:
 
     def done(self, place: Place, offset: int, written: float) -> None:
         """The record at ``offset`` is handled, and its offset may be committed."""
+        self._pass(place, offset)
         self._next[place] = self._handled[place] = offset + 1
         self._since[place] = written
 
     def skip(self, place: Place, offset: int) -> None:
         """There is no record before ``offset``: marks of transactions take offsets, and so does what was aborted."""
+        self._pass(place, offset)
         self._next[place] = max(offset, self.position(place))
+
+    def _pass(self, place: Place, offset: int) -> None:
+        if self._next.get(place, offset) < offset:
+            self.gaps.append(Gap(place, self._next[place], offset))
 
     def drop(self, partition: int) -> None:
         """The partition is another worker's."""

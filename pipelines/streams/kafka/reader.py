@@ -88,11 +88,15 @@ class KafkaReader:
             for number in range(1 if topic in BROADCAST else self._layout.count(topic))
         ]
         self._consumer.assign(places)
+        begins = self._consumer.beginning_offsets(places)
         for place in places:
             known = offsets.get(self._layout.plain(place.topic), {}).get(str(place.partition))
             if known is None:
                 self._consumer.seek_to_beginning(place)
             else:
+                if known < begins[place]:
+                    where, gone = f"{place.topic}[{place.partition}]", begins[place] - known
+                    log.error("records_gone", action="go_on", stage="view", place=where, first=known, gone=gone)
                 self._consumer.seek(place, known)
         self._position = position
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 import structlog
 from kafka.errors import KafkaError
-from prometheus_client import Gauge
+from prometheus_client import Counter, Gauge
 
 from pipelines.streams.backlog import Backlog
 from pipelines.streams.base import DOCUMENTS, EngineError
@@ -29,6 +29,12 @@ PARTITIONS = Gauge("tapewatch_stage_partitions", "Partitions of a stage's input 
 COMMIT_AGE = Gauge(
     "tapewatch_commit_age_seconds",
     "How long a stage has handled records whose offsets are not committed, on Kafka; a restart repeats them.",
+    ["stage"],
+)
+
+GONE = Counter(
+    "tapewatch_stage_gone_total",
+    "Records that Kafka let go of before a stage had read them.",
     ["stage"],
 )
 
@@ -105,6 +111,7 @@ class Watchdog:
             PARTITIONS.labels(name).set(len(worker.partitions))
             mine = places_of(worker, self._layout)
             await self._progress(name, worker, {place: ends[place] for place in mine if place in ends})
+            await self._gone(name, worker)
         self._looks += 1
         if self._looks % COMMITS == 0:
             await self._commits()
@@ -143,6 +150,18 @@ class Watchdog:
             self._stood[name].pop(place, None)
         if held := [place for place in still if settled[place] < ends[place]]:
             log.warning("transaction_open", action="wait", stage=name, places=_named(held))
+
+    async def _gone(self, name: str, worker: Worker) -> None:
+        """Tells what of the offsets that were passed over is records that are lost to the stage."""
+        if not worker.progress.gaps:
+            return
+        gaps = [((self._layout.topic(gap.place[0]), gap.place[1]), gap) for gap in worker.progress.gaps]
+        begins = await self._ask(partial(self._probe.beginnings, {place for place, _ in gaps}))
+        del worker.progress.gaps[: len(gaps)]
+        for place, gap in gaps:
+            if (gone := min(gap.after, begins[place]) - gap.first) > 0:
+                GONE.labels(name).inc(gone)
+                log.error("records_gone", action="go_on", stage=name, place=_named([place]), first=gap.first, gone=gone)
 
     async def _commits(self) -> None:
         now = time.monotonic()
