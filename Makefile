@@ -57,9 +57,10 @@ lint: setup-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Two files of tests at once: most of their time is waiting. Those with a broker come first by their folders' names.
+# Files of tests side by side, more than there are cores: most of their time is waiting.
+WORKERS ?= 3
 test: setup-dev test-packages lint
-	$(BIN)/pytest -m "not train and not long and not image" -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	$(BIN)/pytest -m "not train and not long and not image" -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 # Every fault with what was injected and what was seen of it, also those too long for `make test`; OUTAGE in seconds,
 # ROUNDS of kills of each process.
