@@ -25,7 +25,7 @@ def rules(kind: str) -> list[dict[str, str]]:
 @pytest.mark.parametrize("command", ["check config prometheus.yml", "test rules tests/alerts.yml"])
 def test_prometheus_own_tools_find_no_fault(command: str) -> None:
     need("promtool")
-    done = subprocess.run(["promtool", *command.split()], cwd=FOLDER, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["promtool", *command.split()], cwd=FOLDER, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     print(done.stdout)
 
