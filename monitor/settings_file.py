@@ -102,9 +102,11 @@ def _sections(root: type[BaseModel]) -> str:
     return f"sections are {', '.join(plain)}"
 
 
-def foreign(environ: Mapping[str, str]) -> list[str]:
-    """Variables that begin as settings do and are none: whoever meant one should hear of it."""
-    return sorted(name for name in environ if name.startswith(ENVIRONMENT) and "__" not in name)
+def ignored(environ: Mapping[str, str]) -> list[str]:
+    """Of each variable that begins as settings do and is none that it counts for nothing: whoever meant one should hear
+    of it."""
+    names = sorted(name for name in environ if name.startswith(ENVIRONMENT) and "__" not in name)
+    return [f"environment {name}: is no setting, and ignored; one is {ENVIRONMENT}SECTION__KEY" for name in names]
 
 
 def _parsed(value: str) -> Any:

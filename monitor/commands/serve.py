@@ -25,6 +25,7 @@ from monitor.addresses import listening
 from monitor.app import PARTS, Daemon
 from monitor.assembly import Parts
 from monitor.settings import Settings, SettingsError, load
+from monitor.settings_file import ignored
 from monitor.supervisor import Supervisor
 from monitor.web import Web
 from pipelines.documents import Document
@@ -43,6 +44,8 @@ def run_daemon(config: Path, only: str | None) -> None:
     parts = chosen(only, settings)
     checks.check(settings, parts)
     logs.configure(settings.log.format, settings.log.level)
+    for why in ignored(os.environ):
+        log.warning("variable_ignored", action="ignore", why=why)
     daemon = Daemon(settings, reread=partial(load, config), only=parts)
     code = asyncio.run(serve(daemon))
     if code:

@@ -14,7 +14,7 @@ import typer
 
 from monitor import checks
 from monitor.settings import Settings, SettingsError, load
-from monitor.settings_file import foreign
+from monitor.settings_file import ignored
 
 NAME = "tapewatch.toml"
 
@@ -39,8 +39,8 @@ def check(config: Path, *, whole: bool) -> None:
     sys.stdout.write(json.dumps(resolved, indent=2, ensure_ascii=False) if whole else _short(resolved))
     sys.stdout.write("\n")
     sources, channels = _number(len(settings.sources), "source"), _number(len(settings.channels), "channel")
-    for name in foreign(os.environ):
-        typer.echo(f"environment {name}: is no setting, and ignored; one is TAPEWATCH_SECTION__KEY", err=True)
+    for why in ignored(os.environ):
+        typer.echo(why, err=True)
     typer.echo(f"{config}: fine; {sources}, {_number(len(parts.watch.keys), 'watched key')}, {channels}", err=True)
 
 

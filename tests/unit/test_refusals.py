@@ -4,6 +4,7 @@ them. `check-config` is called as the entry point calls it; `run` as the process
 from __future__ import annotations
 
 import base64
+import os
 import socket
 import subprocess
 import sys
@@ -216,11 +217,15 @@ def test_run_refuses_in_the_same_words(file: Path, capsys: pytest.CaptureFixture
         print(f"\nbad settings: through check-config {len(BAD)}, through run {len(answers)}")
 
 
-def test_run_says_in_few_words_that_the_port_is_taken(file: Path) -> None:
+def test_run_says_in_few_words_that_the_port_is_taken_and_that_a_variable_is_no_setting(file: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TAPEWATCH_")}
+    environment["TAPEWATCH_SERVICE_HOST"] = "10.0.0.7"
     with socket.create_server(("127.0.0.1", 0)) as other:
         listen = f"127.0.0.1:{other.getsockname()[1]}"
         file.write_text(f'[web]\nlisten = "{listen}"\n')
         command = [sys.executable, "-m", "monitor", "run", "-c", str(file)]
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    told = f'{file}: web.listen = "{listen}": Address already in use; choose another address\n'
-    assert (answer.returncode, answer.stderr) == (2, told)
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    warned, told = answer.stderr.splitlines()
+    assert "environment TAPEWATCH_SERVICE_HOST: is no setting, and ignored" in warned
+    assert told == f'{file}: web.listen = "{listen}": Address already in use; choose another address'
+    assert answer.returncode == 2
