@@ -108,6 +108,8 @@ HALF_LIFE_SPAN = log(2) * HALF_LIFE_ITEMS
 SHORTEST_HALF_LIFE = DAY
 SHARE_HALF_LIFE = 3 * DAY
 WANDER_DECAY = 0.995
+LEAST_CAP = 3.0
+"""Items that a block may always count, however few were expected."""
 GUARD = 8.0
 """A block without any item where this many were expected is an outage, not a quiet hour."""
 
@@ -175,7 +177,9 @@ def roll(base: Baseline, t: float, blind: float, shape: Shape, prior: float, set
     if base.pending is not None:
         absorb(base, base.pending, prior, settings)
     # What could not be seen is neither exposure nor time in which to forget.
-    seconds = (number - base.block) * BLOCK * seen(base.block_from, t, base.block_blind, blind)
+    seconds = (number - base.block) * BLOCK
+    if blind > base.block_blind:
+        seconds *= seen(base.block_from, t, base.block_blind, blind)
     exposure = exposed(base.block_from, t, base.block_blind, blind, shape)
     start = base.block * BLOCK
     expected = (A0 + base.bad) / (A0 / prior + base.bad_exposure) * BLOCK * shape.at(start)
@@ -208,8 +212,8 @@ def absorb(base: Baseline, block: tuple[float, float, float, float], prior: floa
     n = x + y
     if n == 0 and expected_all >= GUARD:
         return
-    winsorised = min(x, _cap(expected_bad)) if base.bad >= 3 else x
-    counted = min(n, _cap(expected_all)) if base.all >= 6 else n
+    winsorised = min(x, _cap(expected_bad)) if x > LEAST_CAP and base.bad >= 3 else x
+    counted = min(n, _cap(expected_all)) if n > LEAST_CAP and base.all >= 6 else n
     base.bad, base.bad_exposure, _ = _discount(
         base.bad, base.bad_exposure, winsorised, exposure, bad_rate, seconds, settings
     )
@@ -226,7 +230,7 @@ def absorb(base: Baseline, block: tuple[float, float, float, float], prior: floa
 
 
 def _cap(expected: float) -> float:
-    return 2 * expected + 3 * sqrt(2 * expected) + 3
+    return 2 * expected + 3 * sqrt(2 * expected) + LEAST_CAP
 
 
 def _discount(

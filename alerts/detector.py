@@ -27,7 +27,7 @@ EXPIRY = 7 * 86_400.0
 """An episode whose sources went blind ends after a week of log time: nobody knows more by then."""
 
 
-class Block(msgspec.Struct):
+class Block(msgspec.Struct, gc=False):
     """A closed block for the series."""
 
     class_: str
@@ -39,7 +39,7 @@ class Block(msgspec.Struct):
     span: float
 
 
-class Step(msgspec.Struct):
+class Step(msgspec.Struct, gc=False):
     """What an item led to."""
 
     events: list[EpisodeEvent] = []
@@ -97,7 +97,9 @@ class Detector:
         prior = shape.prior[settings.name]
         if not one.run:
             one.usual = monthly(one, shape, settings)
-        h = self._threshold(state, shape, budget)
+        other = state.news if social else state.social
+        expected = one.usual if other is None else one.usual + monthly(other, shape, NEWS if social else SOCIAL)
+        h = threshold(expected, self.budget if budget is None else budget)
         closed = roll(base, at, past, shape, prior, settings) if at >= (base.block + 1) * BLOCK else None
         terms = terms_of(base, prior)
         if closed is not None:
@@ -111,23 +113,23 @@ class Detector:
         if one.score > 0.0:
             breadth(one, item)
             step.nats = contribution(one, x, settings)
-        step.score, step.threshold = self._score(state, at, social, blind, shape), h
+        step.score = one.score if other is None else self._score(one, other, at, social, blind, shape)
+        step.threshold = h
         if state.episode is not None:
             step.events = self._continue(key, state, item, step, shape, missing, budget)
         elif step.score >= h and self._enough(state):
             step.events = [self._open(key, state, item, step, shape)]
         return step
 
-    def _score(self, state: KeyState, at: float, social: bool, blind: tuple[float, float], shape: Shape) -> float:
-        one, other = (state.social, state.news) if social else (state.news, state.social)
-        mine = one.score if one is not None else 0.0
-        if other is None:
-            return mine
+    def _score(
+        self, one: ClassState, other: ClassState, at: float, social: bool, blind: tuple[float, float], shape: Shape
+    ) -> float:
+        """Of both classes, after an item of ``one``: time passes for the other as well."""
         if other.score > 0 and at > other.last:
             settings = NEWS if social else SOCIAL
             terms = terms_of(other.base, shape.prior[settings.name])
             fold(other, at, blind[not social], 0.0, 0.0, shape, settings, terms)
-        return combine([mine, other.score])
+        return combine([one.score, other.score])
 
     def _threshold(self, state: KeyState, shape: Shape, budget: float | None) -> float:
         expected = 0.0

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from math import log
-
 from alerts.baseline import ClassSettings, Shape, bad_share
 from alerts.episode import Figures
 from alerts.key_state import KeyState, classes
-from alerts.spike import TAU, ClassState, Excursion, best, expectation, gamma_quantile, monthly, terms_of
+from alerts.spike import GAINS, ClassState, Excursion, best, expectation, gamma_quantile, monthly, terms_of
 
 SHORTEST_BURST = 60.0
 """Seconds over which a burst's rate is reckoned at least: two items in one second are no hundred a minute."""
@@ -88,5 +86,4 @@ def excess(state: KeyState) -> tuple[float, float, int]:
 
 def contribution(one: ClassState, x: float, settings: ClassSettings) -> float:
     """The nats of an item with ``x`` of bad evidence: x ln(ρ/τ)/φ at the leading ratio."""
-    top = best(one)
-    return 0.0 if top is None else x * log(settings.ratios[top.tested[0]] / TAU) / settings.phi
+    return x * GAINS[settings.name][one.run[0].tested[0]][1] / settings.phi if one.run else 0.0

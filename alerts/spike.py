@@ -51,7 +51,7 @@ PUBLISHERS = 12
 """Publishers told apart within an excursion; breadth beyond a dozen changes no decision."""
 
 
-class Excursion(msgspec.Struct, array_like=True):
+class Excursion(msgspec.Struct, array_like=True, gc=False):
     """Evidence since an excursion began. Ratios whose excursions began with the same item share it."""
 
     x: float
@@ -93,9 +93,9 @@ def weigh(x: float, gain: float, a: float, m: float, ratio: float) -> float:
     return x * gain + (a + x) * log((a + TAU * m) / (a + ratio * m))
 
 
-def either(first: float, second: float, pi: float) -> float:
-    """-ln[(1-π) e^-first + π e^-second]: what speaks against both nulls, whichever holds."""
-    p, q = log(1.0 - pi) - first, log(pi) - second
+def either(first: float, second: float, weights: tuple[float, float]) -> float:
+    """-ln[(1-π) e^-first + π e^-second]: what speaks against both nulls, whichever holds. ``weights``: their logs."""
+    p, q = weights[0] - first, weights[1] - second
     if p < q:
         p, q = q, p
     return -(p + log1p(exp(max(q - p, -700.0))))
@@ -123,6 +123,9 @@ def terms_of(base: Baseline, prior: float) -> Terms:
         1.0 / (A0 + base.bad),
     )
 
+
+NULLS = {s.name: (log(1.0 - s.pi), log(s.pi)) for s in (NEWS, SOCIAL) if s.pi > 0.0}
+"""Logs of the weights of the two nulls, where the second has one."""
 
 GAINS = {settings.name: tuple((ratio, log(ratio / TAU)) for ratio in settings.ratios) for settings in (NEWS, SOCIAL)}
 
@@ -195,7 +198,7 @@ def _carry(
     A ratio that time alone has disproved starts again with this item (``fresh``); one that the item's own
     other evidence disproves ends. The daemon's hottest loop: plain numbers in local names, ``weigh`` written out.
     """
-    phi, pi, gains = settings.phi, settings.pi, GAINS[settings.name]
+    phi, gains, nulls = settings.phi, GAINS[settings.name], NULLS.get(settings.name)
     bad, others, u, v = run.x / phi, run.y / phi, (run.u + du) / phi, (run.v + dv) / phi
     after, more = bad + x / phi, others + y / phi
     a, share_error = terms.a1, terms.share_error
@@ -209,14 +212,14 @@ def _carry(
     for g in run.tested:
         ratio, gain = gains[g]
         level = bad * gain + weight_before * log(low_before / (shape_before + ratio * mean_before))
-        if pi > 0.0:
-            level = either(level, _surge(bad, others, u, v, gain, ratio, share_error), pi)
+        if nulls is not None:
+            level = either(level, _surge(bad, others, u, v, gain, ratio, share_error), nulls)
         if level <= 0.0:
             fresh.append(g)
             continue
         level = after * gain + weight_after * log(low_after / (shape_after + ratio * mean_after))
-        if pi > 0.0:
-            level = either(level, _surge(after, more, u, v, gain, ratio, share_error), pi)
+        if nulls is not None:
+            level = either(level, _surge(after, more, u, v, gain, ratio, share_error), nulls)
         if level > 0.0:
             total += exp(level if level < MAX_LOG else MAX_LOG) - 1.0
             run.tested[kept] = g
