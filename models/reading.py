@@ -89,13 +89,16 @@ class _Traced(NamedTuple):
 
 
 def _plain(text: str) -> _Traced:
+    if not text:
+        return _Traced("", ())
     text = text[: 4 * READ]
     traced = _Traced(text, range(len(text)))
     if "&" in text:
         traced = _replace(traced, REFERENCE, lambda found: html.unescape(found[0]))
     if any(sign in traced.text for sign in ("http", "www.", "t.co/", "HTTP")):
         traced = _replace(traced, URL, lambda _: " ")
-    traced = _replace(traced, SPACE, lambda _: " ")
+    if "  " in traced.text or not traced.text.isprintable():  # of all white space only the plain one is printable
+        traced = _replace(traced, SPACE, lambda _: " ")
     start = len(traced.text) - len(traced.text.lstrip())
     plain = traced.text.strip()
     return _Traced(plain, traced.places[start : start + len(plain)])

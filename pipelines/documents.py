@@ -386,14 +386,19 @@ def decode(kind: type[R], value: bytes) -> R:
 def _untimely(names: tuple[str, ...], moments: tuple[str | None, ...]) -> str:
     """Which of a record's times is none, and why; nothing where all are."""
     for name, moment in zip(names, moments, strict=True):
-        if moment is None:
-            continue
-        if _FORM.fullmatch(moment) is None:
-            return f"{name} {moment!r} is no time: it is written as 2026-01-31T12:00:00.000Z"
-        try:
-            epoch(moment)
-        except ValueError as error:  # 2026-99-99 has the form of a day and is none
-            return f"{name} {moment!r} is no time: {error}"
+        if moment is not None and (why := _no_time(moment)):
+            return f"{name} {moment!r} is no time: {why}"
+    return ""
+
+
+@lru_cache(1_024)  # and what was scored or fetched together was so at one time
+def _no_time(moment: str) -> str:
+    if _FORM.fullmatch(moment) is None:
+        return "it is written as 2026-01-31T12:00:00.000Z"
+    try:
+        epoch(moment)
+    except ValueError as error:  # 2026-99-99 has the form of a day and is none
+        return str(error)
     return ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import lru_cache
 
 import msgspec
 from prometheus_client import Counter
@@ -70,5 +71,6 @@ def remember(evidence: Evidence, number: int, memory: Memory, novelty: Novelty, 
         bucket.evicted = 0
 
 
+@lru_cache(4_096)  # a key's items mostly fall into one bucket
 def _bucket_key(key: str, start: float) -> str:
     return f"{key}|{int(start):012d}"

@@ -173,6 +173,7 @@ def signature(title: str, text: str = "") -> bytes:
 _UNPACK = [struct.Struct(f"<{count}I").unpack_from for count in range(WORDS + 1)]
 
 
+@lru_cache(64)  # a text is looked for, and then taken in
 def word_set(mark: bytes) -> frozenset[int]:
     """The hashed words of a signature, none where it is of another kind."""
     if mark[:2] != KIND:
