@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
 import itertools
 import json
 import os
 import re
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -177,6 +178,25 @@ def test_whatever_is_asked_is_no_defect_and_breaks_no_later_answer(daemon: Daemo
         assert status == 400, (query[:40], answer)
     assert daemon.cli("silences", "list").returncode == 0, "one that never ends can't be told"
     assert daemon.get("silences")["silences"] == []
+
+
+def test_a_body_that_unpacks_to_more_than_a_body_may_be_is_refused_and_stays_small(
+    daemon: Daemon, counted: Callable[..., None]
+) -> None:
+    bomb = gzip.compress(b" " * 2**28, 1)
+    before = _peak(daemon)
+    status, answer = daemon.post("documents", bomb, headers=daemon.headers | {"content-encoding": "gzip"})
+    assert (status, answer["title"], answer["detail"]) == (413, "Body too large", "at most 8388608 bytes")
+    grown = _peak(daemon) - before
+    counted("gzip bomb by POST", bytes_on_the_wire=len(bomb), bytes_it_would_become=2**28, grown_mib=max(1, grown))
+    assert grown < 128
+
+
+def _peak(daemon: Daemon) -> int:
+    """MiB that the process has needed so far."""
+    assert daemon.process is not None
+    status = Path(f"/proc/{daemon.process.pid}/status").read_text()
+    return int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) // 1024
 
 
 def test_ten_thousand_hostile_documents_make_no_new_series(daemon: Daemon) -> None:
