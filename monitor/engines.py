@@ -10,7 +10,6 @@ from prometheus_client import Gauge
 
 from models.registry import Registry
 from monitor.settings import Settings, SettingsError
-from monitor.stages import STAGES
 from pipelines.clock import Clock
 from pipelines.streams.base import Claim, Engine
 from pipelines.streams.embedded import EmbeddedEngine
@@ -72,6 +71,7 @@ def build_engine(settings: Settings, *, clock: Clock, claimed: Claim) -> Engine:
     """The engine that the settings name; it holds its resources and does nothing yet. ``claimed``: as
     ``claim`` gives it, and then the engine's. Raises EngineError."""
     if settings.engine.kind == "kafka":
+        from monitor.stages import STAGES  # which ask of the model, and that where the engine keeps the registry
         from pipelines.streams.kafka import KafkaEngine
 
         layout = kafka_layout(settings)
