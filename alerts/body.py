@@ -27,6 +27,7 @@ ROUTED: tuple[str, ...] = tuple(kind for kind in get_args(AlertType) + get_args(
 """What routes decide on: every event but the ping, which goes to the channel that is tried."""
 
 Cut = Literal["headlines", "stories", "counter", "links", "entities", "watchlists", "stale", "details"]
+Unexplained = Literal["model", "headline", "length", "time"]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -58,6 +59,11 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     """Probability of an adverse event for the subject; null where the model has no head for them."""
     events: tuple[str, ...] = ()
     """Kinds of adverse events that it tells, the likeliest first."""
+    why: tuple[tuple[Count, Count, Share], ...] | None = None
+    """The phrases that make the headline bad news, as (start, end, weight) in its code points: the part of the
+    probability of bad news that goes with them. Null where it was not explained, and for counter-evidence."""
+    unexplained: Unexplained | None = None
+    """Why it was not."""
 
 
 class SubjectEntity(TypedDict):

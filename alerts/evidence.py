@@ -35,7 +35,7 @@ from alerts.body import (
 )
 from alerts.detector import VERSION
 from alerts.episode import EpisodeEvent, Severity, dedupe_key, episode_id, event_id
-from alerts.exhibits import Exhibit, fit, kinds, mostly
+from alerts.exhibits import Exhibit, Why, fit, kinds, mostly
 from alerts.wording import HEADLINE, NAME, iso, name, plain, share
 
 __all__ = [
@@ -102,12 +102,13 @@ def build_alert(
     external_url: str = "",
     grafana_url: str = "",
     language: Language = "en",
+    why: Mapping[str, Why] | None = None,
 ) -> Alert:
     """The alert for an episode's event. ``language``: of its summary.
 
-    ``exhibits`` may come in any order and number: those that contributed most are shown. ``budget`` is the key's
-    expected false alarms per month. The body's ``timestamp`` is the event's own time, so that the same log gives
-    the same bytes.
+    ``exhibits`` may come in any order and number: those that contributed most are shown. ``why``: by document what
+    makes the headlines of those bad news. ``budget`` is the key's expected false alarms per month. The body's
+    ``timestamp`` is the event's own time, so that the same log gives the same bytes.
     """
     episode = episode_id(rule, event.key, event.opened_by)
     shown, cuts = _subject(event.key, subject)
@@ -138,7 +139,7 @@ def build_alert(
         order=data.dedupe_key,
         summary=data.summary,
         watchlists=subject.watchlists,
-        body=fit(AlertBody(type=kind, timestamp=iso(event.at), data=data), exhibits, counter),
+        body=fit(AlertBody(type=kind, timestamp=iso(event.at), data=data), exhibits, counter, why or {}),
     )
 
 

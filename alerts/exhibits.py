@@ -7,12 +7,12 @@ and ``data.truncated`` names what was cut.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from alerts import wording
-from alerts.body import AlertBody, Shown, Story, encode
+from alerts.body import AlertBody, Shown, Story, Unexplained, encode
 from alerts.wording import HEADLINE, NAME, iso, name, plain, share
 
 LIMIT = 20_000
@@ -33,6 +33,11 @@ LADDER = (
     (0, 0, 80, False),
 )
 """Cuts, mildest first: stories, counter-evidence, characters of a headline, whether stories keep their links."""
+
+
+Why = tuple[tuple[int, int, float], ...] | Unexplained
+"""The phrases that make a headline bad news, by their places in it as it is shown at its longest and their weights; or
+why they are not told."""
 
 
 class Exhibit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -62,6 +67,10 @@ class Exhibit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Probability of an adverse event; None where the model has no head for them."""
     events: tuple[str, ...] = ()
     """Kinds of adverse events that it tells, the likeliest first."""
+    model: str = ""
+    """The one that judged it."""
+    mentions: tuple[tuple[int, int], ...] = ()
+    """Where the company toward which it was judged stands in the headline."""
 
 
 def kinds(exhibits: Sequence[Exhibit]) -> dict[str, int]:
@@ -78,46 +87,63 @@ def mostly(exhibits: Sequence[Exhibit]) -> str | None:
     return None
 
 
-def fit(body: AlertBody, exhibits: Sequence[Exhibit], counter: Sequence[Exhibit]) -> bytes:
-    """Takes the mildest cut of the ladder that keeps the body below the limit."""
-    speaking = sorted(exhibits, key=lambda one: (-one.nats, one.published, one.document))[:STORIES]
+def speaking(exhibits: Sequence[Exhibit]) -> list[Exhibit]:
+    """Those that an alert shows, by what they contributed."""
+    return sorted(exhibits, key=lambda one: (-one.nats, one.published, one.document))[:STORIES]
+
+
+def headline(one: Exhibit) -> str:
+    """As it is shown at its longest."""
+    return plain(one.headline, HEADLINE)
+
+
+def fit(body: AlertBody, exhibits: Sequence[Exhibit], counter: Sequence[Exhibit], why: Mapping[str, Why]) -> bytes:
+    """Takes the mildest cut of the ladder that keeps the body below the limit. ``why``: by document."""
+    told = speaking(exhibits)
     against = sorted(counter, key=lambda one: (-one.positive, one.published, one.document))[:COUNTER]
     encoded = b""
     for rung in LADDER:
-        encoded = encode(_cut(body, speaking, against, rung))
+        encoded = encode(_cut(body, told, against, why, rung))
         if len(encoded) < LIMIT:
             break
     return encoded
 
 
 def _cut(
-    body: AlertBody, speaking: list[Exhibit], against: list[Exhibit], rung: tuple[int, int, int, bool]
+    body: AlertBody,
+    told: list[Exhibit],
+    against: list[Exhibit],
+    why: Mapping[str, Why],
+    rung: tuple[int, int, int, bool],
 ) -> AlertBody:
     stories, others, characters, linked = rung
-    shown = [*speaking[:stories], *against[:others]]
+    shown = [*told[:stories], *against[:others]]
     cuts = list(body.data.truncated)
     if any(len(one.headline) > characters for one in shown):
         cuts.append("headlines")
-    if stories < len(speaking):
+    if stories < len(told):
         cuts.append("stories")
     if others < len(against):
         cuts.append("counter")
     if any(one.url and (not linked or wording.link(one.url) is None) for one in shown):
         cuts.append("links")
     evidence = Shown(
-        stories=tuple(_story(one, characters, linked) for one in speaking[:stories]),
+        stories=tuple(_story(one, characters, linked, why.get(one.document)) for one in told[:stories]),
         first_source=body.data.evidence.first_source,
-        counter=tuple(_story(one, characters, linked) for one in against[:others]),
+        counter=tuple(_story(one, characters, linked, None) for one in against[:others]),
         events=body.data.evidence.events,
     )
     data = msgspec.structs.replace(body.data, evidence=evidence, truncated=tuple(cuts))
     return msgspec.structs.replace(body, data=data)
 
 
-def _story(one: Exhibit, characters: int, linked: bool) -> Story:
+def _story(one: Exhibit, characters: int, linked: bool, why: Why | None) -> Story:
+    whole = headline(one)
+    shown = plain(whole, characters)
+    kept = len(shown) if shown == whole else len(shown) - 1  # the last of a cut one stands for the rest
     return Story(
         id=plain(one.document, NAME),
-        headline=plain(one.headline, characters),
+        headline=shown,
         source=plain(one.source, NAME),
         publisher=name(one.publisher),
         url=wording.link(one.url) if linked else None,
@@ -132,4 +158,6 @@ def _story(one: Exhibit, characters: int, linked: bool) -> Story:
         social=one.social,
         risk=None if one.risk is None else share(one.risk),
         events=tuple(plain(kind, NAME) for kind in one.events[:KINDS]),
+        why=tuple(phrase for phrase in why if phrase[1] <= kept) if isinstance(why, tuple) else None,
+        unexplained=why if isinstance(why, str) else None,
     )

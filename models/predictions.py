@@ -57,6 +57,16 @@ class Prediction(msgspec.Struct, frozen=True):
     """That were read, the two around them not counted."""
 
 
+BAD = 0.3
+"""Probability of bad news from which a text is shown as such."""
+
+
+def bad_news(negative: float, event: float) -> float:
+    """The probability that it is bad news: a bad mood or an adverse event, taken as independent. A recall in good mood
+    is bad news too."""
+    return 1.0 - (1.0 - negative) * (1.0 - event)
+
+
 class Classifier(Protocol):
     """What the score stage needs. ``predict`` may be called from several threads."""
 

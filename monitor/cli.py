@@ -146,6 +146,9 @@ def predict(
     embedding: Annotated[
         bool, typer.Option("--embedding", help="Adds the story embedding, a number from -127 to 127 a dimension.")
     ] = False,
+    why: Annotated[
+        bool, typer.Option("--why", help="Adds the phrases that make a text bad news; takes some twenty times as long.")
+    ] = False,
     config: cli_models.Config = None,
 ) -> None:
     """Texts in, labels out.
@@ -155,10 +158,14 @@ def predict(
     be read is named by its number, and a CSV's column by its name; the rest is done, and the exit code is 1. Out:
     sentiment, topic and, where the model has that head, risk (adverse events) of the text and of each company; basis
     says whether a company's answers are its own or the text's.
+
+    With --why also the phrases without which the text, and what it says of each company, would be bad news no more,
+    with their places in it and their weights: the part of the probability of bad news that goes with them. None where
+    it is no bad news, or has more than 64 words.
     """
     from monitor.commands.predict import run_predict
 
-    run_predict(source, cli_models.folder_of(model, config), device, embedding=embedding)
+    run_predict(source, cli_models.folder_of(model, config), device, embedding=embedding, why=why)
 
 
 @app.command()

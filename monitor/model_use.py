@@ -55,10 +55,11 @@ def facts_on_card(folder: Path) -> ModelFacts:
 
 
 class Loaded(NamedTuple):
-    """A model that is ready. ``classifier``: None where this process judges nothing."""
+    """A model that is ready. ``classifier``: None where this process judges nothing; then ``folder`` is the model's."""
 
     facts: ModelFacts
     classifier: Classifier | None
+    folder: Path | None = None
 
 
 class ModelUse:
@@ -211,7 +212,7 @@ class ModelUse:
 
     def _load(self, version: Version) -> Loaded:
         if not self._judges:
-            return Loaded(facts_on_card(version.folder), None)
+            return Loaded(facts_on_card(version.folder), None, version.folder)
         classifier = self._classifier(version, self._settings.model.device)
         return Loaded(facts_of(classifier), classifier)
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import cache, partial
 from typing import Any
 
 from alerts.detector import Detector
+from models.classifier import Classifier, load
 from monitor.assembly import Parts, alert_context
 from monitor.model_use import Loaded
 from monitor.settings import Settings
 from pipelines.aggregate import Aggregate
 from pipelines.clock import Clock
+from pipelines.explain import Explainer, Opener
 from pipelines.notify import Notify
 from pipelines.score import AHEAD, Score
 from pipelines.streams.base import Stage
@@ -62,6 +65,7 @@ class Stages:
                 resend={entry.name: entry.resends for entry in settings.channels if entry.resends is not None},
                 clock=clock,
                 texts=settings.retention.texts,
+                explainer=Explainer(_openers(model, others)),
             )
 
     def all(self) -> list[Stage]:
@@ -75,6 +79,18 @@ class Stages:
             self._aggregate.adopt(parts.watch, _named(model, self._others))
         if self._notify is not None:
             self._notify.adopt(parts.watch, alert_context(settings, page=self._page), parts.routes, parts.silences)
+            self._notify.explainer.adopt(_openers(model, self._others))
+
+
+def _openers(model: Loaded, others: Mapping[str, Loaded]) -> dict[str, Opener]:
+    """What gives each model that judges. Where it isn't loaded it is when it is needed, on one thread of a CPU."""
+    return {one.facts.name: cache(partial(_opened, one)) for one in (model, *others.values())}
+
+
+def _opened(one: Loaded) -> Classifier:
+    if one.classifier is not None:
+        return one.classifier
+    return load(str(one.folder), device="cpu", threads=1)
 
 
 def _named(model: Loaded, others: Mapping[str, Loaded]) -> str:

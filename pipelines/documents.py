@@ -19,6 +19,7 @@ import msgspec
 from alerts.episode import EpisodeEvent
 from alerts.exhibits import Exhibit
 from models.card import Reference
+from models.reading import Span
 
 SCHEMA = 1
 
@@ -181,6 +182,10 @@ class Evidence(_Record, frozen=True, kw_only=True):
     """Probability of an adverse event for the key; None where the model has no head for them."""
     events: tuple[str, ...] = ()
     """Kinds of adverse events that were named for it, the likeliest first."""
+    model: str = ""
+    """The one that judged, ``name@sha256[:12]``."""
+    mentions: tuple[Span, ...] = ()
+    """Where the company of which that is said stands in ``title``; none where it is said of the whole document."""
 
 
 class Watermark(_Record, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from alerts.exhibits import Exhibit
+from models.predictions import BAD
 from pipelines.documents import Candidate, Evidence, decode, encode, epoch
 from pipelines.streams.base import Table
 
@@ -14,9 +15,6 @@ EXHIBITS = 24
 """Stories kept as evidence of an excursion; an alert shows five."""
 
 COUNTER = 3
-
-BAD = 0.3
-"""Probability of bad news from which a story speaks for the excursion."""
 
 GOOD = 0.6
 """Probability of good news from which another speaks against it."""
@@ -50,6 +48,8 @@ def hang(shown: Shown, evidence: Evidence, story: int, nats: float) -> None:
         social=evidence.class_ == "social",
         risk=evidence.risk,
         events=evidence.events,
+        model=evidence.model,
+        mentions=evidence.mentions,
     )
     if evidence.b >= BAD:
         shown.exhibits.append(exhibit)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from models.classifier import Classifier, Prediction
 from models.predictions import Risk as Answer
-from models.predictions import Toward
+from models.predictions import Toward, bad_news
 from models.reading import Span, read
 from pipelines.documents import Document, Risk, RiskLabel, ScoredDocument, ScoredEntity, Sentiment, Topic
 from pipelines.entities import EntityHit, EntityIndex
@@ -37,6 +37,8 @@ class Testimony(NamedTuple):
     sentiment: Sentiment
     risk: Risk | None
     bad: float
+    company: str | None = None
+    """Id of the company of which the model says so; None where it says so of the whole document."""
 
 
 def question(document: Document, entities: EntityIndex) -> Question:
@@ -109,11 +111,14 @@ def testimonies(scored: ScoredDocument, companies: Iterable[str]) -> list[Testim
     if scored.sentiment is None:
         return []
     ids = frozenset(companies)
-    own = [_testimony(one.sentiment, one.risk) for one in scored.entities if one.id in ids]
-    return own or [_testimony(scored.sentiment, scored.risk)]
+    own = [
+        _testimony(one.sentiment, one.risk, one.id if one.basis == "entity" else None)
+        for one in scored.entities
+        if one.id in ids
+    ]
+    return own or [_testimony(scored.sentiment, scored.risk, None)]
 
 
-def _testimony(sentiment: Sentiment, risk: Risk | None) -> Testimony:
-    """Bad is a bad mood or an adverse event, taken as independent: a recall in good mood is bad news too."""
+def _testimony(sentiment: Sentiment, risk: Risk | None, company: str | None) -> Testimony:
     event = risk.probability if risk is not None else 0.0
-    return Testimony(sentiment, risk, round(1.0 - (1.0 - sentiment.negative) * (1.0 - event), 6))
+    return Testimony(sentiment, risk, round(bad_news(sentiment.negative, event), 6), company)

@@ -14,7 +14,7 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from alerts.baseline import Profile
-from alerts.episode import SEVERITIES
+from alerts.episode import SEVERITIES, episode_id, event_id
 from alerts.evidence import Alert, CoverageFacts, Language, Provenance, build_alert, build_operation
 from alerts.outbox import DeliveryAttempt, Endpoint, Obligation
 from alerts.quotes import older_than
@@ -36,6 +36,7 @@ from pipelines.documents import (
     epoch,
     iso,
 )
+from pipelines.explain import Explainer
 from pipelines.letters import dead_letter
 from pipelines.particulars import latencies, subject_of
 from pipelines.remembered import Feedback, Sent, Told, forget
@@ -109,15 +110,17 @@ class Notify:
         silences: Sequence[Silence] = (),
         resend: Mapping[str, float] | None = None,
         texts: float | None = None,
+        explainer: Explainer | None = None,
     ) -> None:
         """``resend``: seconds between two tellings, for the channels whose receiver holds alerts. ``texts``: seconds
-        for which a story may be kept; None knows of no end."""
+        for which a story may be kept; None knows of no end. ``explainer``: None knows of no model."""
         self._watch = watch
         self._context = context
         self._routes = tuple(routes)
         self._channels = tuple(channels)
         self._resend = dict(resend or {})
         self._texts = texts
+        self.explainer = explainer or Explainer({})
         self._clock = clock
         self._configured = tuple(silences)
 
@@ -134,6 +137,7 @@ class Notify:
 
     def handle(self, batch: Sequence[Record], state: State) -> list[Output]:
         outputs: list[Output] = []
+        self.explainer.renew()
         for record in batch:
             try:
                 self._one(record, state, outputs)
@@ -169,11 +173,19 @@ class Notify:
 
     def _alert(self, candidate: Candidate, state: State, outputs: list[Output]) -> None:
         event = candidate.event
+        events: Table[Told] = state.table("events")
+        episode = episode_id(candidate.rule, event.key, event.opened_by)
+        name = event_id(episode, event.kind, event.sequence)
+        if (told := events.get(name)) is not None:
+            if not told.alert:  # noted by a version that didn't know how long it matters
+                events.put(name, Told(told.at, episode))
+            return
         alert = build_alert(
             event,
             rule=candidate.rule,
             subject=subject_of(self._watch.keys.get(event.key), event.key),
             exhibits=candidate.exhibits,
+            why=self.explainer.explain(candidate.exhibits),
             counter=candidate.counter,
             coverage=CoverageFacts(
                 sources_expected=candidate.coverage.sources_expected,
@@ -198,11 +210,6 @@ class Notify:
             grafana_url=self._context.grafana_url,
             language=self._context.language,
         )
-        events: Table[Told] = state.table("events")
-        if (told := events.get(alert.id)) is not None:
-            if not told.alert:  # noted by a version that didn't know how long it matters
-                events.put(alert.id, Told(told.at, alert.alert))
-            return
         tally.inc(ALERTS_TOTAL.labels(candidate.rule, event.severity, event.kind))
         self._emit(alert, event.key, event.at, state, outputs, published=candidate.published)
         self._gauge(state)

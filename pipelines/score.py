@@ -11,6 +11,7 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from models.classifier import Classifier, ClassifierError, Prediction
+from models.reading import Span
 from models.session import DeviceError
 from pipelines.clock import Clock
 from pipelines.documents import (
@@ -301,6 +302,8 @@ class Score:
                 backfill=scored.backfill,
                 risk=said.risk.probability if said.risk is not None else None,
                 events=tuple(named.label for named in said.risk.labels) if said.risk is not None else (),
+                model=scored.model,
+                mentions=_in_title(asked, said.company),
             )
             yield Output(EVIDENCE, match.key, encode(evidence))
 
@@ -346,6 +349,12 @@ def _count(judged: Sequence[ScoredDocument]) -> None:
         ADVERSE.labels(model).inc(number)
     for kind, number in Counts(named.label for _, risk in risks for named in risk.labels).items():
         RISK.labels(kind).inc(number)
+
+
+def _in_title(asked: Question, company: str | None) -> tuple[Span, ...]:
+    """Where a company stands in the part of the headline that travels."""
+    spans = (span for hit in asked.hits if hit.id == company for span in hit.spans)
+    return tuple(span for span in spans if span[1] <= min(len(asked.document.title), EVIDENCE_TITLE))
 
 
 def _fields(document: Document) -> dict[str, Any]:

@@ -15,7 +15,8 @@ import msgspec
 import typer
 
 from models.classifier import Classifier, ClassifierError, Prediction, Risk, Toward, load
-from models.reading import Span, scoring_text, spans_of
+from models.occlusion import TooLong, carriers
+from models.reading import ScoringText, Span, read, spans_of
 from pipelines.judgements import risk_of
 from pipelines.sources.lines import rows_of
 
@@ -46,7 +47,7 @@ class Line(msgspec.Struct):
     bad: str | None = None
 
 
-def run_predict(source: str, model: str, device: str, *, embedding: bool = False) -> None:
+def run_predict(source: str, model: str, device: str, *, embedding: bool = False, why: bool = False) -> None:
     """Reads JSON Lines or CSV, writes JSON Lines in the same order; exit code 1 if a line could not be read."""
     failed = False
     with open_input(source) as stream:
@@ -60,16 +61,17 @@ def run_predict(source: str, model: str, device: str, *, embedding: bool = False
             raise typer.Exit(2)
         try:
             while chunk := list(islice(lines, CHUNK)):
-                failed = _chunk(classifier, chunk, embedding) or failed
+                failed = _chunk(classifier, chunk, embedding, why) or failed
         finally:
             classifier.close()
     if failed:
         raise typer.Exit(1)
 
 
-def _chunk(classifier: Classifier, chunk: list[Line], embedding: bool) -> bool:
+def _chunk(classifier: Classifier, chunk: list[Line], embedding: bool, why: bool) -> bool:
     good = [line for line in chunk if line.bad is None]
-    texts = [scoring_text(line.text) for line in good]
+    readings = [read(line.text) for line in good]
+    texts = [reading.text for reading in readings]
     mentions = [
         _apart([spans_of(name, text) for name in line.entities]) for text, line in zip(texts, good, strict=True)
     ]
@@ -81,9 +83,12 @@ def _chunk(classifier: Classifier, chunk: list[Line], embedding: bool) -> bool:
             _alone(classifier, line, text, spans, embedding)
             for line, text, spans in zip(good, texts, mentions, strict=True)
         ]
-    for line, prediction in zip(good, found, strict=True):
+    for line, prediction, reading, spans in zip(good, found, readings, mentions, strict=True):
         if prediction is not None:
-            sys.stdout.buffer.write(msgspec.json.encode(_answer(classifier, line, prediction)) + b"\n")
+            answer = _answer(classifier, line, prediction)
+            if why:
+                _explain(classifier, answer, reading, spans)
+            sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")
     sys.stdout.flush()
     for line in chunk:
         if line.bad is not None:
@@ -143,6 +148,37 @@ def _entity(
         "sentiment": _sentiment(classifier, said.sentiment),
         **_risk(said.risk),
         "basis": "entity" if toward is not None else "document",
+    }
+
+
+def _explain(
+    classifier: Classifier, answer: dict[str, Any], reading: ScoringText, mentions: Sequence[Sequence[Span]]
+) -> None:
+    """Adds why the text is bad news, and why it is for each company; for one that was not judged, as for all."""
+    of_all = _why(classifier, reading, ())
+    for entity, spans in zip(answer["entities"], mentions, strict=True):
+        entity.update(_why(classifier, reading, spans) if entity["basis"] == "entity" else of_all)
+    answer.update(of_all)
+
+
+def _why(classifier: Classifier, reading: ScoringText, spans: Sequence[Span]) -> dict[str, Any]:
+    """The phrases, by their places in the text as it was given."""
+    try:
+        phrases = carriers(classifier, reading.text, spans)
+    except TooLong:
+        return {"why": None, "unexplained": "length"}
+    if phrases is None:
+        return {"why": None, "unexplained": "not_bad"}
+    return {
+        "why": [
+            {
+                "text": reading.text[start:end],
+                "start": reading.title[start],
+                "end": reading.title[end - 1] + 1,
+                "weight": weight,
+            }
+            for start, end, weight in phrases
+        ]
     }
 
 

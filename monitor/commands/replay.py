@@ -32,6 +32,7 @@ from monitor.settings import load as load_settings
 from pipelines.aggregate import Aggregate
 from pipelines.clock import ManualClock
 from pipelines.documents import AlertRecord, Document, Watermark, decode, encode, epoch, iso
+from pipelines.explain import Explainer
 from pipelines.ingest import TABLES, Ingest, Origin, moment
 from pipelines.notify import Notify
 from pipelines.score import Score
@@ -108,6 +109,7 @@ class Player:
                 channels=[channel.name for channel in settings.channels],
                 silences=parts.silences,
                 clock=self._clock,
+                explainer=Explainer({classifier.name: lambda: classifier}, budget=None),
             ),
         ]
         self._engine = MemoryEngine(stages, batch=CHUNK)

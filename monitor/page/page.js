@@ -60,11 +60,38 @@ function events(kinds) {
   return (kinds || []).flatMap((kind) => [" ", make("span", { class: "tag event", text: kind.replaceAll("_", " ") })]);
 }
 
+/* A headline with the phrases that carry it marked, by strength. Their places count code points, not UTF-16 units. */
+function headline(one) {
+  const whole = link(one.headline, one.url);
+  if (!one.why?.length) return whole;
+  const letters = [...one.headline];
+  let done = 0;
+  whole.replaceChildren();
+  for (const [start, end, weight] of one.why) {
+    const strength = weight >= 0.5 ? "strong" : weight >= 0.2 ? "medium" : "light";
+    whole.append(letters.slice(done, start).join(""), make("mark", { class: strength, text: letters.slice(start, end).join("") }));
+    done = end;
+  }
+  whole.append(letters.slice(done).join(""));
+  return whole;
+}
+
+/* The same in words: colours alone tell nothing to who can't see them. */
+function carried(one) {
+  const letters = [...one.headline];
+  if (one.why?.length) return `because of ${one.why.map(([start, end, weight]) => `“${letters.slice(start, end).join("")}” (${Math.round(100 * weight)} %)`).join(", ")}`;
+  return one.unexplained === "headline" ? "because of its text, not of the headline" : null;
+}
+
+const CARRIED = "Marked is what makes a headline bad news to the model: how much of the probability goes when the words are taken out.";
+
 function story(one) {
   const by = [one.publisher || one.source, when(one.first_seen)];
   if (one.reprints) by.push(`${one.reprints} reprint${one.reprints > 1 ? "s" : ""}, counted once`);
   by.push(`${Math.round(100 * one.negative)} % negative`);
-  return make("li", {}, link(one.headline, one.url), ...events(one.events), " ", byline(by));
+  const reason = carried(one);
+  if (reason) by.push(reason);
+  return make("li", {}, headline(one), ...events(one.events), " ", byline(by));
 }
 
 const WEIGHED = "Bad stories are weighed: each counts by how new it is (a reprint counts nothing), how much it is about the subject and how surely it is bad. So what is observed is usually below the number of stories.";
@@ -102,7 +129,7 @@ function alertCard(record, whole, open) {
     why.append(make("p", { class: "by", text: "Against it:" }), make("ul", { class: "stories" }, ...data.evidence.counter.map(story)));
   }
   card.append(why);
-  if (whole) card.append(make("p", { class: "by", text: `${WEIGHED} Score: ${SCORE.charAt(0).toLowerCase()}${SCORE.slice(1)}` }));
+  if (whole) card.append(make("p", { class: "by", text: `${CARRIED} ${WEIGHED} Score: ${SCORE.charAt(0).toLowerCase()}${SCORE.slice(1)}` }));
   const cover = data.coverage;
   const own = cover.subject_stale?.length
     ? ` · ${cover.subject_stale.join(", ")} missing: ${Math.round(100 * cover.subject_seen)} % of its usual news was seen` : "";

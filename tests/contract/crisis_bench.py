@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from alerts.detector import Detector
 from models.classifier import FakeClassifier
 from pipelines.aggregate import Aggregate
 from pipelines.clock import ManualClock
 from pipelines.documents import AlertRecord, Document, Watermark, decode, encode, iso
 from pipelines.entities import Entity, EntityIndex
+from pipelines.explain import Explainer
 from pipelines.notify import Context, Notify
 from pipelines.score import Score
 from pipelines.streams.base import DOCUMENTS, WATERMARK, Output, Record
@@ -67,9 +70,20 @@ def stages() -> list[Any]:
             routes=(),
             channels=("desk",),
             clock=clock,
+            explainer=Explainer({FakeClassifier().name: FakeClassifier}, budget=None),
         ),
     ]
 
 
 def told(records: Sequence[Record]) -> set[tuple[str, str, str]]:
     return {(a.type, a.key, a.id) for a in (decode(AlertRecord, record.value) for record in records)}
+
+
+def reasons(records: Sequence[Record]) -> set[tuple[str, str, str]]:
+    """(event, headline, phrase) of what alerts show."""
+    return {
+        (alert.id, story["headline"], story["headline"][start:end])
+        for alert in (decode(AlertRecord, record.value) for record in records)
+        for story in msgspec.json.decode(alert.body)["data"]["evidence"]["stories"]
+        for start, end, _ in story["why"]
+    }

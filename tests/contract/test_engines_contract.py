@@ -37,7 +37,7 @@ from pipelines.streams.base import (
 from pipelines.streams.embedded import EmbeddedEngine
 from pipelines.streams.memory import MemoryEngine
 from pipelines.watch import Watch
-from tests.contract.crisis_bench import documents, stages, told
+from tests.contract.crisis_bench import documents, reasons, stages, told
 from tests.contract.engine_bench import (
     PATIENCE,
     Bench,
@@ -380,7 +380,11 @@ async def test_production_stages_say_the_same_on_every_engine(kind: str, bench: 
             await engine.drained()
     await engine.drained()
     engine.prove()
-    assert told(await engine.records(ALERTS)) == wanted
+    alerts = await engine.records(ALERTS)
+    assert told(alerts) == wanted
+    why = reasons(quiet.records(ALERTS))
+    assert {phrase.lower() for _, headline, phrase in why if "fraud" in headline} == {"fraud"}
+    assert reasons(alerts) == why
     scores = {record.key for record in await engine.records(SCORES)}
     assert len(scores) == len(quiet.records(SCORES))
     evidence = {(record.key, record.value) for record in await engine.records(EVIDENCE)}

@@ -124,6 +124,17 @@ async def test_page_shows_what_rings_and_why(served: tuple[Daemon, Web], tmp_pat
         for place in ("#tape li", "article.alert .stories li"):
             probed = page.locator(f"{place}:has-text('Acme harbour probe')").first
             assert await probed.locator(".tag.event").all_text_contents() == ["investigation"]
+        probed = page.locator("article.alert .stories li:has-text('Acme harbour probe')").first
+        assert await probed.locator("a mark.strong").all_text_contents() == ["probe"]
+        assert await probed.locator("a").inner_text() == "Acme harbour probe widens after 2 weeks"
+        assert "because of “probe” (9" in await probed.inner_text(), "what is marked is told in words"
+        plain, marked = [
+            await page.evaluate(
+                f"getComputedStyle(document.querySelector('article.alert .stories {one}')).backgroundColor"
+            )
+            for one in ("a", "mark.strong")
+        ]
+        assert plain != marked
         assert await page.locator("#tape a[href^='https://x.example/']").count() >= 1
         assert await page.locator(".key svg").count() >= 1
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from models.classifier import FakeClassifier
 from monitor.assembly import alert_context
 from monitor.settings import load
 from tests.daemon_bench import ACME, Daemon, Receiver, request, wait_for
@@ -53,6 +54,9 @@ async def test_each_part_does_its_own_and_points_to_the_others(tmp_path: Path, h
         assert hooks.hooks == []
     async with inside(tmp_path, text, clock=clock, only=["notify"]) as daemon:
         await daemon.until(lambda: hooks.at("/desk", "alert.firing"), "alert")
+        told = hooks.at("/desk", "alert.firing")[0].body["data"]["evidence"]["stories"]
+        phrases = {story["headline"][start:end].lower() for story in told for start, end, _ in story["why"]}
+        assert phrases and all(any(word in phrase for word in FakeClassifier.BAD) for phrase in phrases)
         assert (await asked(daemon, "/api/v1/channels/desk/test", {}))[1]["ok"]
     async with inside(tmp_path, text, clock=clock, only=["view"]) as daemon:
         fired = {hook.body["data"]["subject"]["key"] for hook in hooks.at("/desk", "alert.firing")}

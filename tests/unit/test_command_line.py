@@ -56,22 +56,34 @@ def test_wrong_usage_and_settings_exit_with_2(tmp_path: Path) -> None:
 def test_predict_keeps_order_and_names_bad_lines(tmp_path: Path) -> None:
     source = tmp_path / "in.jsonl.gz"
     rows = [
-        b'{"id": "a", "text": "Shares plunge after a profit warning", "entities": ["Shares", "Nobody"]}',
+        b'{"id": "a", "text": "https://x.example/a  Shares plunge after a profit warning", "entities": ["Shares", "Nobody"]}',
         b"{bad",
         b'{"id": "b", "text": "Record profit, shares soar"}',
         b'{"id": "c"}',
+        b'{"id": "d", "text": "' + b"shares plunge " * 70_000 + b'"}',
     ]
+    rows_text = "https://x.example/a  Shares plunge after a profit warning"
     source.write_bytes(gzip.compress(b"\n".join(rows)))
-    answer = run("predict", source)
+    answer = run("predict", "--why", source)
     assert answer.returncode == 1
     assert b"line 2: not JSON" in answer.stderr and b'write a line as {"text": "Shares plunge"}' in answer.stderr
     found = lines(answer.stdout)
-    assert [(row["id"], row["sentiment"]["label"]) for row in found] == [("a", "negative"), ("b", "positive")]
+    assert [(row["id"], row["sentiment"]["label"]) for row in found] == [
+        ("a", "negative"),
+        ("b", "positive"),
+        ("d", "negative"),
+    ]
     assert [(e["name"], e["found"]) for e in found[0]["entities"]] == [("Shares", True), ("Nobody", False)]
     assert found[0]["entities"][1]["basis"] == "document"
     assert found[0]["entities"][1]["sentiment"] == found[0]["sentiment"]
     assert b"line 2" in answer.stderr and b"line 4" in answer.stderr
     assert abs(sum(found[0]["sentiment"][name] for name in ("negative", "neutral", "positive")) - 1) < 1e-4
+    phrases = found[0]["why"]
+    assert phrases and {rows_text[one["start"] : one["end"]] for one in phrases} == {one["text"] for one in phrases}
+    assert all(0.05 <= one["weight"] <= 1 for one in phrases) and "unexplained" not in found[0]
+    assert found[0]["entities"][1]["why"] == phrases and found[0]["entities"][0]["why"] is not None
+    assert (found[1]["why"], found[1]["unexplained"]) == (None, "not_bad")
+    assert (found[2]["why"], found[2]["unexplained"]) == (None, "length")
 
 
 def test_predict_reads_csv(tmp_path: Path) -> None:

@@ -215,6 +215,32 @@ def test_the_summary_names_what_half_of_the_stories_tell(told: list[tuple[str, .
     assert said in alert(exhibits=exhibits).summary
 
 
+def test_stories_tell_the_phrases_that_make_them_bad_news_as_far_as_they_are_shown() -> None:
+    long = exhibit(7, headline="Acme " + "misses again and " * 10 + "fraud")
+    why = {"doc-7": ((5, 11, 0.4), (175, 180, 0.3)), "doc-6": "time", "doc-5": ()}
+    told = {
+        story["id"]: story
+        for story in data(alert(exhibits=[long, exhibit(6), exhibit(5), exhibit(4)], why=why))["evidence"]["stories"]
+    }
+    assert (told["doc-7"]["why"], told["doc-7"]["unexplained"]) == ([[5, 11, 0.4], [175, 180, 0.3]], None)
+    assert (told["doc-6"]["why"], told["doc-6"]["unexplained"]) == (None, "time")
+    assert (told["doc-5"]["why"], told["doc-4"]["why"], told["doc-4"]["unexplained"]) == ([], None, None)
+    many = [
+        exhibit(n, headline=long.headline, url="https://wire.example/" + "é" * 400, source="é" * 80) for n in range(8)
+    ]
+    small = data(
+        alert(
+            exhibits=many,
+            why={f"doc-{n}": why["doc-7"] for n in range(8)},
+            provenance=msgspec.structs.replace(
+                PROVENANCE, latency_seconds={"x" * 80 + str(n): 1.0 for n in range(110)}
+            ),
+        )
+    )
+    assert "headlines" in small["truncated"], "the test cut nothing"
+    assert {tuple(map(tuple, story["why"])) for story in small["evidence"]["stories"]} == {((5, 11, 0.4),)}
+
+
 def test_counter_evidence_is_shown_strongest_first() -> None:
     against = [exhibit(n, positive=n / 10, negative=0.0) for n in (7, 9, 8)]
     assert [story["id"] for story in data(alert(counter=against))["evidence"]["counter"]] == ["doc-9", "doc-8"]

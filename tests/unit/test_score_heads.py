@@ -74,6 +74,14 @@ def test_evidence_is_what_is_said_of_the_company(desk: Desk) -> None:
     assert told["entity:acme"].positive == 0.9 and told["entity:bolt"].negative == 0.9
 
 
+def test_evidence_tells_who_judged_and_where_its_company_stands_in_the_headline(desk: Desk) -> None:
+    told = desk.tell("Acme beats forecasts as Bolt faces fraud probe", "Acme and Bolt said more.").evidence
+    assert {one.model for one in told.values()} == {"fake@000000000000"}
+    assert told["entity:acme"].mentions == ((0, 4),) and told["entity:bolt"].mentions == ((24, 28),)
+    assert told["list:several"].mentions == ((24, 28),), "the one for whom it is worst"
+    assert told["market"].mentions == ()
+
+
 def test_keys_that_are_no_companies_get_what_is_said_of_all(desk: Desk) -> None:
     told = desk.tell("Acme beats legal forecasts as Bolt faces fraud probe").evidence
     for key in ("market", "topic:legal-regulation"):

@@ -75,6 +75,18 @@ HISTORY = [
         "Silenced an hour", "Alert events that a silence kept from being sent. They are on the page all the same.",
         Query("sum(increase(tapewatch_alerts_silenced_total[1h]))", "silenced"), unit="short", wide=12,
     ),
+    timeseries(
+        "Stories explained an hour",
+        "Stories in alerts by whether it was searched what makes their headlines bad news. time: the budget was spent; "
+        "model: another one judged them; headline: bad only with the text below; length: more than 64 words.",
+        Query("sum by (outcome) (increase(tapewatch_explained_stories_total[1h]))", "{{outcome}}"), unit="short",
+        stack=True, wide=12, overrides=colored({"explained": GREEN, "headline": GREY, "time": ORANGE, "model": RED}),
+    ),
+    timeseries(
+        "Waiting for explanations", "For how long alerts of one batch waited for them. At 2 s they leave without.",
+        Query("histogram_quantile(0.9, sum by (le) (increase(tapewatch_explain_seconds_bucket[1h])))", "p90"),
+        unit="s", wide=12, steps=[(None, GREEN), (1, ORANGE)],
+    ),
 ]  # fmt: skip
 
 BOARD = Board(

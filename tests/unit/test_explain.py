@@ -1,0 +1,133 @@
+"""What explains an alert's stories: in time or not at all, by the model that judged them, in the headline's own places."""
+
+from __future__ import annotations
+
+import time
+from threading import Event
+from typing import Any
+
+import pytest
+from prometheus_client import REGISTRY
+
+from alerts.exhibits import Exhibit
+from models.classifier import ClassifierError, FakeClassifier, Prediction
+from pipelines.explain import Explainer
+
+NAME = FakeClassifier().name
+
+
+def exhibit(headline: str, **changes: Any) -> Exhibit:
+    given: dict[str, Any] = {"document": headline, "model": NAME, "negative": 0.9, "positive": 0.02}
+    return Exhibit(headline=headline, source="wire", published=0.0, first_seen=0.0, **(given | changes))
+
+
+def explainer(model: FakeClassifier, **options: Any) -> Explainer:
+    return Explainer({model.name: lambda: model}, **options)
+
+
+class Hanging(FakeClassifier):
+    """Answers nothing until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = Event()
+
+    def predict(self, *arguments: Any, **options: Any) -> list[Prediction]:
+        self.go.wait(30)
+        return super().predict(*arguments, **options)
+
+
+def outcomes() -> dict[str, float]:
+    names = ("explained", "model", "headline", "length", "time")
+    found = {n: REGISTRY.get_sample_value("tapewatch_explained_stories_total", {"outcome": n}) for n in names}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def test_each_story_has_its_phrases_or_a_reason_why_not() -> None:
+    before = outcomes()
+    stories = [
+        exhibit("Acme faces fraud charges"),
+        exhibit("Acme opens a depot"),
+        exhibit("Acme falls", model="earlier@000000000000"),
+        exhibit("a b c d " * 20 + "fraud"),
+    ]
+    answers = explainer(FakeClassifier()).explain(stories)
+    assert [answers[one.document] for one in stories] == [((11, 16, 0.87),), "headline", "model", "length"]
+    assert {name: value - before[name] for name, value in outcomes().items()} == {
+        "explained": 1, "headline": 1, "model": 1, "length": 1, "time": 0
+    }  # fmt: skip
+
+
+def test_only_what_an_alert_shows_is_searched_and_once() -> None:
+    model = FakeClassifier()
+    one = explainer(model)
+    stories = [exhibit(f"Acme falls {n} times", nats=float(n)) for n in range(8)]
+    assert set(one.explain(stories)) == {f"Acme falls {n} times" for n in range(3, 8)}
+    calls = model.calls
+    again = [exhibit(story.headline, document=f"reprint {n}", nats=story.nats) for n, story in enumerate(stories)]
+    assert one.explain(again)["reprint 7"] == ((5, 10, 0.87),) and model.calls == calls
+
+
+def test_places_are_those_of_the_headline_as_it_is_shown() -> None:
+    for headline in ("📉📉 Acme &amp; Sons: fraud", "Acme: https://x.example/a a fraud", "\ue000Acme: a fraud"):
+        shown = headline.replace("\ue000", "")  # private use: shown nowhere
+        acme = headline.index("Acme")
+        story = exhibit(headline, mentions=((acme, acme + 4),))
+        ((start, end, _),) = explainer(FakeClassifier(five_heads=True)).explain([story])[headline]
+        assert shown[int(start) : int(end)] == "fraud"
+
+
+def test_an_alert_does_not_wait_for_a_model_that_stands_still() -> None:
+    model = Hanging()
+    one = explainer(model, budget=0.1)
+    started = time.monotonic()
+    for _ in range(3):
+        one.renew()
+        assert one.explain([exhibit("Acme falls")]) == {"Acme falls": "time"}
+    assert time.monotonic() - started < 5.0
+    assert model.calls == 0
+    model.go.set()
+    # Once it answers again, so does this.
+    deadline = time.monotonic() + 10.0
+    while one.explain([exhibit("Acme falls")]) == {"Acme falls": "time"} and time.monotonic() < deadline:
+        one.renew()
+        time.sleep(0.01)
+    assert one.explain([exhibit("Acme falls")]) == {"Acme falls": ((5, 10, 0.87),)}
+
+
+def test_all_alerts_of_a_batch_share_one_budget() -> None:
+    class Slow(FakeClassifier):
+        def predict(self, *arguments: Any, **options: Any) -> list[Prediction]:
+            time.sleep(0.1)
+            return super().predict(*arguments, **options)
+
+    one = explainer(Slow(), budget=0.05)
+    assert one.explain([exhibit("Acme falls")]) == {"Acme falls": "time"}
+    started = time.monotonic()
+    answers = [one.explain([exhibit(f"Acme falls {n}")]) for n in range(50)]
+    assert {answer for each in answers for answer in each.values()} == {"time"}
+    assert time.monotonic() - started < 2.0
+
+
+@pytest.mark.parametrize("error", [ClassifierError("no"), RuntimeError("closed"), MemoryError()])
+def test_a_model_that_fails_costs_the_explanation_and_is_asked_again(error: Exception) -> None:
+    class Failing(FakeClassifier):
+        broke = False
+
+        def predict(self, *arguments: Any, **options: Any) -> list[Prediction]:
+            if not self.broke:
+                self.broke = True
+                raise error
+            return super().predict(*arguments, **options)
+
+    one = explainer(Failing(), budget=None)
+    assert one.explain([exhibit("Acme falls")]) == {"Acme falls": "model"}
+    assert one.explain([exhibit("Acme falls")]) == {"Acme falls": ((5, 10, 0.87),)}
+
+
+def test_another_model_explains_nothing_of_what_it_did_not_judge() -> None:
+    one = explainer(FakeClassifier(), budget=None)
+    one.explain([exhibit("Acme falls")])
+    one.adopt({"next@000000000000": FakeClassifier})
+    assert one.explain([exhibit("Acme sues")]) == {"Acme sues": "model"}
+    assert one.explain([exhibit("Acme falls")]) == {"Acme falls": ((5, 10, 0.87),)}, "that was found in time"
