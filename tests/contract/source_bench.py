@@ -29,7 +29,7 @@ from tests.kafka_cluster import Cluster
 from tests.kafka_topic import Topic, make_topic
 
 DAY = 86_400.0
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds of real time after which something that should happen never will."""
 
 

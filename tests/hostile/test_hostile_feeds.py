@@ -181,10 +181,10 @@ async def test_a_gzip_bomb_stops_at_the_bound(
         return web.Response(body=bomb, headers={"content-encoding": "gzip"})
 
     url = await serve(handler)
-    started = time.monotonic()
+    started = time.process_time()  # server and client are both this process
     with pytest.raises(TooLargeError):
         await get(client, url)
-    assert time.monotonic() - started < 2.0
+    assert time.process_time() - started < 2.0
     counted("gzip bomb", injected=served, bytes_on_the_wire=len(bomb), bytes_it_would_become=300_000_000, refused=1)
 
 
