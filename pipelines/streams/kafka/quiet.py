@@ -8,6 +8,9 @@ import time
 LOUD = ("aiokafka", "faust", "kafka", "mode")
 """Loggers, with all below them, that repeat themselves while brokers can't be reached."""
 
+PACER = "kafka.net.selector"
+"""Logger of kafka-python's that warns of any step of a tenth of a second, as a busy machine has them all the time."""
+
 EVERY = 30.0
 """Seconds in which a message of one kind is written once."""
 
@@ -55,3 +58,4 @@ def calm() -> None:
                 logger.addFilter(measure)
     for name in LOUD:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger(PACER).setLevel(logging.ERROR)
