@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from functools import cache, partial
+from threading import Lock
 from typing import Any
 
 from alerts.detector import Detector
@@ -83,14 +83,23 @@ class Stages:
 
 
 def _openers(model: Loaded, others: Mapping[str, Loaded]) -> dict[str, Opener]:
-    """What gives each model that judges. Where it isn't loaded it is when it is needed, on one thread of a CPU."""
-    return {one.facts.name: cache(partial(_opened, one)) for one in (model, *others.values())}
+    """What gives each model that judges."""
+    return {one.facts.name: _Opener(one) for one in (model, *others.values())}
 
 
-def _opened(one: Loaded) -> Classifier:
-    if one.classifier is not None:
-        return one.classifier
-    return load(str(one.folder), device="cpu", threads=1)
+class _Opener:
+    """Gives a model. Where it isn't loaded it is with the first call, for one thread of a CPU."""
+
+    def __init__(self, one: Loaded) -> None:
+        self._classifier = one.classifier
+        self._folder = one.folder
+        self._loading = Lock()
+
+    def __call__(self) -> Classifier:
+        with self._loading:
+            if self._classifier is None:
+                self._classifier = load(str(self._folder), device="cpu", threads=1)
+            return self._classifier
 
 
 def _named(model: Loaded, others: Mapping[str, Loaded]) -> str:

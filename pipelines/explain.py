@@ -53,15 +53,16 @@ class Explainer:
     alert. One thread uses it."""
 
     def __init__(self, models: Mapping[str, Opener], *, budget: float | None = BUDGET) -> None:
-        self._models = models
         self._budget = self._left = budget
         self._known: dict[Key, Why] = {}
         self._late: Thread | None = None
         """A search that outlasted its budget, and may still run."""
+        self.adopt(models)
 
     def adopt(self, models: Mapping[str, Opener]) -> None:
-        """Takes over other models."""
+        """Takes over other models, and has them loaded: the first alert should find them ready."""
         self._models = models
+        Thread(target=_open, args=(models,), name="open models").start()
 
     def renew(self) -> None:
         """A new batch has a budget of its own."""
@@ -119,6 +120,14 @@ class Explainer:
             log.warning("explain_failed", action="leave_out", model=one.model, document=one.document, error=str(error))
             return "model"
         return "headline" if phrases is None else phrases
+
+
+def _open(models: Mapping[str, Opener]) -> None:
+    for name, opener in models.items():
+        try:
+            opener()
+        except Exception as error:  # as above; it is tried again when it is needed
+            log.warning("model_not_opened", action="go_on", model=name, error=str(error))
 
 
 def _phrases(classifier: Classifier, one: Exhibit) -> tuple[tuple[int, int, float], ...] | None:

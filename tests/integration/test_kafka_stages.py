@@ -24,6 +24,8 @@ def test_from_a_post_to_a_webhook_over_five_processes(tmp_path: Path, kafka: str
             ingest.ring()
             firing = wait_for(lambda: hooks.at("/desk", "alert.firing"), "alert", PATIENCE)
             assert {hook.body["type"] for hook in firing} == {"alert.firing"}
+            stories = [story for hook in firing for story in hook.body["data"]["evidence"]["stories"]]
+            assert any(story["why"] for story in stories), "notify has no model to explain its alerts with"
 
             keys = {hook.body["data"]["subject"]["key"] for hook in firing}
             wait_for(

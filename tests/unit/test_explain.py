@@ -128,6 +128,8 @@ def test_a_model_that_fails_costs_the_explanation_and_is_asked_again(error: Exce
 def test_another_model_explains_nothing_of_what_it_did_not_judge() -> None:
     one = explainer(FakeClassifier(), budget=None)
     one.explain([exhibit("Acme falls")])
-    one.adopt({"next@000000000000": FakeClassifier})
+    opened = Event()
+    one.adopt({"next@000000000000": lambda: opened.set() or FakeClassifier()})
+    assert opened.wait(10), "the next alert should find it ready"
     assert one.explain([exhibit("Acme sues")]) == {"Acme sues": "model"}
     assert one.explain([exhibit("Acme falls")]) == {"Acme falls": ((5, 10, 0.87),)}, "that was found in time"
