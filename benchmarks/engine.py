@@ -30,15 +30,19 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from models.classifier import Classifier, FakeClassifier, load, scoring_text
+from models.classifier import Classifier, FakeClassifier, load
 from monitor import log as logs
 from monitor.app import Daemon
+from monitor.assembly import assemble
 from monitor.demo import stories
 from monitor.settings import Settings
 from monitor.settings import load as load_settings
 from monitor.stages import Stages
 from monitor.web import Web
+from pipelines.documents import Document, iso
 from pipelines.ingest import TABLES, Ingest, Origin
+from pipelines.judgements import Question, question
+from pipelines.readings import Readings
 from pipelines.sources.base import RawItem
 from pipelines.streams.base import Output, Stage
 from pipelines.streams.embedded import BATCH
@@ -115,13 +119,14 @@ def settings(folder: Path, text: str = "") -> Settings:
 
 
 async def throughput(count: int, watched: float) -> dict[str, Any]:
-    """Documents a second: the classifier alone, and the whole engine on the same texts from the log.
+    """Documents a second: the whole engine on texts from the log, and its classifier alone on the same questions.
 
     ``ratio`` compares the clocks of both, and with them what else the machine did; ``cpu_ratio`` what they used.
     """
     titles = list(texts(count, random.Random(1), watched=watched))
     classifier = load("default")
-    first = alone(classifier, titles)
+    asked = questions(titles, classifier)
+    first = alone(classifier, asked)
     with tempfile.TemporaryDirectory() as folder:
         daemon = Daemon(settings(Path(folder)), classifier=classifier)
         # Documents first: the stages start with the whole log before them.
@@ -129,7 +134,7 @@ async def throughput(count: int, watched: float) -> dict[str, Any]:
         passed = await through(daemon)
         size, resident = daemon.settings.engine.path.stat().st_size, _rss()
         await daemon.stop()
-    bare = first.mean(alone(classifier, titles))
+    bare = first.mean(alone(classifier, asked))
     classifier.close()
     return {
         "documents": count,
@@ -163,11 +168,36 @@ class Passage:
         return Passage((self.seconds + other.seconds) / 2, (self.cpu + other.cpu) / 2)
 
 
-def alone(classifier: Classifier, titles: Sequence[str]) -> Passage:
-    """The classifier on these texts, in the engine's batches."""
+def questions(titles: Sequence[str], classifier: Classifier) -> list[Question]:
+    """What the score stage asks a classifier about these headlines: the text, and what is said of each company."""
+    with tempfile.TemporaryDirectory() as folder:
+        entities = assemble(settings(Path(folder)), classifier.topics).entities
+    at = iso(time.time())
+    return [
+        question(
+            Document(
+                id=str(number),
+                source="bench",
+                class_="news",
+                title=title,
+                language="en",
+                published=at,
+                fetched=at,
+                at=at,
+            ),
+            entities,
+        )
+        for number, title in enumerate(titles)
+    ]
+
+
+def alone(classifier: Classifier, asked: Sequence[Question]) -> Passage:
+    """The classifier on the engine's questions, in its batches; with the story embedding where the engine wants it."""
+    story = Readings(classifier).story
     started, before = time.perf_counter(), cpu()
-    for start in range(0, len(titles), BATCH):
-        classifier.predict([scoring_text(title) for title in titles[start : start + BATCH]])
+    for start in range(0, len(asked), BATCH):
+        batch = asked[start : start + BATCH]
+        classifier.predict([one.text for one in batch], [one.mentions for one in batch], story=story)
     return Passage(time.perf_counter() - started, cpu() - before)
 
 

@@ -81,7 +81,8 @@ def engines(count: int) -> Figures:
     """Documents a second: the classifier alone, each engine in one process, and Kafka with a process for each part."""
     titles = list(engine.texts(count, random.Random(1), watched=WATCHED))
     classifier = load("default")
-    first = engine.alone(classifier, titles)
+    asked = engine.questions(titles, classifier)
+    first = engine.alone(classifier, asked)
     before = _counted()
     embedded = asyncio.run(_embedded(titles, classifier))
     evidence = _counted() - before
@@ -89,7 +90,7 @@ def engines(count: int) -> Figures:
         together = asyncio.run(_in_one_process(kafka, titles, classifier))
     if _counted() - before != 2 * evidence:
         raise SystemExit(f"Kafka counted {_counted() - before - evidence} pieces of evidence, not {evidence}")
-    bare = first.mean(engine.alone(classifier, titles))
+    bare = first.mean(engine.alone(classifier, asked))
     classifier.close()
     with rig(engine.watch_list(), partitions=PARTITIONS) as kafka:
         intake, scored, whole, rest = _apart(kafka, titles, evidence)

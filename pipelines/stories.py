@@ -246,7 +246,8 @@ class Index:
         ranks += gaps * (PER_DAY / 86_400.0)
         ranks[jaccards >= 1.0] = _CERTAIN
         ranks[gaps > WINDOW] = -math.inf
-        top, whole = np.arange(len(likely)), len(likely) <= NEAREST
+        top: Any = slice(None)
+        whole = len(likely) <= NEAREST
         if not whole:
             ordered = ranks.copy()
             ordered.partition(-NEAREST)
