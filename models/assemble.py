@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from models import card as cards
 from models import data as texts
 from models.card import Card
-from models.data import CHINESE, ENTITIES, EVENTS, SETS, Row
+from models.data import CHINESE, ENTITIES, EVENTS, MOODS, SETS, Row
 from models.export import CALIBRATION_TEXTS, MAX_TOKENS, Encoder, encode, measure
 from models.figures import agreement, answers, calibrate, figures, headline, story_of_pairs
 
@@ -28,8 +28,12 @@ ORIGINS = {
     "sentiment_sentfin": ("SEntFiN 1.0", "MIT", "Sinha, Kedas, Kumar and Malo, JASIST 2022"),
     ENTITIES: ("SEntFiN 1.0, sentiment toward entities", "MIT", "the same"),
     EVENTS: ("Adverse events and look-alikes", "Apache-2.0", "this project: models/risk, docs/risk.md"),
+    MOODS: ("Moods of headlines, sentences and posts", "Apache-2.0", "this project: models/moods"),
     CHINESE: ("Chinese headlines and posts", "Apache-2.0", "this project: models/chinese"),
 }
+
+Written = dict[str, dict[str, list[Row]]]
+"""By set and split."""
 
 ORDINARY = 3_000
 """Training texts on which the share of adverse events in ordinary news is estimated."""
@@ -61,16 +65,17 @@ def assemble(
     by split, the project's own where None."""
     weights = load_file(run / "weights.safetensors")
     config, backbone = (json.loads((run / file).read_text()) for file in ("encoder.json", "backbone.json"))
+    training = json.loads((run / "training.json").read_text())
     languages = backbone.pop("languages")
     tokenizer = Tokenizer.from_file(str(run / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
     out.mkdir(parents=True, exist_ok=True)
     own = events or {split: texts.events(split) for split in ("train", "valid", "test")}
-    chinese = {split: texts.chinese(split) if "zh" in languages else [] for split in ("train", "valid")}
+    written = _written(languages, training["recipe"])
     train = [row for part in SETS for row in texts.load(data, part, "train")]
-    seen = [*train, *own["train"], *chinese["train"]]
-    parts = _valid_parts(data, own, chinese["valid"])
+    seen = [*train, *own["train"], *(row for part in written.values() for row in part["train"])]
+    parts = _valid_parts(data, own, written)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         calibration = [row.text for row in _drawn(seen, CALIBRATION_TEXTS)]
@@ -98,8 +103,8 @@ def assemble(
         files={file: cards.sha256(out / file) for file in ("model.onnx", "tokenizer.json")},
         weight_bits=bits,
         backbone=backbone,
-        data=_data(data, own["train"], chinese["train"]),
-        training=json.loads((run / "training.json").read_text()),
+        data=_data(data, own["train"], written),
+        training=training,
         evaluation={
             "sets": {part: figures(part, rows, int8[part], by) for part, rows in parts.items()},
             "fp32": {part: headline(figures(part, rows, fp32[part], by)) for part, rows in parts.items()},
@@ -112,11 +117,23 @@ def assemble(
     return card
 
 
-def _valid_parts(data: Path, own: Mapping[str, Any], chinese: Sequence[Row]) -> dict[str, Sequence[Row]]:
+def _written(languages: Sequence[str], recipe: Mapping[str, Any]) -> Written:
+    """The project's own texts with several targets that this run learned from."""
+    found: Written = {}
+    if recipe.get("moods"):
+        found[MOODS] = {split: texts.moods(split) for split in ("train", "valid")}
+    if "zh" in languages:
+        found[CHINESE] = {split: texts.chinese(split) for split in ("train", "valid")}
+    return found
+
+
+def _valid_parts(data: Path, own: Mapping[str, Any], written: Written) -> dict[str, Sequence[Row]]:
     """What a model is judged by, by set."""
     parts: dict[str, Sequence[Row]] = {part: texts.pure(texts.load(data, part, "valid")) for part in SETS}
     parts |= {ENTITIES: texts.mentions(data, "valid"), EVENTS: own["valid"], f"{EVENTS} by hand": own["test"]}
-    return parts | (texts.by_target(chinese) if chinese else {})
+    for name, splits in written.items():
+        parts |= texts.by_target(splits["valid"], name)
+    return parts
 
 
 def _drawn(rows: Sequence[Row], count: int) -> list[Row]:
@@ -124,10 +141,10 @@ def _drawn(rows: Sequence[Row], count: int) -> list[Row]:
     return [rows[i] for i in picks]
 
 
-def _data(data: Path, events: Sequence[Row], chinese: Sequence[Row]) -> list[dict[str, Any]]:
+def _data(data: Path, events: Sequence[Row], written: Written) -> list[dict[str, Any]]:
     counts = {part: len(texts.load(data, part, "train")) for part in SETS}
     counts |= {ENTITIES: sum(len(row.mentions) for row in texts.mentions(data, "train")), EVENTS: len(events)}
-    counts |= {CHINESE: len(chinese)} if chinese else {}
+    counts |= {name: len(splits["train"]) for name, splits in written.items()}
     return [
         {"name": title, "rows": counts[part], "licence": licence, "origin": origin}
         for part, (title, licence, origin) in ORIGINS.items()

@@ -15,13 +15,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from models.chinese import compose as compose_chinese
+from models.labelled import Text as Labelled
 from models.labels import MIXED, RISKS, SENTIMENTS, TOPICS
+from models.moods import compose as compose_moods
 from models.reading import scoring_text, spans_of
 from models.risk import Text, compose, held_out
 
 SETS = ("sentiment_twitter", "topic_twitter", "sentiment_sentfin")
 ENTITIES = "entity_sentiment_sentfin"
 EVENTS = "events"
+MOODS = "moods"
 CHINESE = "chinese"
 
 Soft = tuple[float, ...]
@@ -99,33 +102,37 @@ def _event(text: Text) -> Row:
 
 def chinese(split: str, seed: int = 7) -> list[Row]:
     """The project's own Chinese texts, with every target that they have: "train" or "valid"."""
-    found = []
-    for text in compose_chinese(seed):
-        if text.split != split:
-            continue
-        read = scoring_text(text.text)
-        known = [
-            Mention(spans, None if one.sentiment is None else _certain(one.sentiment), _told(one.risks))
-            for one in text.entities
-            if (spans := tuple(span for span in one.spans if read[slice(*span)] == text.text[slice(*span)]))
-        ]
-        sentiment = None if text.sentiment is None else _certain(text.sentiment)
-        topic = None if text.topic is None else TOPICS.index(text.topic)
-        found.append(Row(read, sentiment, topic, CHINESE, _told(text.risks), tuple(known)))
-    return found
+    return [_labelled(text, CHINESE) for text in compose_chinese(seed) if text.split == split]
 
 
-def by_target(rows: Sequence[Row]) -> dict[str, list[Row]]:
+def moods(split: str, seed: int = 7) -> list[Row]:
+    """The project's own English texts about moods, with every target that they have: "train" or "valid"."""
+    return [_labelled(text, MOODS) for text in compose_moods(seed) if text.split == split]
+
+
+def _labelled(text: Labelled, origin: str) -> Row:
+    read = scoring_text(text.text)
+    known = [
+        Mention(spans, None if one.sentiment is None else _certain(one.sentiment), _told(one.risks))
+        for one in text.entities
+        if (spans := tuple(span for span in one.spans if read[slice(*span)] == text.text[slice(*span)]))
+    ]
+    sentiment = None if text.sentiment is None else _certain(text.sentiment)
+    topic = None if text.topic is None else TOPICS.index(text.topic)
+    return Row(read, sentiment, topic, origin, _told(text.risks), tuple(known))
+
+
+def by_target(rows: Sequence[Row], name: str) -> dict[str, list[Row]]:
     """Rows with several targets as sets of one each, named as the other sets are: sentiment, topic, events, entity."""
     bare = [row._replace(sentiment=None, topic=None, risks=None, mentions=()) for row in rows]
     pairs = list(zip(rows, bare, strict=True))
     toward = [tuple(one for one in row.mentions if one.sentiment) for row in rows]
     told = [tuple(one for one in row.mentions if one.risks) for row in rows]
     return {
-        f"sentiment_{CHINESE}": [b._replace(sentiment=row.sentiment) for row, b in pairs if row.sentiment],
-        f"topic_{CHINESE}": [b._replace(topic=row.topic) for row, b in pairs if row.topic is not None],
-        f"entity_sentiment_{CHINESE}": [b._replace(mentions=m) for (_, b), m in zip(pairs, toward, strict=True) if m],
-        f"{EVENTS}_{CHINESE}": [
+        f"sentiment_{name}": [b._replace(sentiment=row.sentiment) for row, b in pairs if row.sentiment],
+        f"topic_{name}": [b._replace(topic=row.topic) for row, b in pairs if row.topic is not None],
+        f"entity_sentiment_{name}": [b._replace(mentions=m) for (_, b), m in zip(pairs, toward, strict=True) if m],
+        f"{EVENTS}_{name}": [
             b._replace(risks=row.risks, mentions=m) for (row, b), m in zip(pairs, told, strict=True) if row.risks
         ],
     }

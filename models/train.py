@@ -1,10 +1,10 @@
 """Trains the classifier: one encoder and five heads in one pass.
 
 Needs the training environment (``make train``). Stage one, several epochs: both Twitter sets and the project's own
-texts about adverse events. Stage two, fewer epochs at a lower rate: news headlines with the companies in them, and
-more of stage one than of them, so that it is not forgotten. The story head learns a larger encoder's embeddings all
-along. Writes fp32 weights and figures to ``--out``; ``models.export`` turns them into what is shipped. A run that was
-broken off goes on after the last whole epoch that ``--out`` holds.
+texts about adverse events. Stage two, fewer epochs at a lower rate: news headlines with the companies in them, the
+project's own texts about moods, and more of stage one than of the headlines, so that it is not forgotten. The story
+head learns a larger encoder's embeddings all along. Writes fp32 weights and figures to ``--out``; ``models.export``
+turns them into what is shipped. A run that was broken off goes on after the last whole epoch that ``--out`` holds.
 """
 
 from __future__ import annotations
@@ -64,6 +64,8 @@ class Recipe:
     story = 0.25
     told = 16_000
     """Texts with the teacher's embedding."""
+    moods = 10_000
+    """The project's own texts about moods in an epoch of stage two, drawn anew for each."""
     chinese = False
     """Whether stage two reads the project's own Chinese texts too."""
     frozen_words = False
@@ -114,6 +116,7 @@ class Run:
         mentioned = texts.mentions(data, "train")
         self._news = texts.with_mentions(texts.load(data, "sentiment_sentfin", "train"), mentioned)
         self._events = events
+        self._moods = texts.moods("train") if Recipe.moods else []
         self._chinese = texts.chinese("train") if Recipe.chinese else []
         self._valid = {name: Encoded(self._tokenizer, rows) for name, rows in valid_parts(data).items()}
         self._stories = stories_of(self._tweets, self._news, events, teacher or teacher_folder(out), out)
@@ -152,7 +155,8 @@ class Run:
         rng = self._rng(f"second {number}")
         count = int(len(self._news) * Recipe.replay / (1 - Recipe.replay))
         events = texts.sampled(self._events, count // 3, rng)
-        return self._news + self._chinese + events + texts.sampled(self._tweets, count - len(events), rng)
+        tweets = texts.sampled(self._tweets, count - len(events), rng)
+        return self._news + self._chinese + events + tweets + texts.sampled(self._moods, Recipe.moods, rng)
 
     def _epoch(self, fit: Fit, number: int, stage: str) -> None:
         """One epoch, unless a run before this one has done it."""
@@ -191,7 +195,8 @@ def valid_parts(data: Path) -> dict[str, list[Row]]:
     parts = {name: texts.pure(texts.load(data, name, "valid")) for name in texts.SETS}
     parts[texts.ENTITIES] = texts.mentions(data, "valid")
     parts[texts.EVENTS] = texts.events("valid")
-    return parts | (texts.by_target(texts.chinese("valid")) if Recipe.chinese else {})
+    parts |= texts.by_target(texts.moods("valid"), texts.MOODS) if Recipe.moods else {}
+    return parts | (texts.by_target(texts.chinese("valid"), texts.CHINESE) if Recipe.chinese else {})
 
 
 def stories_of(
@@ -231,11 +236,12 @@ def main() -> None:
     parser.add_argument("--encoder", type=Path, help="folder of the pre-trained encoder, instead of all-MiniLM-L6-v2")
     parser.add_argument("--chinese", action="store_true", help="read the project's own Chinese texts in stage two")
     parser.add_argument("--frozen-words", action="store_true", help="leave the word embeddings as they come")
-    for name in ("seed", "epochs", "rate", "second_epochs", "second_rate"):
+    numbers = ("seed", "epochs", "rate", "second_epochs", "second_rate", "moods", "blend")
+    for name in numbers:
         default = getattr(Recipe, name)
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
     arguments = parser.parse_args()
-    for name in ("seed", "epochs", "rate", "second_epochs", "second_rate", "chinese", "frozen_words"):
+    for name in (*numbers, "chinese", "frozen_words"):
         setattr(Recipe, name, getattr(arguments, name))
     json.dump(run(arguments.data, arguments.out, folder=arguments.encoder), sys.stdout, indent=2)
 

@@ -1,7 +1,5 @@
 """Chinese training texts of the project's own: templates in both scripts, and what fills them."""
 
-from models.chinese.compose import Text, compose
-from models.chinese.filling import Entity
-from models.chinese.material import ChineseDataError
+from models.chinese.compose import compose
 
-__all__ = ["ChineseDataError", "Entity", "Text", "compose"]
+__all__ = ["compose"]

@@ -18,26 +18,15 @@ import random
 import re
 from typing import NamedTuple
 
-from models.chinese.material import NONE, Material, Template, kinds
+from models.chinese.material import Material, Template
 from models.chinese.names import Company, company, figure
-
-Span = tuple[int, int]
+from models.labelled import Entity, Standing, standing
+from models.risk.records import Span
 
 CHOICE = re.compile(r"<([^<>]*)>")
 SLOT = re.compile(r"\{([^{}]*)\}")
 ROLE = re.compile(r"([A-D])([*^~])?(?::([a-z,]+))?(?:=([-+0?])([a-z_,]*))?")
-SIGNS = {"-": "negative", "0": "neutral", "+": "positive", "?": None}
 MAKERS = "general"
-
-
-class Entity(NamedTuple):
-    """Somebody whom the text mentions. ``sentiment``: toward it. None where a thing is not judged."""
-
-    name: str
-    spans: tuple[Span, ...]
-    """Half-open character ranges of its mentions, in order."""
-    sentiment: str | None
-    risks: tuple[str, ...] | None
 
 
 class Draft(NamedTuple):
@@ -47,15 +36,8 @@ class Draft(NamedTuple):
     entities: tuple[Entity, ...]
 
 
-class _Standing(NamedTuple):
-    """How an entity fares."""
-
-    sentiment: str | None
-    risks: tuple[str, ...] | None
-
-
 def fill(template: Template, material: Material, rng: random.Random) -> Draft:
-    """One text of the template. Raises ChineseDataError."""
+    """One text of the template. Raises MaterialError."""
     return _Filling(template, material, rng).draft()
 
 
@@ -68,7 +50,7 @@ class _Filling:
         self._rng = rng
         self._words: dict[str, str] = {}
         self._cast: dict[str, Company] = {}
-        self._standing: dict[str, _Standing] = {}
+        self._standing: dict[str, Standing] = {}
         self._mentions: dict[str, list[Span]] = {}
         self._text = ""
 
@@ -96,7 +78,7 @@ class _Filling:
         if slot not in self._words:
             self._words[slot] = self._word(slot)
         if slot.rstrip("0123456789") in self._material.actors[self._template.script]:
-            self._standing.setdefault(self._words[slot], _Standing(None, ()))
+            self._standing.setdefault(self._words[slot], Standing(None, ()))
             self._mention(self._words[slot], self._words[slot])
         else:
             self._text += self._words[slot]
@@ -117,25 +99,13 @@ class _Filling:
 
     def _company(self, role: str, form: str | None, sectors: str | None, sign: str | None, events: str | None) -> None:
         if sign is not None or role not in self._standing:
-            self._standing[role] = self._marked(sign, events or "")
+            self._standing[role] = standing(self._template.place, self._template.labels, sign, events or "")
         first = role not in self._cast
         if first:
             self._cast[role] = self._casting(sectors or MAKERS)
         name, after = self._form(self._cast[role], form, first)
         self._mention(role, name)
         self._text += after
-
-    def _marked(self, sign: str | None, events: str) -> _Standing:
-        labels = self._template.labels
-        if sign is None:
-            return _Standing(labels.sentiment, labels.risks)
-        if not events:
-            return _Standing(SIGNS[sign], labels.risks if sign == "-" else ())
-        risks = kinds(self._template.place, NONE if events == "none" else events) or ()
-        alien = set(risks) - set(labels.risks or risks)
-        if alien:
-            self._template.place.refuse("risks", min(alien), "is told of a company alone; add it to the heading")
-        return _Standing(SIGNS[sign], risks)
 
     def _casting(self, sectors: str) -> Company:
         sector, script = self._rng.choice(sectors.split(",")), self._template.script

@@ -1,11 +1,6 @@
-"""The written material: a folder a script, in each files of templates, one a line; names.toml and words.toml.
+"""The written material: a folder a script, in each files of templates (``models.labelled``); names.toml and words.toml.
 
-A heading gives the labels of the lines below it, as far as the next one:
-
-    == negative / Legal | Regulation / fraud,arrest
-
-Sentiment, topic, adverse events; "?" where one is not judged, "-" for no event. Lines that begin with "# " are
-comments. Files whose name begins with "posts" hold what people write, the others what desks and companies do.
+Files whose name begins with "posts" hold what people write, the others what desks and companies do.
 """
 
 from __future__ import annotations
@@ -13,37 +8,12 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
-from models.labels import RISKS, SENTIMENTS, TOPICS
-from models.risk.records import ordered
+from models.labelled import Labels, MaterialError, Place, lines_of
 
 FOLDER = Path(__file__).parent
 SCRIPTS = ("simplified", "traditional")
-NONE, UNJUDGED = "-", "?"
-FIELDS = ("sentiment", "topic", "risks")
-
-
-class ChineseDataError(Exception):
-    """A file of the material can't be read as it stands: names file, line, field, value and remedy."""
-
-
-class Place(NamedTuple):
-    """A line of a file, for its refusals."""
-
-    path: Path
-    line: int
-
-    def refuse(self, field: str, value: str, remedy: str) -> NoReturn:
-        raise ChineseDataError(f"{self.path}, line {self.line}, {field}: {value!r} {remedy}")
-
-
-class Labels(NamedTuple):
-    """What a heading says; None where a thing is not judged."""
-
-    sentiment: str | None
-    topic: str | None
-    risks: tuple[str, ...] | None
 
 
 class Template(NamedTuple):
@@ -71,7 +41,7 @@ class Material(NamedTuple):
 
 
 def read(folder: Path = FOLDER) -> Material:
-    """The material of a folder. Raises ChineseDataError."""
+    """The material of a folder. Raises MaterialError."""
     words, names = _toml(folder / "words.toml"), _toml(folder / "names.toml")
     templates = tuple(
         template
@@ -80,7 +50,7 @@ def read(folder: Path = FOLDER) -> Material:
         for template in _templates(path, script)
     )
     if not templates:
-        raise ChineseDataError(f"{folder}: holds no template; write simplified/*.txt and traditional/*.txt")
+        raise MaterialError(f"{folder}: holds no template; write simplified/*.txt and traditional/*.txt")
     return Material(
         templates,
         {script: _lists(folder / "words.toml", script, words) for script in SCRIPTS},
@@ -90,63 +60,19 @@ def read(folder: Path = FOLDER) -> Material:
 
 
 def _templates(path: Path, script: str) -> Iterator[Template]:
-    labels = None
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ChineseDataError(f"{path}: {error}; it has to be a readable file in UTF-8") from error
-    for number, line in enumerate(lines, 1):
-        place = Place(path, number)
-        if line.startswith("== "):
-            labels = _labels(place, line[3:])
-        elif line and not line.startswith("# "):
-            if labels is None:
-                place.refuse("heading", line, "has none above it; write '== sentiment / topic / risks' first")
-            if line != line.strip():
-                place.refuse("text", line, "has blanks at an end; take them away")
-            yield Template(line, labels, script, path.name.startswith("posts"), place)
-
-
-def _labels(place: Place, heading: str) -> Labels:
-    fields = heading.split(" / ")
-    if len(fields) != len(FIELDS):
-        place.refuse("heading", heading, f"has {len(fields)} fields; write {' / '.join(FIELDS)}")
-    sentiment, topic, risks = fields
-    return Labels(
-        _one_of(place, "sentiment", sentiment, SENTIMENTS), _one_of(place, "topic", topic, TOPICS), kinds(place, risks)
-    )
-
-
-def _one_of(place: Place, field: str, value: str, known: tuple[str, ...]) -> str | None:
-    if value == UNJUDGED:
-        return None
-    if value not in known:
-        place.refuse(field, value, f"is unknown; write one of {', '.join(known)}, or '{UNJUDGED}'")
-    return value
-
-
-def kinds(place: Place, value: str) -> tuple[str, ...] | None:
-    """Adverse events in the order of the label set, None where they are not judged. Raises ChineseDataError."""
-    if value == UNJUDGED:
-        return None
-    found = [] if value == NONE else value.split(",")
-    unknown = [kind for kind in found if kind not in RISKS]
-    if unknown:
-        place.refuse("risks", unknown[0], f"is unknown; write labels of models/labels.py, '{NONE}' or '{UNJUDGED}'")
-    if len(set(found)) < len(found):
-        place.refuse("risks", value, "says a thing twice; write each label once")
-    return ordered(found)
+    for place, labels, line in lines_of(path):
+        yield Template(line, labels, script, path.name.startswith("posts"), place)
 
 
 def _lists(path: Path, table: str, content: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """Words separated by bars, as they are written in the files."""
     if table not in content:
-        raise ChineseDataError(f"{path}: table [{table}] is missing; write it with its lists of words")
+        raise MaterialError(f"{path}: table [{table}] is missing; write it with its lists of words")
     found = {name: tuple(word.strip() for word in text.split("|")) for name, text in content[table].items()}
     for name, words in found.items():
         twice = [word for word in words if not word or words.count(word) > 1]
         if twice:
-            raise ChineseDataError(f"{path}: [{table}] {name}: {twice[0]!r} stands twice or is empty; take one away")
+            raise MaterialError(f"{path}: [{table}] {name}: {twice[0]!r} stands twice or is empty; take one away")
     return found
 
 
@@ -154,4 +80,4 @@ def _toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ChineseDataError(f"{path}: {error}; it has to be a readable TOML file in UTF-8") from error
+        raise MaterialError(f"{path}: {error}; it has to be a readable TOML file in UTF-8") from error

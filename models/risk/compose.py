@@ -66,8 +66,8 @@ def _singles(material: Material, split: str, seed: int) -> Iterator[Text]:
                 continue
             seen.add(draft.text)
             alike[bare] += 1
-            styled = _styled(draft, _rng(seed, "style", draft.text))
-            yield Text(split, styled.text, styled.risks, styled.entities, template.origin)
+            seen_as = styled(draft, _rng(seed, "style", draft.text))
+            yield Text(split, seen_as.text, seen_as.risks, seen_as.entities, template.origin)
 
 
 def _fillings(template: Template, material: Material, seed: int) -> Iterator[Draft]:
@@ -110,7 +110,7 @@ def _rng(seed: int, *parts: str) -> random.Random:
     return random.Random(f"{seed}:{':'.join(parts)}")  # noqa: S311 (texts, no secrets)
 
 
-def _styled(draft: Draft, rng: random.Random) -> Draft:
+def styled(draft: Draft, rng: random.Random) -> Draft:
     """Three in ten get what desks, terminals and posts add: a slug, a source, a cashtag, capitals."""
     roll = rng.random()
     if roll < 0.06:

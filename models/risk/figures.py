@@ -7,9 +7,18 @@ from collections.abc import Callable, MutableMapping
 
 Words = MutableMapping[str, str]
 """What a text drew so far; the way it writes money and percentages is kept there too."""
+Styled = Callable[[random.Random, Words], str]
+Drawn = Callable[[random.Random], tuple[str, str]]
 
 MONEY = ("${}m", "${} million", "€{}m", "€{} million", "£{}m", "£{} million", "USD {} mln", "{} million euros", "¥{}m")
 """Ways to write millions; replacing the unit gives billions."""
+PAIRS = (
+    "EUR {} mn", "EUR {} million", "EUR{}m", "€{} million", "${} million", "${}m", "USD {} mln", "£{}m",
+    "SEK {} million", "NOK {} million", "CHF {}m", "Rs {} crore", "Rs {} cr", "EUR{}mn",
+)  # fmt: skip
+"""Ways to write two amounts that are compared."""
+SHARES = ("${}", "EUR {}", "€{}", "Rs {}", "SEK {}")
+PERCENTS = ("{}%", "{}%", "{}%", "{} percent", "{} per cent")
 SMALL = ("two", "three", "four", "five", "six", "seven", "eight", "nine")
 MONTHS = (
     "January", "February", "March", "April", "May", "June",
@@ -70,6 +79,43 @@ def _count(low: int, high: int) -> Callable[[random.Random], str]:
     return count
 
 
+def _pair(
+    style: str, draw: Callable[[random.Random], tuple[str, str]], patterns: tuple[str, ...], which: int
+) -> Styled:
+    """One of two figures that a text compares, the lower (0) or the higher (1)."""
+
+    def figure(rng: random.Random, words: Words) -> str:
+        if f"#{style}0" not in words:
+            pattern = rng.choice(patterns)
+            for place, amount in enumerate(draw(rng)):
+                words[f"#{style}{place}"] = pattern.format(amount)
+        return words[f"#{style}{which}"]
+
+    return figure
+
+
+def _amounts(rng: random.Random) -> tuple[str, str]:
+    digits = rng.choice((0, 1, 1))
+    low = rng.randint(20, 950) if digits == 0 else rng.randint(11, 990) / 10
+    high = max(low * rng.uniform(1.03, 2.4), low + 10**-digits)
+    return f"{low:,.{digits}f}", f"{high:,.{digits}f}"
+
+
+def _shares(rng: random.Random) -> tuple[str, str]:
+    low = rng.randint(4, 420)
+    return f"{low / 100:.2f}", f"{max(low + 1, int(low * rng.uniform(1.03, 1.9))) / 100:.2f}"
+
+
+def _percents(rng: random.Random) -> tuple[str, str]:
+    low = rng.randint(8, 290)
+    return f"{low / 10:.1f}", f"{(low + rng.randint(2, 90)) / 10:.1f}"
+
+
+def _counts(rng: random.Random) -> tuple[str, str]:
+    low = int(60 * 10 ** (4 * rng.random()))
+    return f"{low:,}", f"{max(low + 1, int(low * rng.uniform(1.03, 1.9))):,}"
+
+
 def _few(rng: random.Random) -> str:
     return rng.choice((rng.choice(SMALL), rng.choice(SMALL), str(rng.randint(10, 60))))
 
@@ -101,11 +147,21 @@ PLAIN: dict[str, Callable[[random.Random], str]] = {
     "level": lambda rng: f"{rng.randint(3, 38)},{rng.randint(100, 990)}",
     "number": lambda rng: str(rng.randint(11, 990)),
     "bp": lambda rng: str(rng.choice((5, 10, 15, 25, 25, 50, 75))),
+    "rs": lambda rng: f"Rs {rng.randint(12, 990) * rng.choice((1, 5, 10)):,} {rng.choice(('crore', 'crore', 'cr'))}",
+    "rsprice": lambda rng: f"Rs {rng.randint(4, 560) * 5}",
 }
-STYLED: dict[str, Callable[[random.Random, Words], str]] = {
+STYLED: dict[str, Styled] = {
     "money": _money,
     "billions": _billions,
     "pct": _percent(1, 14),
     "bigpct": _percent(20, 68),
     "most": _percent(70, 99),
+    "low": _pair("pair", _amounts, PAIRS, 0),
+    "high": _pair("pair", _amounts, PAIRS, 1),
+    "lowdps": _pair("shares", _shares, SHARES, 0),
+    "highdps": _pair("shares", _shares, SHARES, 1),
+    "lowpct": _pair("percents", _percents, PERCENTS, 0),
+    "highpct": _pair("percents", _percents, PERCENTS, 1),
+    "lown": _pair("counts", _counts, ("{}",), 0),
+    "highn": _pair("counts", _counts, ("{}",), 1),
 }

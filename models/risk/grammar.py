@@ -46,11 +46,14 @@ class Draft(NamedTuple):
 
 def fill(template: Template, material: Material, rng: random.Random) -> Draft:
     """One text of the template."""
-    return _Filling(template, material, rng).draft()
+    return Filling(template, material, rng).draft()
 
 
-class _Filling:
+class Filling:
     """The state of one text: who plays which role, which words were drawn."""
+
+    roles = ROLE
+    """What a company's slot looks like: role, form, sectors, and the parts of its mark, if it has one."""
 
     def __init__(self, template: Template, material: Material, rng: random.Random) -> None:
         self._template = template
@@ -68,18 +71,21 @@ class _Filling:
         if whole:
             line = line[whole.end() :]
             risks.update(self._kinds(whole.group(1)))
-        line = self._chosen(line)
-        end = 0
-        for slot in SLOT.finditer(line):
-            self._plain(line[end : slot.start()])
-            self._slot(slot.group(1))
-            end = slot.end()
-        self._plain(line[end:])
+        self._write(line)
         for mark in self._marks.values():
             risks.update(mark)
         if bool(risks) != self._template.adverse:
             raise self._wrong("an adverse line marks who is hit ({A!}) or starts with '!'; a harmless one has no mark")
         return Draft(self._text, ordered(risks), self._entities())
+
+    def _write(self, line: str) -> None:
+        """Chooses, fills, appends."""
+        line, end = self._chosen(line), 0
+        for slot in SLOT.finditer(line):
+            self._plain(line[end : slot.start()])
+            self._slot(slot.group(1))
+            end = slot.end()
+        self._plain(line[end:])
 
     def _chosen(self, line: str) -> str:
         while choice := CHOICE.search(line):
@@ -92,9 +98,11 @@ class _Filling:
         self._text += text
 
     def _slot(self, slot: str) -> None:
-        role = ROLE.fullmatch(slot)
-        if role:
-            self._company(*role.groups())
+        company = self.roles.fullmatch(slot)
+        if company:
+            role, form, sectors, *mark = company.groups()
+            self._company(role, form, sectors)
+            self._mark(role, *mark)
             return
         name = slot.rstrip("0123456789")
         if slot not in self._words:
@@ -140,11 +148,14 @@ class _Filling:
         start = self._say(value)
         self._mentions.setdefault(key, []).append((start, start + len(value)))
 
-    def _company(self, role: str, form: str | None, sectors: str | None, mark: str | None) -> None:
+    def _mark(self, role: str, *mark: str | None) -> None:
+        """Notes how a company fares; ``mark``: what stands behind the role in its slot."""
+        if mark[0] is not None:
+            self._marks.setdefault(role, set()).update(self._kinds(mark[0]))
+
+    def _company(self, role: str, form: str | None, sectors: str | None) -> None:
         company = self._cast.get(role) or self._casting(role, sectors)
         first = role not in self._mentions
-        if mark is not None:
-            self._marks.setdefault(role, set()).update(self._kinds(mark))
         before, name, after = self._form(company, form, first)
         self._say(before) if before else None
         self._mention(role, name)
@@ -153,6 +164,8 @@ class _Filling:
     def _casting(self, role: str, sectors: str | None) -> Company:
         pool = self._material.companies[self._template.split]
         if sectors == "same":
+            if role == "A":
+                raise self._wrong("{A:same} would be of its own sector; name one")
             names: Sequence[str] = [(self._cast.get("A") or self._casting("A", self._declared("A"))).sector]
         else:
             names = sectors.split("|") if sectors else self._template.words.get("sectors", tuple(pool))
@@ -168,7 +181,7 @@ class _Filling:
 
     def _declared(self, role: str) -> str | None:
         """The sectors that the line gives to a role, wherever in it."""
-        slots = (ROLE.fullmatch(slot) for slot in SLOT.findall(self._template.line))
+        slots = (self.roles.fullmatch(slot) for slot in SLOT.findall(self._template.line))
         return next((slot.group(3) for slot in slots if slot and slot.group(1) == role and slot.group(3)), None)
 
     def _form(self, company: Company, form: str | None, first: bool) -> tuple[str, str, str]:

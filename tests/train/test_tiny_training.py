@@ -85,6 +85,7 @@ def test_from_rows_to_a_verified_classifier(tmp_path: Path, monkeypatch: pytest.
         "events": 80,
         "second_epochs": 6,
         "blend": 0.8,
+        "moods": 0,
     }
     for name, value in recipe.items():
         monkeypatch.setattr(train.Recipe, name, value)
@@ -144,6 +145,7 @@ def test_a_run_that_was_broken_off_goes_on(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(train.Recipe, "epochs", 2)
     monkeypatch.setattr(train.Recipe, "events", 20)
     monkeypatch.setattr(train.Recipe, "second_epochs", 1)
+    monkeypatch.setattr(train.Recipe, "moods", 0)
     folder, events = backbone(tmp_path / "backbone"), happenings(40)
 
     def run(name: str) -> dict[str, Any]:

@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from models.challenge.chinese import chinese
-from models.chinese import ChineseDataError, Text, compose
-from models.chinese.compose import SAME, counts, masked
+from models.chinese import compose
+from models.chinese.compose import counts, masked
 from models.chinese.material import FOLDER, read
+from models.labelled import SAME, MaterialError, Text
 from models.labels import RISKS, TOPICS
 from pipelines.universe import load_universe
 
@@ -175,7 +176,7 @@ def test_a_bad_line_is_named_with_its_remedy(tmp_path: Path, lines: str, told: t
     for name in ("names.toml", "words.toml"):
         shutil.copy(FOLDER / name, tmp_path / name)
     (tmp_path / "simplified" / "bad.txt").write_text(lines, encoding="utf-8")
-    with pytest.raises(ChineseDataError) as refused:
+    with pytest.raises(MaterialError) as refused:
         compose(7, tmp_path)
     assert str(refused.value).startswith(f"{tmp_path / 'simplified' / 'bad.txt'}, ")
     for part in told:
@@ -184,13 +185,13 @@ def test_a_bad_line_is_named_with_its_remedy(tmp_path: Path, lines: str, told: t
 
 def test_a_missing_list_or_file_is_named(tmp_path: Path) -> None:
     shutil.copy(FOLDER / "names.toml", tmp_path)
-    with pytest.raises(ChineseDataError, match=r"words\.toml: .*readable TOML file"):
+    with pytest.raises(MaterialError, match=r"words\.toml: .*readable TOML file"):
         compose(7, tmp_path)
     shutil.copy(FOLDER / "words.toml", tmp_path)
-    with pytest.raises(ChineseDataError, match=r"holds no template; write simplified/\*\.txt"):
+    with pytest.raises(MaterialError, match=r"holds no template; write simplified/\*\.txt"):
         compose(7, tmp_path)
     (tmp_path / "words.toml").write_text('[simplified]\ncity = "成都 | 成都"\n', encoding="utf-8")
     (tmp_path / "simplified").mkdir()
     shutil.copy(FOLDER / "simplified" / "money.txt", tmp_path / "simplified")
-    with pytest.raises(ChineseDataError, match=r"\[simplified\] city: '成都' stands twice or is empty; take one away"):
+    with pytest.raises(MaterialError, match=r"\[simplified\] city: '成都' stands twice or is empty; take one away"):
         compose(7, tmp_path)
