@@ -136,7 +136,7 @@ train-bilingual: $(TRAIN)/.bilingual
 	PYTHONPATH=. $(TRAIN)/bin/python -m models.bilingual --data $(DATA) --out $(OUT)/bilingual-encoder
 	OMP_WAIT_POLICY=PASSIVE MALLOC_TRIM_THRESHOLD_=1073741824 MALLOC_MMAP_THRESHOLD_=1073741824 PYTHONPATH=. \
 	  $(TRAIN)/bin/python -m models.train --data $(DATA) --out $(OUT)/bilingual-run --encoder $(OUT)/bilingual-encoder \
-	  --chinese --frozen-words --epochs 2 --rate 8e-5 --second-epochs 1 --moods 0
+	  --chinese --frozen-words --epochs 2 --rate 8e-5 --second-epochs 1
 	PYTHONPATH=. $(TRAIN)/bin/python -m models.export --run $(OUT)/bilingual-run --data $(DATA) --out $(OUT)/bilingual \
 	  --name bilingual --version 1 --smooth
 

@@ -160,6 +160,17 @@ def test_no_text_of_others_is_inside() -> None:
     assert not shared_with(others)
 
 
+def test_the_docs_count_them() -> None:
+    docs, found = (ROOT / "docs" / "models.md").read_text(encoding="utf-8"), counts(composed())
+    judged = [found["sentiments"][one] for one in SENTIMENTS]
+    whole = sum(found["templates"].values())
+    rest = [whole - sum(judged), found["events"]["adverse"], found["events"]["opposite"]]
+    assert f"| {' | '.join(map(str, judged + rest))} |" in docs
+    assert f"| templates | {found['templates']['train']:,} | {found['templates']['valid']} |" in docs
+    assert f"| texts, seed 7 | {found['texts']['train']:,} | {found['texts']['valid']:,} |" in docs
+    assert f"{whole:,} lines" in docs
+
+
 # -- what can't be read -------------------------------------------------------------------------------------
 
 
