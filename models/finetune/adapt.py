@@ -110,7 +110,7 @@ class _Adaptation:
         apart = check(model, self._graph, encode(self._tokenizer, [row.text for row in replay[:CHECKED]]))
         _tell(f"the network made of {self._card.identity()} is at most {apart:.3f} from its graph in a logit")
         torch.manual_seed(self._order.seed)
-        loosen(model, self._card.weight_bits)
+        loosen(model, self._card.weight_bits, recovered.smooth)
         self._learn(model, own, replay)
         weights = {name: value.numpy() for name, value in copy_of(model).items()}
         made = self._export(weights, recovered, [*own, *replay])
@@ -198,7 +198,8 @@ class _Adaptation:
         made = self._run / "made"
         made.mkdir(exist_ok=True)
         drawn = self._rng("ranges").sample(list(rows), min(CALIBRATION_TEXTS, len(rows)))
-        ranges = measure(weights, recovered.config, encode(self._tokenizer, [row.text for row in drawn]), made)
+        seen = encode(self._tokenizer, [row.text for row in drawn])
+        ranges = measure(weights, recovered.config, seen, made, smooth=bool(recovered.smooth))
         graph = Encoder(weights, recovered.config, kind="int8", ranges=ranges, bits=self._card.weight_bits).build()
         onnx.save(graph, made / "model.onnx")
         shutil.copyfile(self._order.parent / "tokenizer.json", made / "tokenizer.json")

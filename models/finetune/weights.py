@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,22 +28,18 @@ LINEAR = (".query.weight", ".key.weight", ".value.weight", ".dense.weight")
 
 
 class Recovered(NamedTuple):
-    """Weights by the network's names, and its sizes."""
+    """Weights by the network's names, and its sizes. ``smooth``: by which each channel of a linear layer's input was
+    divided, by the names of the weights; empty where nothing was smoothed."""
 
     weights: dict[str, Array]
     config: dict[str, Any]
+    smooth: dict[str, Array]
 
 
 def recover(path: Path) -> Recovered:
     """The weights of a graph that ``models.export`` wrote, each int8 one times its scale. Raises FinetuneError."""
-    nodes = _Nodes(onnx.load(path))
-    if any(values[0].size > 1 for values in nodes.all("Mul")):
-        raise FinetuneError(
-            f"{path}: its channels were smoothed before they were quantised, which can't be undone yet; adapt a model "
-            "without that, such as default"
-        )
     try:
-        return _recover(nodes)
+        return _recover(_Nodes(onnx.load(path)))
     except (KeyError, IndexError, ValueError) as error:
         raise FinetuneError(
             f"{path}: no network can be made of this graph ({error!r}); adapt a model that tapewatch exported"
@@ -67,6 +63,27 @@ class _Nodes:
     def all(self, kind: str) -> list[list[Array]]:
         return [self.constants(node) for node in self.of(kind)]
 
+    def linear(self) -> list[Linear]:
+        """The integer products: a product's input is quantised, and before that smoothed or not."""
+        source = {name: node for node in self._nodes for name in node.output}
+        found = []
+        for node in self.of("MatMulIntegerToFloat"):
+            before = source.get(source[node.input[0]].input[0])
+            (factors,) = self.constants(before) if before is not None and before.op_type == "Mul" else (None,)
+            weight, _, scales, _, bias = self.constants(node)
+            restored = weight.astype(np.float32) * scales
+            smooth = np.ones(len(weight), np.float32) if factors is None else 1 / factors
+            found.append(Linear((restored / smooth[:, None]).T, bias, None if factors is None else smooth))
+        return found
+
+
+class Linear(NamedTuple):
+    """A linear layer: weights, [outputs, inputs], its bias, and what its inputs were divided by, None for nothing."""
+
+    weight: Array
+    bias: Array
+    smooth: Array | None
+
 
 def _recover(nodes: _Nodes) -> Recovered:
     found: dict[str, Array] = {}
@@ -75,11 +92,11 @@ def _recover(nodes: _Nodes) -> Recovered:
     places = nodes.all("Slice")[0][0]
     found["encoder.embeddings.position_embeddings.weight"] = places
     found["encoder.embeddings.token_type_embeddings.weight"] = np.zeros((2, places.shape[1]), np.float32)
-    products = nodes.all("MatMulIntegerToFloat")
+    products, smooth = nodes.linear(), dict[str, Array]()
     shape = next(values[0] for values in nodes.all("Reshape") if len(values[0]) == 5)
     heads, width = int(shape[3]), int(shape[4])
     for layer in range(len(products) // 4):
-        found |= _layer(f"encoder.encoder.layer.{layer}.", products[4 * layer : 4 * layer + 4], width)
+        found |= _layer(f"encoder.encoder.layer.{layer}.", products[4 * layer : 4 * layer + 4], width, smooth)
     found |= _norms(nodes.all("LayerNormalization"))
     for name, (weight, bias) in zip(HEADS, nodes.all("Gemm"), strict=True):
         found |= {f"{name}.weight": weight, f"{name}.bias": bias}
@@ -90,29 +107,28 @@ def _recover(nodes: _Nodes) -> Recovered:
         "hidden_size": heads * width,
         "num_hidden_layers": len(products) // 4,
         "num_attention_heads": heads,
-        "intermediate_size": products[2][0].shape[1],
+        "intermediate_size": len(products[2].weight),
         "max_position_embeddings": len(places),
         "layer_norm_eps": float(epsilon),
     }
-    return Recovered({name: np.array(value, np.float32) for name, value in found.items()}, config)
+    return Recovered({name: np.array(value, np.float32) for name, value in found.items()}, config, smooth)
 
 
-def _layer(name: str, products: Sequence[Sequence[Array]], width: int) -> dict[str, Array]:
+def _layer(name: str, products: Sequence[Linear], width: int, smooth: dict[str, Array]) -> dict[str, Array]:
     """Queries, keys and values come joined, the attention's scale folded into the queries."""
-    (joint, offset), *others = [_linear(values) for values in products]
+    joint, *others = products
     found: dict[str, Array] = {}
-    for part, weight, bias in zip(("query", "key", "value"), np.split(joint, 3), np.split(offset, 3), strict=True):
+    parts = zip(("query", "key", "value"), np.split(joint.weight, 3), np.split(joint.bias, 3), strict=True)
+    for part, weight, bias in parts:
         factor = width**0.5 if part == "query" else 1.0
         found |= _named(f"{name}attention.self.{part}", weight * factor, bias * factor)
-    for part, (weight, bias) in zip(("attention.output", "intermediate", "output"), others, strict=True):
-        found |= _named(f"{name}{part}.dense", weight, bias)
+        if joint.smooth is not None:
+            smooth[f"{name}attention.self.{part}.weight"] = joint.smooth
+    for part, product in zip(("attention.output", "intermediate", "output"), others, strict=True):
+        found |= _named(f"{name}{part}.dense", product.weight, product.bias)
+        if product.smooth is not None:
+            smooth[f"{name}{part}.dense.weight"] = product.smooth
     return found
-
-
-def _linear(values: Sequence[Array]) -> tuple[Array, Array]:
-    """The constants of an integer product (weights, scale of the input, scales, zero point, bias) as weights, bias."""
-    weight, _, scales, _, bias = values
-    return (weight.astype(np.float32) * scales).T, bias
 
 
 def _named(name: str, weight: Array, bias: Array) -> dict[str, Array]:
@@ -151,17 +167,19 @@ def network(recovered: Recovered, labels: Labels) -> FiveHeads:
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]  # torch is not in this environment
-def loosen(model: FiveHeads, bits: int) -> None:
+def loosen(model: FiveHeads, bits: int, smooth: Mapping[str, Array]) -> None:
     """Moves every weight of the linear layers to somewhere in the step that int8 rounds to where it stands.
 
     Weights made of int8 lie in the middle of their steps. Learning moves most by less than half a step: rounded again,
     all of them would be back where they were. From anywhere in the step as many get over its edge as the move is long
-    (dither, as in Gray and Stockham 1993). Embeddings stay as they are, and do not learn.
+    (dither, as in Gray and Stockham 1993). Embeddings stay as they are, and do not learn. ``smooth``: as recovered; a
+    weight whose channel was divided by so much was rounded multiplied by it.
     """
     model.encoder.embeddings.requires_grad_(False)
     for name, weight in model.encoder.named_parameters():
         if name.endswith(LINEAR):
-            step = weight.abs().amax(1, keepdim=True) / (2 ** (bits - 1) - 1)
+            factors = torch.from_numpy(smooth[f"encoder.{name}"]) if smooth else torch.ones(weight.shape[1])
+            step = (weight * factors).abs().amax(1, keepdim=True) / (2 ** (bits - 1) - 1) / factors
             weight += (torch.rand_like(weight) - 0.5) * step
 
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.train
 MOODS = {"negative": BAD, "neutral": PLAIN, "positive": GOOD}
 
 
-def untrained(folder: Path, scratch: Path) -> Path:
+def untrained(folder: Path, scratch: Path, *, smooth: bool) -> Path:
     """A model of the shipped one's labels whose weights nobody has trained."""
     import onnx
     import torch
@@ -39,7 +39,7 @@ def untrained(folder: Path, scratch: Path) -> Path:
     tokenizer = Tokenizer.from_file(str(scratch / "backbone" / "tokenizer.json"))
     tokenizer.save(str(folder / "tokenizer.json"))
     said = [f"{name} {word} today" for name in NAMES for word in (*BAD, *GOOD, *PLAIN)]
-    ranges = measure(weights, config, encode(tokenizer, said), folder)
+    ranges = measure(weights, config, encode(tokenizer, said), folder, smooth=smooth)
     onnx.save(Encoder(weights, config, kind="int8", ranges=ranges).build(), folder / "model.onnx")
     card = cards.Card(
         name="tiny",
@@ -103,7 +103,7 @@ def test_from_a_file_to_a_model_that_knows_it(
     monkeypatch.setattr(adapt, "REPLAY", 0.2)
     monkeypatch.setattr(targets, "REPLAYED", 200)
     monkeypatch.setattr(texts, "events", functools.cache(texts.events))
-    parent = untrained(tmp_path / "tiny", tmp_path)
+    parent = untrained(tmp_path / "tiny", tmp_path, smooth=True)
     same = {mood: mood for mood in MOODS}
     data, out = own(tmp_path / "own.csv", same), tmp_path / "out"
     order = ("--data", data, "--from", parent, "--new-topic", "Weather", "--new-risk", "flood")
@@ -159,25 +159,27 @@ def test_from_a_file_to_a_model_that_knows_it(
     assert kept.parent["name"] == "tiny-own" and kept.topic.labels == card.topic.labels
 
 
-def test_a_small_move_is_not_rounded_away(tmp_path: Path) -> None:
+@pytest.mark.parametrize("smooth", [False, True])
+def test_a_small_move_is_not_rounded_away(tmp_path: Path, smooth: bool) -> None:
     import torch
 
     from models.finetune.weights import loosen, network, recover
     from models.labels import Labels
     from models.quantize import by_column
 
-    recovered = recover(untrained(tmp_path / "tiny", tmp_path) / "model.onnx")
+    recovered = recover(untrained(tmp_path / "tiny", tmp_path, smooth=smooth) / "model.onnx")
     name = "encoder.encoder.layer.0.intermediate.dense.weight"
-    model, before = network(recovered, Labels()), by_column(recovered.weights[name].T)
+    factors = recovered.smooth[name] if smooth else np.float32(1)
+    model, before = network(recovered, Labels()), by_column((recovered.weights[name] * factors).T)
 
     def moved(share: float) -> float:
         """The mean move as int8, in steps, when every weight moves by so much of a step."""
-        own = model.state_dict()[name].numpy().T + share * before.scales
+        own = (model.state_dict()[name].numpy() * factors).T + share * before.scales
         return float((np.rint(own / before.scales) - before.values).mean())
 
     assert moved(0.4) == pytest.approx(0.0, abs=1e-3)
     torch.manual_seed(7)
-    loosen(model, 8)
+    loosen(model, 8, recovered.smooth)
     assert moved(0.0) == pytest.approx(0.0, abs=1e-3)
     assert moved(0.4) == pytest.approx(0.4, abs=0.05)
     assert not any(value.requires_grad for value in model.encoder.embeddings.parameters())
