@@ -139,7 +139,7 @@ train-bilingual: $(TRAIN)/.bilingual
 	  $(TRAIN)/bin/python -m models.train --data $(DATA) --out $(OUT)/bilingual-run --encoder $(OUT)/bilingual-encoder \
 	  --chinese --frozen-words --epochs 2 --rate 8e-5 --second-epochs 1
 	PYTHONPATH=. $(TRAIN)/bin/python -m models.export --run $(OUT)/bilingual-run --data $(DATA) --out $(OUT)/bilingual \
-	  --name bilingual --version 1 --smooth
+	  --name bilingual --version 2 --smooth
 
 clean:
 	rm -rf $(VENV) $(TRAIN) build dist .mypy_cache .ruff_cache .pytest_cache
