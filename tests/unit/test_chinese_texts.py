@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import unicodedata
-from collections import defaultdict
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +20,7 @@ from models.chinese.material import FOLDER, read
 from models.labelled import SAME, MaterialError, Text
 from models.labels import RISKS, TOPICS
 from pipelines.universe import load_universe
+from tests.templates import kept_together
 
 ROOT = Path(__file__).parents[2]
 SHARED_RUN = 12
@@ -38,13 +38,6 @@ PAIRS = (
 @cache
 def composed() -> list[Text]:
     return compose(7)
-
-
-def kept_together(texts: list[Text]) -> dict[str, list[Text]]:
-    found = defaultdict(list)
-    for text in texts:
-        found[text.origin].append(text)
-    return found
 
 
 def bare(text: str) -> str:

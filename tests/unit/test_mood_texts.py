@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import pairwise
@@ -26,6 +25,7 @@ from models.risk import held_out
 from models.risk.compose import masked
 from models.risk.grammar import Draft
 from models.risk.records import Entity
+from tests.templates import kept_together
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("TAPEWATCH_DATA", ROOT.parent / "shared" / "data" / "train"))
@@ -36,13 +36,6 @@ SHARED_RUN = 8
 @cache
 def composed() -> list[Text]:
     return compose(7)
-
-
-def kept_together(texts: list[Text]) -> dict[str, list[Text]]:
-    found = defaultdict(list)
-    for text in texts:
-        found[text.origin].append(text)
-    return found
 
 
 def bare(text: str) -> str:
