@@ -145,13 +145,14 @@ def models_reference(
 @models.command(name="challenge")
 def models_challenge(
     name: Model = "default",
+    number: Annotated[int, typer.Option("--set", help="1, the first challenge set, or 2, the newest.")] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of tables.")] = False,
     config: Config = None,
 ) -> None:
-    """What a model understands: the challenge sets by phenomenon, and whether changes move it as they should."""
+    """What a model understands: a challenge set by phenomenon, and whether changes move it as they should."""
     from monitor.commands.challenge import run_challenge
 
-    run_challenge(folder_of(name, config), as_json)
+    run_challenge(folder_of(name, config), number, as_json)
 
 
 @models.command(name="train")

@@ -1,7 +1,8 @@
-"""The reader of the Chinese challenge set. The head of ``chinese.tsv`` explains its five columns."""
+"""The reader of the Chinese challenge sets. The head of ``chinese.tsv`` explains its five columns."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,14 +48,14 @@ class Post(NamedTuple):
     entities: tuple[Entity, ...]
 
 
-def chinese(path: Path = FILE) -> list[Post]:
-    """The set in the order of the file. Raises ChallengeError."""
-    return [_post(place, fields) for place, fields in lines(path, COLUMNS)]
+def chinese(path: Path = FILE, phenomena: Sequence[str] = CHINESE_PHENOMENA) -> list[Post]:
+    """A set in the order of its file, the first one unless another is named. Raises ChallengeError."""
+    return [_post(place, fields, phenomena) for place, fields in lines(path, COLUMNS)]
 
 
-def _post(place: Place, fields: list[str]) -> Post:
+def _post(place: Place, fields: list[str], phenomena: Sequence[str]) -> Post:
     phenomenon, sentiment, events, topic, marked = fields
-    one_of(place, "phenomenon", phenomenon, CHINESE_PHENOMENA)
+    one_of(place, "phenomenon", phenomenon, phenomena)
     one_of(place, "topic", topic, (*TOPICS, UNJUDGED))
     text, entities = text_and_entities(place, marked)
     return Post(

@@ -1,7 +1,8 @@
-"""The reader of the challenge set. The head of ``headlines.tsv`` explains its six columns."""
+"""The reader of the English challenge sets. The head of ``headlines.tsv`` explains its six columns."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,9 +55,9 @@ class Headline(NamedTuple):
     entities: tuple[Entity, ...]
 
 
-def headlines(path: Path = FILE) -> list[Headline]:
-    """The set in the order of the file. Raises ChallengeError."""
-    rows = [_headline(place, fields) for place, fields in lines(path, COLUMNS)]
+def headlines(path: Path = FILE, phenomena: Sequence[str] = PHENOMENA) -> list[Headline]:
+    """A set in the order of its file, the first one unless another is named. Raises ChallengeError."""
+    rows = [_headline(place, fields, phenomena) for place, fields in lines(path, COLUMNS)]
     groups = dict[str, list[Headline]]()
     for row in rows:
         if row.group:
@@ -66,9 +67,9 @@ def headlines(path: Path = FILE) -> list[Headline]:
     return rows
 
 
-def _headline(place: Place, fields: list[str]) -> Headline:
+def _headline(place: Place, fields: list[str], phenomena: Sequence[str]) -> Headline:
     phenomenon, kind, named, sentiment, events, marked = fields
-    one_of(place, "phenomenon", phenomenon, PHENOMENA)
+    one_of(place, "phenomenon", phenomenon, phenomena)
     one_of(place, "kind", kind, KINDS)
     group, rank = _group(place, kind, named)
     right, told = sentiments(place, "sentiment", sentiment), risks(place, events)

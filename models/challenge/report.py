@@ -84,11 +84,15 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     model: str
+    number: int | None
+    """Which of the shipped challenge sets was judged; None: texts of one's own."""
     sets: tuple[Set, ...]
     behaviour: tuple[Behaviour, ...]
 
 
-def report(classifier: Classifier, english: Sequence[Headline], chinese: Sequence[Post] = ()) -> Report:
+def report(
+    classifier: Classifier, english: Sequence[Headline], chinese: Sequence[Post] = (), *, number: int | None = None
+) -> Report:
     """The sets as the classifier judges them. Raises CardError for a model whose sentiments are others."""
     if set(classifier.sentiments) != set(SENTIMENTS):
         raise CardError(
@@ -100,7 +104,7 @@ def report(classifier: Classifier, english: Sequence[Headline], chinese: Sequenc
     if chinese:
         sets.append(_set("chinese", classifier, chinese, _judge(classifier, chinese)))
     behaviour = (*_groups(classifier, english, answers), *_changes(classifier, english, answers))
-    return Report(model=classifier.name, sets=tuple(sets), behaviour=behaviour)
+    return Report(model=classifier.name, number=number, sets=tuple(sets), behaviour=behaviour)
 
 
 def _judge(classifier: Classifier, rows: Sequence[Headline | Post]) -> list[Prediction]:

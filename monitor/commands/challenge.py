@@ -1,4 +1,4 @@
-"""``tapewatch models challenge``: a model's report on the challenge sets, to be read or as one JSON object."""
+"""``tapewatch models challenge``: a model's report on a challenge set, to be read or as one JSON object."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ from collections.abc import Iterator
 import msgspec
 import typer
 
-from models.challenge import Report, chinese, headlines, report
+from models.challenge import NUMBERS, Report, challenge_set, report
 from models.challenge.report import Set, Share
 from models.classifier import load
 
 
-def run_challenge(name: str, as_json: bool) -> None:
-    """Judges both sets; the Chinese one only with a model that reads Chinese."""
+def run_challenge(name: str, number: int, as_json: bool) -> None:
+    """Judges a set in English and, with a model that reads Chinese, in Chinese."""
+    if number not in NUMBERS:
+        raise typer.BadParameter(f"--set is {' or '.join(map(str, NUMBERS))}, not {number}")
     classifier = load(name)
     try:
-        found = report(classifier, headlines(), chinese() if "zh" in classifier.languages else ())
+        texts = challenge_set(number)
+        posts = texts.chinese if "zh" in classifier.languages else ()
+        found = report(classifier, texts.english, posts, number=number)
     finally:
         classifier.close()
     if as_json:
@@ -27,7 +31,7 @@ def run_challenge(name: str, as_json: bool) -> None:
 
 
 def _page(found: Report) -> Iterator[str]:
-    yield f"Model {found.model}: share that is right (of how many)."
+    yield f"Model {found.model}, challenge set {found.number}: share that is right (of how many)."
     for one in found.sets:
         yield from ("", f"## {one.name}", "", *_table(one), "", *_remarks(one))
     yield from ("", "## Behaviour", "", "| test | kind | sentiment | adverse |", "|---|---|---|---|")

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from models.card import CardError
-from models.challenge import Headline, Post, chinese, headlines, report
+from models.challenge import NEWEST, PHENOMENA, Headline, Post, challenge_set, chinese, headlines, report
 from models.challenge.changes import BETTER, CASHTAGS, INVARIANT, NAMES, WORSE
 from models.challenge.report import Constant, Events, Share
 from models.classifier import FakeClassifier, Prediction
@@ -155,8 +155,8 @@ def test_a_model_that_takes_bad_news_for_good_fails(english: list[Headline]) -> 
 # -- the changes --------------------------------------------------------------------------------------------
 
 
-def test_changes_do_what_they_say_to_the_whole_set() -> None:
-    for row in headlines():
+def test_changes_do_what_they_say_to_the_whole_sets() -> None:
+    for row in (*challenge_set(1).english, *challenge_set(2).english):
         changed = INVARIANT["other_companies"](row)
         assert all(entity.name not in changed for entity in row.entities)
         assert len(row.entities) == sum(new in changed for new in (*NAMES, *CASHTAGS)), row
@@ -189,7 +189,8 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_command_judges_the_shipped_model_on_the_set_that_it_can_read() -> None:
-    found = json.loads(run("--json").stdout)
+    found = json.loads(run("--set", 1, "--json").stdout)
+    assert found["number"] == 1
     assert [one["name"] for one in found["sets"]] == ["headlines"], "the shipped model reads no Chinese"
     whole = found["sets"][0]["whole"]
     rows = headlines()
@@ -204,13 +205,20 @@ def test_the_command_judges_the_shipped_model_on_the_set_that_it_can_read() -> N
 def test_the_command_prints_tables_with_the_columns_that_the_model_answers(tmp_path: Path) -> None:
     card = replace(five_heads.CARD, languages=("en", "zh"))
     said = run("--model", five_heads.write(tmp_path / "five", card=card)).stdout
+    assert f", challenge set {NEWEST}: share that is right" in said
     assert "## headlines" in said and "## chinese" in said and "## Behaviour" in said
     assert "| phenomenon | texts | sentiment | toward | adverse | kinds |\n" in said
     assert "| phenomenon | texts | sentiment | toward | adverse | kinds | topic |\n" in said
     assert "Always saying negative would be right in 0." in said
     assert "Called adverse: precision" in said and "Kinds named: precision" in said
     assert "companies the text's sentiment stands" in said, "its window is short"
-    two = run("--model", five_heads.write(tmp_path / "two", card=replace(five_heads.CARD, risk=None, mention=None)))
+    two = run(
+        "--set",
+        1,
+        "--model",
+        five_heads.write(tmp_path / "two", card=replace(five_heads.CARD, risk=None, mention=None)),
+    )
+    assert ", challenge set 1: share" in two.stdout and f"| `{PHENOMENA[0]}` | 22 |" in two.stdout
     assert "| phenomenon | texts | sentiment | toward |\n" in two.stdout and "## chinese" not in two.stdout
     assert "Adverse events are not judged: the model has no head for them." in two.stdout
 
@@ -218,3 +226,9 @@ def test_the_command_prints_tables_with_the_columns_that_the_model_answers(tmp_p
 def test_the_command_names_a_model_that_is_not_there(tmp_path: Path) -> None:
     answer = run("--model", tmp_path / "none")
     assert answer.returncode == 1 and "none" in answer.stderr and not answer.stdout
+
+
+def test_the_command_names_the_sets_that_there_are() -> None:
+    answer = run("--set", NEWEST + 1)
+    assert answer.returncode == 2 and not answer.stdout
+    assert f"--set is 1 or 2, not {NEWEST + 1}" in answer.stderr
