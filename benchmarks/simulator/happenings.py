@@ -8,7 +8,7 @@ import numpy as np
 
 from alerts.baseline import DAY
 from benchmarks.simulator.rates import Rates
-from benchmarks.simulator.world import DISTRACTORS, RATIOS, SPIKES, START, World
+from benchmarks.simulator.world import DISTRACTORS, LEAST, RATIOS, SPIKES, START, World
 
 
 class Plan(NamedTuple):
@@ -30,7 +30,8 @@ def kinds(world: World) -> list[tuple[str, float]]:
 def plan(world: World, rates: Rates, rng: np.random.Generator) -> list[list[Plan]]:
     """For each key what happens to it: one thing a period, every kind equally often over all keys.
 
-    None falls into an outage, a market-wide move or the time before the key is born and has a history.
+    None falls into an outage, a market-wide move or the time before the key is born and has a history, and no tone
+    flips where hardly anything is said.
     """
     slots = int((world.span - world.warm) // world.period)
     keys = len(rates.traits)
@@ -44,7 +45,7 @@ def plan(world: World, rates: Rates, rng: np.random.Generator) -> list[list[Plan
         room = world.period - length - 2 * world.tail
         onset = START + world.warm + slot * world.period + world.tail + rng.uniform(0, room)
         one = Plan(kind, ratio, onset, onset + length)
-        if free(one, world, rates, key):
+        if free(one, world, rates, key) and (kind != "flip" or usually_bad(one, world, rates, key) >= LEAST):
             plans[key].append(one)
     return plans
 
@@ -63,3 +64,14 @@ def free(one: Plan, world: World, rates: Rates, key: int) -> bool:
         return False
     others = rates.outages[key] + rates.moves
     return all(one.end + world.tail < onset or end + world.tail < one.onset for onset, end in others)
+
+
+def inside(one: Plan, world: World) -> slice:
+    """The steps of the grid that it touches."""
+    return slice(int((one.onset - START) // world.step), int((one.end - START) // world.step) + 1)
+
+
+def usually_bad(one: Plan, world: World, rates: Rates, key: int) -> float:
+    """Bad stories that come while it lasts, without it."""
+    steps = inside(one, world)
+    return float((rates.stories[key, steps] * rates.share[key, steps]).mean() * (one.end - one.onset))

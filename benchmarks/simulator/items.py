@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.simulator.happenings import Plan, plan
+from benchmarks.simulator.happenings import Plan, inside, plan, usually_bad
 from benchmarks.simulator.rates import Floats, Rates, Traits, draw
 from benchmarks.simulator.world import LEAST, SPIKES, START, Event, World
 
@@ -49,12 +49,16 @@ class Key(NamedTuple):
 
 
 class Population(NamedTuple):
-    """Keys of one class and one seed. ``usual``: bad stories per second as they come by themselves, keys by steps."""
+    """Keys of one class and one seed. ``usual``, ``every``: bad and all stories per second as they come by themselves.
+
+    Both are keys by steps; nothing comes in outages.
+    """
 
     world: World
     seed: int
     keys: list[Key]
     usual: Floats
+    every: Floats
 
 
 class Story(NamedTuple):
@@ -80,11 +84,12 @@ def simulate(world: World, keys: int, seed: int) -> Population:
             stories.append(extra)
             events.append(event)
         for onset, end in rates.outages[number]:
-            usual[number, (edges >= onset) & (edges < end)] = 0.0
+            out = (edges >= onset) & (edges < end)
+            usual[number, out] = rates.stories[number, out] = 0.0
         items = judged(world, together(stories), plans, rates.outages[number], rng)
         events.sort(key=lambda event: event.onset)
         made.append(Key(rates.traits[number], float(rates.births[number]), items, rates.outages[number], events))
-    return Population(world, seed, made, usual)
+    return Population(world, seed, made, usual, rates.stories)
 
 
 def usually(world: World, rates: Rates, key: int, rng: np.random.Generator) -> Story:
@@ -111,12 +116,12 @@ def happen(
     one: Plan, world: World, rates: Rates, key: int, usual: Story, rng: np.random.Generator
 ) -> tuple[Story, Event]:
     """The stories that a happening adds; a tone flip turns usual ones bad, in place."""
-    inside = slice(int((one.onset - START) // world.step), int((one.end - START) // world.step) + 1)
-    every = float(rates.stories[key, inside].mean() * (one.end - one.onset))
-    bad = float((rates.stories[key, inside] * rates.share[key, inside]).mean() * (one.end - one.onset))
+    steps = inside(one, world)
+    every = float(rates.stories[key, steps].mean() * (one.end - one.onset))
+    bad = usually_bad(one, world, rates, key)
     added, share = 0, 0.0
     if one.kind == "flip":
-        p = float(rates.share[key, inside].mean())
+        p = float(rates.share[key, steps].mean())
         turned = (min(one.ratio * p, 0.95) - p) / (1 - p)
         chosen = (usual.at >= one.onset) & (usual.at < one.end) & ~usual.bad
         chosen &= rng.random(len(chosen)) < turned
@@ -171,11 +176,11 @@ def judged(
     weight = np.where(new, 1 - 0.1 * rng.random(len(at)), 0.04 * rng.random(len(at)))
     # Small numbers are large publishers.
     publisher = np.minimum(rng.geometric(0.3, len(at)) - 1, PUBLISHERS - 1)
-    inside = at < START + world.span
+    kept = at < START + world.span
     for onset, end in outages:
-        inside &= (at < onset) | (at >= end)
-    order = np.argsort(at[inside], kind="stable")
-    return Items(*(part[inside][order] for part in (at, b, weight, publisher, new, bad, cause)))
+        kept &= (at < onset) | (at >= end)
+    order = np.argsort(at[kept], kind="stable")
+    return Items(*(part[kept][order] for part in (at, b, weight, publisher, new, bad, cause)))
 
 
 def outages_until(key: Key) -> Iterator[float]:
