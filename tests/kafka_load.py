@@ -20,6 +20,8 @@ Count = Callable[..., None]
 """The fixture ``counted``."""
 
 PATIENCE = 90.0
+CATCH_UP = 180.0
+"""Seconds until the state is the log: the watchdog ends a worker that stands still after 60."""
 OUTAGE = float(os.environ.get("TAPEWATCH_TEST_OUTAGE", "15"))
 """Seconds without a broker."""
 
@@ -31,6 +33,8 @@ class Workers:
         self._bench, self._folder = bench, folder
         self.running: list[subprocess.Popen[bytes]] = []
         self.started = 0
+        self.ended = 0
+        """Those that ended by themselves, as the daemon does where only a new start helps."""
 
     async def join(self) -> subprocess.Popen[bytes]:
         """Starts one and waits until it has taken part."""
@@ -54,6 +58,14 @@ class Workers:
         code = await asyncio.to_thread(worker.wait, PATIENCE)
         worker.stdout.close()
         return code
+
+    async def replace_ended(self) -> None:
+        """What a supervisor does."""
+        for worker in [one for one in self.running if one.poll() is not None]:
+            self.running.remove(worker)
+            with worker:
+                self.ended += 1
+            await self.join()
 
     def kill(self) -> None:
         for worker in self.running:
@@ -92,7 +104,7 @@ class Load:
 
 @asynccontextmanager
 async def under_load(
-    bench: KafkaBench, folder: Path, counted: Count, patience: float = PATIENCE
+    bench: KafkaBench, folder: Path, counted: Count, patience: float = CATCH_UP
 ) -> AsyncIterator[tuple[Load, Workers]]:
     """Load and workers; at the end the load stops, and the state is compared with the log, which it may take
     ``patience`` seconds to reach."""
@@ -106,7 +118,7 @@ async def under_load(
         await asyncio.wait_for(running, PATIENCE)
         if not workers.running:
             await workers.join()
-        await compare(bench, load, counted, patience)
+        await compare(bench, load, workers, counted, patience)
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -114,7 +126,7 @@ async def under_load(
         await bench.stop()
 
 
-async def compare(bench: KafkaBench, load: Load, counted: Count, patience: float = PATIENCE) -> None:
+async def compare(bench: KafkaBench, load: Load, workers: Workers, counted: Count, patience: float = CATCH_UP) -> None:
     """Waits until the last lists say what the log has, and looks at how they came about."""
     log = by_key(await bench.records(DOCUMENTS))
     assert set(load.acknowledged) <= {number for numbers in log.values() for number in numbers}
@@ -126,9 +138,11 @@ async def compare(bench: KafkaBench, load: Load, counted: Count, patience: float
         if {key: what for key, (_, *what) in last.items()} == wanted:
             break
         assert time.monotonic() < deadline, f"said {last}, logged {wanted}"
+        await workers.replace_ended()
         await asyncio.sleep(0.5)
     count = sum(map(len, log.values()))
-    counted("state is the log", acknowledged=len(load.acknowledged), logged=count, said=len(said))
+    ended = {"workers_ended": workers.ended} if workers.ended else {}
+    counted("state is the log", acknowledged=len(load.acknowledged), logged=count, said=len(said), **ended)
     assert sum(again for again, *_ in last.values()) == 0, "a record was handed over although the state had it"
 
 

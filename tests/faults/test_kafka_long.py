@@ -100,7 +100,7 @@ async def test_a_model_slower_than_the_session_keeps_its_partitions(
     stage = Slow()
     bench = KafkaBench(tmp_path, own_kafka.address, [stage])
     await bench.start(lambda: [stage])
-    load = Load(bench.engine)
+    load, workers = Load(bench.engine), Workers(bench, tmp_path)
     running = asyncio.create_task(load.run())
     lag, partitions = 0.0, set()
     try:
@@ -114,7 +114,7 @@ async def test_a_model_slower_than_the_session_keeps_its_partitions(
         stage.slow = False
         load.ended.set()
         await asyncio.wait_for(running, PATIENCE)
-        await compare(bench, load, counted)
+        await compare(bench, load, workers, counted)
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -189,7 +189,7 @@ async def test_tables_that_take_longer_to_restore_than_a_stall_are_waited_for(
         took = time.monotonic() - begun
         load.ended.set()
         await asyncio.wait_for(running, PATIENCE)
-        await compare(bench, load, counted)
+        await compare(bench, load, workers, counted)
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

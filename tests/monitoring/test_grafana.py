@@ -64,6 +64,7 @@ KAFKA = {
     "tapewatch_stage_partitions",
     "tapewatch_stage_input_partitions",
     "tapewatch_stage_gone_total",
+    "tapewatch_stage_left_out_total",
     "tapewatch:stage_partitions:unattended",
 }
 """Metrics of the Kafka engine, which the run here has not: tests/integration/test_kafka_stages.py asks for them."""

@@ -77,7 +77,13 @@ FLOW = [
     timeseries(
         "Gone unread (Kafka)", "Records that brokers let go of before a stage had read them: raise [engine] retention.",
         Query("sum by (stage) (increase(tapewatch_stage_gone_total[$__rate_interval]))", "{{stage}}"), unit="short",
-        wide=12, steps=[(None, GREEN), (1, RED)], defaults={"min": 0},
+        wide=6, steps=[(None, GREEN), (1, RED)], defaults={"min": 0},
+    ),
+    timeseries(
+        "Read again (Kafka)", "Records that did not come to a stage in their turn, mostly when partitions changed hands, "
+        "and that it read from Kafka itself. None is lost.",
+        Query("sum by (stage) (increase(tapewatch_stage_left_out_total[$__rate_interval]))", "{{stage}}"), unit="short",
+        wide=6, defaults={"min": 0},
     ),
     timeseries(
         "News to alert", "From the publication of the document that crossed the threshold to the decision.",

@@ -6,17 +6,19 @@ whole table, expiry by the wall clock) and no ``exactly_once`` (not dependable):
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import faust
 from faust.transport.drivers import aiokafka
+from faust.types import TP
 
 from pipelines.clock import Clock
 from pipelines.streams.base import Output, Stage
 from pipelines.streams.kafka.connection import ANSWER, Connection
+from pipelines.streams.kafka.order import ReadLog
 from pipelines.streams.kafka.topics import Layout
 from pipelines.streams.kafka.writer import Writer
 
@@ -37,15 +39,41 @@ class _Thread(aiokafka.AIOKafkaConsumerThread):
 
 
 class _Consumer(aiokafka.Consumer):
+    """Faust's, but for what it commits. Faust counts acknowledged events, and where one was never handed out it commits
+    beyond it with the next (``_new_offset`` lets one offset be missing, ``_add_gap`` any number)."""
+
+    transport: _Transport
+
     def _new_consumer_thread(self) -> _Thread:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
 
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        return (tp for tp in self.assignment() if topics is None or tp in topics or tp.topic in topics)
+
+    def _new_offset(self, tp: TP) -> int | None:
+        return self.transport.handled(tp)
+
+    def ack(self, message: Any) -> bool:
+        """Faust lets go of the message; nothing follows for what is committed."""
+        fresh = not message.acked
+        message.acked = True
+        self._unacked_messages.discard(message)
+        return fresh
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Nobody asks for gaps."""
+
 
 class _Transport(aiokafka.Transport):
-    """Faust's, but for what other producers write within transactions: Faust reads only what was committed of it where
-    it writes in transactions itself, and has no setting for it."""
+    """Faust's, but for what is committed, and for what other producers write within transactions: Faust reads only what
+    was committed of it where it writes in transactions itself, and has no setting for it."""
 
     Consumer = _Consumer
+    handled: Handled
+
+
+Handled = Callable[[TP], int | None]
+"""Asked for the offset up to which a partition is handled; None while that is not known."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +90,11 @@ class Site:
     failed: Callable[[BaseException], None]
     """Told why a stage ended that should not have."""
     starts: Callable[[str, Sequence[tuple[str, int]]], Awaitable[dict[tuple[str, int], int]]]
-    """Asked where a group goes on in places (a broker's topic, a partition); what it does not know it leaves out."""
+    """Asked where a group goes on in places (a broker's topic, a partition). Empty when the engine stops."""
+    read: ReadLog
 
 
-def embed(stage: Stage, site: Site, body: Callable[[Any], Any]) -> tuple[faust.App, Any]:
+def embed(stage: Stage, site: Site, body: Callable[[Any], Any], handled: Handled) -> tuple[faust.App, Any]:
     """The app of ``stage``, whose agent is ``body``, and its table; None where the stage keeps no state."""
     layout = site.layout
     (site.data / stage.name).mkdir(parents=True, exist_ok=True)
@@ -94,7 +123,8 @@ def embed(stage: Stage, site: Site, body: Callable[[Any], Any]) -> tuple[faust.A
         producer_acks=-1,
         producer_linger=0.005,
     )
-    app.transport = _Transport(app.conf.broker_consumer, app)
+    app.transport = transport = _Transport(app.conf.broker_consumer, app)
+    transport.handled = handled
     topics = app.topic(*(layout.topic(topic) for topic in stage.inputs), **RAW)
     app.agent(topics, name=stage.name, concurrency=1)(body)
     return app, _table(app, stage, layout) if stage.tables else None

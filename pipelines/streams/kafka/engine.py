@@ -31,7 +31,7 @@ from pipelines.streams.base import (
 from pipelines.streams.kafka.apps import Site
 from pipelines.streams.kafka.connection import Connection
 from pipelines.streams.kafka.intake import Intake
-from pipelines.streams.kafka.probe import Place, Probe
+from pipelines.streams.kafka.probe import Place, Probe, Stretch
 from pipelines.streams.kafka.publisher import Publisher
 from pipelines.streams.kafka.quiet import calm
 from pipelines.streams.kafka.reader import KafkaReader
@@ -79,7 +79,9 @@ class KafkaEngine:
         self._probing = ThreadPoolExecutor(1, thread_name_prefix="probe")
         self._publisher = Publisher(connection, layout)
         self._writer = Writer(connection, layout, clock.time)
-        self._site = Site(connection, layout, self._writer, data, clock, self._announce, self._failed, self._starts)
+        self._site = Site(
+            connection, layout, self._writer, data, clock, self._announce, self._failed, self._starts, self._read
+        )
         self._workers: dict[str, Worker] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._listeners: list[Callable[[Sequence[Output]], None]] = []
@@ -268,12 +270,19 @@ class KafkaEngine:
 
     async def _starts(self, group: str, places: Sequence[Place]) -> dict[Place, int]:
         """Where a group goes on: what it has committed, be it gone by now, else the first record that there is."""
-        try:
-            found = await self._ask(partial(self._probe.beginnings, places))
-            committed = await self._ask(partial(self._probe.committed, group))
-        except KafkaError:
-            return {}  # known with the first record that is handled
-        return {place: committed.get(place, found.get(place, 0)) for place in places}
+        while not self._stopped:
+            try:
+                found = await self._ask(partial(self._probe.beginnings, places))
+                committed = await self._ask(partial(self._probe.committed, group))
+            except KafkaError as error:
+                log.debug("no_answer", action="ask_again", error=repr(error))
+                await asyncio.sleep(0.5)
+            else:
+                return {place: committed.get(place, found.get(place, 0)) for place in places}
+        return {}
+
+    async def _read(self, place: Place, begin: int, end: int) -> Stretch:
+        return await self._ask(partial(self._probe.read, place, begin, end))
 
     # -- the rest -----------------------------------------------------------------------------------------
 

@@ -168,7 +168,7 @@ class Watchdog:
         for name, worker in self._workers.items():
             committed = await self._ask(partial(self._probe.committed, self._layout.group(name)))
             places = places_of(worker, self._layout)
-            handled = {place: worker.progress.to_commit(_plain(self._layout, place)) for place in places}
+            handled = {place: position_of(worker, self._layout, place) for place in places}
             behind = any(committed.get(place, 0) < offset for place, offset in handled.items())
             moved = committed != self._committed.get(name)
             self._committed[name] = committed

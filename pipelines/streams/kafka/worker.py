@@ -2,9 +2,10 @@
 
 Rules that the measured ways of Faust 0.15.3 dictate, and that hold here:
 
-- An exception in an agent is a commit: plain iteration loses the message, ``take`` the batch. So the agent's body
-  never raises: what can't be written ends the process, and nothing of it is acknowledged.
-- Batches come through ``noack_take`` and are acknowledged one by one when all they stand for is written.
+- An exception in an agent is the loss of its batch. So the agent's body never raises: what can't be written ends the
+  process, and nothing of it is committed.
+- Events come late, twice, out of turn or never around a rebalance: ``order`` says what is next.
+- What is committed is what this worker has handled and the brokers have acknowledged, not what Faust counts.
 - Before a rebalance hands a partition on, the unit under way ends: the listener waits for it.
 """
 
@@ -20,12 +21,13 @@ from typing import Any, TypeVar, cast
 import faust
 import structlog
 from faust.types import TP
+from kafka.errors import KafkaError
 
 from pipelines.streams.alignment import Alignment
 from pipelines.streams.base import EngineError, Output, Record, Stage, State
 from pipelines.streams.kafka.apps import SESSION, Site, embed
+from pipelines.streams.kafka.order import Arrival, Order, by_partition
 from pipelines.streams.kafka.progress import Progress
-from pipelines.streams.kafka.spread import origin_of
 from pipelines.streams.kafka.state import Lost, PartitionState
 from pipelines.streams.kafka.topics import LARGE
 from pipelines.streams.kafka.writer import Row, size_of
@@ -49,6 +51,9 @@ IN_FLIGHT = 2
 HANDOVER = 8.0
 """Seconds that a rebalance waits for the unit under way, before the session ends."""
 
+PAUSE = 0.5
+"""Seconds until the brokers are asked again what the log holds."""
+
 DOUBT = SESSION / 2
 """Seconds after which a worker makes sure that it is still in its group: it may have been frozen in between."""
 
@@ -69,10 +74,13 @@ class Worker:
         """Those assigned here; None where the stage keeps no state."""
         self._alignments: dict[int, Alignment] = {}
         self.progress = Progress()
+        self._order = Order(stage.name, self._layout, self.progress, site.read)
         self._sure = 0.0
         """When this worker was known to be in its group, in monotonic seconds."""
         self._handing_over = True
         """Whether a rebalance is under way, as is so until the first has ended: no unit begins."""
+        self._given_in = 0
+        """The rebalance, by Faust's count, in which partitions were assigned last."""
         self._handling = False
         self._assigned = asyncio.Event()
         self._relied_on = False
@@ -83,8 +91,9 @@ class Worker:
     async def start(self) -> None:
         """Starts the app; partitions come later, by the group's decision."""
         (self._site.data / self.stage.name).mkdir(parents=True, exist_ok=True)
-        self._app, self._table = embed(self.stage, self._site, self._body)
+        self._app, self._table = embed(self.stage, self._site, self._body, self._handled)
         self.app.on_partitions_revoked.connect(self._revoked, weak=False)
+        self.app.on_partitions_assigned.connect(self._given, weak=False)
         self.app.on_rebalance_complete.connect(self._rebalanced, weak=False)
         self.app.finalize()
         await self.app.start()
@@ -128,8 +137,15 @@ class Worker:
         except TimeoutError:
             log.warning("slow_handover", action="go_on", stage=self.stage.name, seconds=HANDOVER)
 
+    async def _given(self, *_: Any, **__: Any) -> None:
+        self._given_in = self.app.rebalancing_count
+
     async def _rebalanced(self, *_: Any, **__: Any) -> None:
-        """Takes up the partitions that were assigned, whose tables Faust has restored by now."""
+        """Takes up the partitions that were assigned, whose tables Faust has restored by now. Where a later rebalance
+        has begun, this is the end of one that nobody needs any more, and the tables are not those of its partitions."""
+        recovery = cast("Any", self.app.tables).recovery
+        if self._given_in != self.app.rebalancing_count or recovery.signal_recovery_start.is_set():
+            return
         try:
             async with self._lock:
                 await self._take_up()
@@ -145,9 +161,10 @@ class Worker:
         for number in sorted(assigned):
             if number in self.partitions:
                 state = self.partitions[number]
-                if state is None or await self._on_thread(state.is_current):
+                if state is not None and await self._on_thread(state.is_current):
                     continue
-                self._lose(number)
+                if state is not None:
+                    self._lose(number)
             await self._welcome(number)
         if assigned:
             self._assigned.set()
@@ -172,17 +189,21 @@ class Worker:
         state = None
         if self._table is not None:
             state = await self._on_thread(partial(PartitionState, self.stage, self._table, number))
-        await self._place(number, state.applied if state is not None else {})
+        if not await self._place(number, state.applied if state is not None else {}):
+            return
         self.partitions[number] = state
         if state is not None:
             await self._say_again(number, state)
 
-    async def _place(self, number: int, applied: Mapping[str, int]) -> None:
+    async def _place(self, number: int, applied: Mapping[str, int]) -> bool:
+        """Finds where each input goes on; False when nobody can tell any more."""
         inputs = {(self._layout.topic(topic), number): topic for topic in self.stage.inputs}
         starts = await self._site.starts(self._layout.group(self.stage.name), list(inputs))
         for place, topic in inputs.items():
-            offset = max(starts.get(place, 0), applied.get(topic, 0))
-            self.progress.begin((topic, number), offset, self._site.clock.time())
+            if place in starts:
+                offset = max(starts[place], applied.get(topic, 0))
+                self.progress.begin((topic, number), offset, self._site.clock.time())
+        return bool(starts)
 
     async def _say_again(self, number: int, state: PartitionState) -> None:
         outputs = await self._on_thread(partial(self.stage.recovered, state))
@@ -196,119 +217,95 @@ class Worker:
     async def _body(self, stream: Any) -> None:
         batches: AsyncIterator[Sequence[Any]] = stream.noack_take(BATCH, within=WITHIN)
         async for events in batches:
+            self._handling = True
             try:
-                self._take(events)
-                take = self._take_with_state if self.stage.tables else self._take_without_state
-                await take(stream, events)
+                for together in by_partition(events) if self.stage.tables else [events]:
+                    while await self._step(together):
+                        pass
+                for event in events:
+                    await stream.ack(event)
                 self._handling = False
-            except Exception as error:  # whatever it is, nothing more may be acknowledged
+            except Exception as error:  # whatever it is, nothing more may be committed
                 self._fail(error)
             if self._ended.is_set():
-                # Neither raise nor return nor ask for more: each would acknowledge what was not done.
+                # Neither raise nor return nor ask for more: Faust would go on.
                 await asyncio.Event().wait()
 
-    def _take(self, events: Sequence[Any]) -> None:
-        self._handling = True
-        if not self._under_way:  # else older records are being handled still
-            for event in reversed(events):
-                self.progress.take(self._place_of(event), event.message.timestamp or 0.0)
+    async def _step(self, events: Sequence[Any]) -> bool:
+        """Handles what is next in the places of ``events``; whether there was anything."""
+        async with self._lock:
+            if self._ended.is_set() or not (current := self._current(events)):
+                return False
+            try:
+                arrivals = await self._order.next(current)
+            except KafkaError as error:
+                log.debug("no_answer", action="ask_again", stage=self.stage.name, error=repr(error))
+                await asyncio.sleep(PAUSE)
+                return True
+            if not arrivals:
+                return False
+            if not self._under_way:  # else older records are being handled still
+                for arrival in reversed(arrivals):
+                    self.progress.wait(arrival.place, arrival.written)
+            if self.stage.tables:
+                await self._with_state(current[0].message.partition, arrivals)
+                return True
+            await self._without_state(arrivals)
+        while len(self._under_way) >= IN_FLIGHT:
+            await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
+        return True
 
-    def _place_of(self, event: Any) -> tuple[str, int]:
-        return self._layout.plain(event.message.topic), event.message.partition
+    def _current(self, events: Sequence[Any]) -> list[Any]:
+        """Events of partitions that are this worker's. Until a rebalance has ended there are none: its end says from
+        where the log is handled."""
+        if self._handing_over:
+            return []
+        return [event for event in events if event.message.partition in self.partitions]
+
+    async def _without_state(self, arrivals: Sequence[Arrival]) -> None:
+        records = self._aligned(arrivals)
+        outputs = await self._on_thread(partial(attempt, self.stage, records, StageState({}), self._site.clock.time))
+        acknowledged = await self._site.writer.begin(outputs, self.stage.name)
+        task = asyncio.create_task(self._settle(arrivals, outputs, acknowledged))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def _settle(self, arrivals: Sequence[Arrival], outputs: Sequence[Output], acknowledged: Any) -> None:
+        try:
+            await acknowledged
+            self._site.announce(outputs)
+            self._done(arrivals)
+        except Exception as error:  # whatever it is, nothing more may be committed
+            self._fail(error)
+
+    async def _with_state(self, number: int, arrivals: Sequence[Arrival]) -> None:
+        state = cast("PartitionState", self.partitions[number])
+        try:
+            await self._unit(number, state, self._aligned(arrivals))
+        except Lost as lost:
+            log.warning("partition_lost", action="drop", stage=self.stage.name, partition=number, why=str(lost))
+            self._lose(number)
+        else:
+            self._done(arrivals)
+
+    def _aligned(self, arrivals: Iterable[Arrival]) -> list[Record]:
+        taken = (self._alignments[one.record.partition].take(one.record, one.origin) for one in arrivals)
+        return [record for record in taken if record is not None]
+
+    def _done(self, arrivals: Iterable[Arrival]) -> None:
+        for arrival in arrivals:
+            self.progress.done(arrival.place, arrival.record.offset, arrival.written)
+
+    def _handled(self, tp: TP) -> int | None:
+        """Up to where ``tp`` may be committed; None where that is not this worker's to say."""
+        if self._handing_over or tp.partition not in self.partitions:
+            return None
+        return self.progress.position((self._layout.plain(tp.topic), tp.partition)) or None
 
     def _fail(self, error: BaseException) -> None:
         self._ended.set()
         log.error("stage_ended", action="stop", stage=self.stage.name, exc_info=error)
         self._site.failed(error)
-
-    def _current(self, events: Sequence[Any]) -> list[Any]:
-        """Events of partitions that are still this worker's. Those of an older assignment are read again."""
-        if self._handing_over:
-            return []
-        generation = self.app.consumer_generation_id
-        return [
-            event
-            for event in events
-            if event.message.generation_id == generation and event.message.partition in self.partitions
-        ]
-
-    def _record(self, event: Any) -> Record:
-        message = event.message
-        return Record(
-            topic=self._layout.plain(message.topic),
-            key=(message.key or b"").decode(errors="replace"),
-            value=message.value or b"",
-            offset=message.offset,
-            partition=message.partition,
-        )
-
-    async def _take_without_state(self, stream: Any, events: Sequence[Any]) -> None:
-        async with self._lock:
-            if self._ended.is_set():
-                return
-            current = self._current(events)
-            records = self._aligned(current)
-            outputs = await self._on_thread(
-                partial(attempt, self.stage, records, StageState({}), self._site.clock.time)
-            )
-            acknowledged = await self._site.writer.begin(outputs, self.stage.name)
-        task = asyncio.create_task(self._settle(stream, current, outputs, acknowledged))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
-        while len(self._under_way) >= IN_FLIGHT:
-            await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
-
-    async def _settle(self, stream: Any, events: Sequence[Any], outputs: Sequence[Output], acknowledged: Any) -> None:
-        try:
-            await acknowledged
-            self._site.announce(outputs)
-            await self._acknowledge(stream, events)
-        except Exception as error:  # whatever it is, nothing more may be acknowledged
-            self._fail(error)
-
-    async def _take_with_state(self, stream: Any, events: Sequence[Any]) -> None:
-        by_partition: dict[int, list[Any]] = {}
-        for event in events:
-            by_partition.setdefault(event.message.partition, []).append(event)
-        for number, run in by_partition.items():
-            async with self._lock:
-                if self._ended.is_set():
-                    return
-                current = self._current(run)
-                state = self.partitions.get(number)
-                if not current or state is None:
-                    continue
-                try:
-                    await self._unit(number, state, self._fresh(self._aligned(current), state))
-                except Lost as lost:
-                    log.warning("partition_lost", action="drop", stage=self.stage.name, partition=number, why=str(lost))
-                    self._lose(number)
-                    continue
-                await self._acknowledge(stream, current)
-
-    def _aligned(self, events: Iterable[Any]) -> list[Record]:
-        found = []
-        for event in events:
-            alignment = self._alignments[event.message.partition]
-            record = alignment.take(self._record(event), origin_of(event.message.headers))
-            if record is not None:
-                found.append(record)
-        return found
-
-    def _fresh(self, records: Iterable[Record], state: PartitionState) -> list[Record]:
-        """Records that the state has not yet, each once: after a crash some are delivered that it has, and when Faust
-        turns back to what was committed, one batch may hold a record twice."""
-        ends, fresh = dict(state.applied), []
-        for record in records:
-            if record.offset >= ends.get(record.topic, 0):
-                ends[record.topic] = record.offset + 1
-                fresh.append(record)
-        return fresh
-
-    async def _acknowledge(self, stream: Any, events: Sequence[Any]) -> None:
-        for event in events:
-            await stream.ack(event)
-            self.progress.done(self._place_of(event), event.message.offset, event.message.timestamp or 0.0)
 
     # -- a unit -------------------------------------------------------------------------------------------
 
