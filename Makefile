@@ -41,7 +41,7 @@ kafka: setup-dev
 
 # The demo through a real Kafka, every part a process of its own, with a Prometheus beside them if there is one.
 run-kafka: setup-dev
-	@$(BIN)/python -m tests.kafka_cluster -- $(BIN)/tapewatch demo --kafka {} $(DEMO_ARGS)
+	@exec $(BIN)/python -m tests.kafka_cluster -- $(BIN)/tapewatch demo --kafka {} $(DEMO_ARGS)
 
 # Debian packages that only tests need, where this user may install them.
 DEBIAN := chromium:chromium promtool:prometheus amtool:prometheus-alertmanager systemd-analyze:systemd kcat:kcat openssl:openssl

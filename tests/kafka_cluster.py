@@ -17,6 +17,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -41,8 +42,10 @@ rootLogger.appenderRef.out.ref = out
 """
 
 
-_LEASH = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
-"""A killed test run leaves no broker behind, where the system has a tool for it."""
+def leash(name: str) -> tuple[str, ...]:
+    """What stands before a command to send it signal ``name`` when this process is gone, where the system has a tool
+    for it: whoever is killed leaves nothing behind."""
+    return ("setpriv", "--pdeathsig", name) if shutil.which("setpriv") else ()
 
 
 class KafkaError(Exception):
@@ -164,7 +167,7 @@ class Node:
     def start(self) -> None:
         with (self.folder / "out.log").open("ab") as out:
             self.process = subprocess.Popen(
-                [*_LEASH, *self._java(self._heap, "kafka.Kafka", str(self.folder / "server.properties"))],
+                [*leash("KILL"), *self._java(self._heap, "kafka.Kafka", str(self.folder / "server.properties"))],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
@@ -297,10 +300,24 @@ class Cluster:
         self.kill()
 
 
+def _run(command: Sequence[str]) -> int:
+    """Runs a command to its end; its exit code."""
+    parent, ended = os.getppid(), threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    signal.signal(signal.SIGINT, lambda *_: None)  # the command has it too, and ends by itself
+    with subprocess.Popen([*leash("TERM"), *command]) as running:
+        while running.poll() is None:
+            if ended.wait(0.2) or os.getppid() != parent:
+                running.terminate()
+                return running.wait()
+        return running.returncode
+
+
 def main() -> None:
     """Runs a cluster in the foreground and prints its address; Ctrl-C or SIGTERM stops it, its data stay.
 
-    With a command after "--" it runs that instead, "{}" in it being the address of a cluster that goes with it.
+    With a command after "--" it runs that instead, "{}" in it being the address of a cluster that goes with it. The
+    command is ended, with all that it started, when this is, and when who started this is gone.
     """
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("command", nargs="*")
@@ -314,9 +331,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     if options.command:
         with tempfile.TemporaryDirectory(prefix="kafka-") as scratch, Cluster(Path(scratch), options.nodes) as cluster:
-            # Ctrl-C is the command's business: this waits for its end.
-            signal.signal(signal.SIGINT, lambda *_: None)
-            sys.exit(subprocess.call([part.replace("{}", cluster.address) for part in options.command]))
+            sys.exit(_run([part.replace("{}", cluster.address) for part in options.command]))
     folder = options.folder.resolve() / f"nodes-{options.nodes}"
     cluster = Cluster(folder, options.nodes, ports=[options.port + i for i in range(options.nodes)], heap="512m")
     try:

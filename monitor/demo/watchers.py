@@ -17,6 +17,9 @@ from monitor.app import PARTS, Daemon
 from monitor.settings import load
 from monitor.web import Web
 
+_LEASH = ("setpriv", "--pdeathsig", "TERM") if shutil.which("setpriv") else ()
+"""The parts end with a demo that was killed, where the system has a tool for it."""
+
 PATIENCE = 120.0
 """Seconds in which a process of the demo must be ready, or have judged the history."""
 
@@ -122,7 +125,7 @@ class Spread:
 
     async def _start(self, command: list[str], name: str) -> None:
         log = (self._folder / f"{name}.log").open("ab")
-        self._processes.append(await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log))
+        self._processes.append(await asyncio.create_subprocess_exec(*_LEASH, *command, stdout=log, stderr=log))
         log.close()
 
     async def _command(self, part: str, *arguments: str) -> str:
