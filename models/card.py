@@ -61,7 +61,8 @@ class Mention(Platt, frozen=True, kw_only=True):
 
 
 class StoryHead(msgspec.Struct, frozen=True, kw_only=True):
-    """The story embedding: P(same story) = sigmoid(slope * cosine + offset)."""
+    """The story embedding: P(same story) = sigmoid(slope * cosine + offset), for two headlines about one company within
+    48 hours."""
 
     dimensions: int
     slope: float

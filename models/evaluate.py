@@ -112,25 +112,27 @@ def auc(p: Any, y: Any) -> float:
     return float((ranks[y == 1].sum() - positives * (positives + 1) / 2) / (positives * (len(y) - positives)))
 
 
-def platt(logits: Any, truth: Any, steps: int = 100) -> tuple[float, float]:
+def platt(logits: Any, truth: Any, weights: Any = None, steps: int = 100) -> tuple[float, float]:
     """(slope, offset) of the sigmoid of least log-loss (Platt 1999, with his softened targets).
 
-    By Newton's method whose steps are halved until they help (Lin, Lin and Weng 2007).
+    By Newton's method whose steps are halved until they help (Lin, Lin and Weng 2007). ``weights``: for how many each
+    row stands, their sum the number of rows; None for one each.
     """
     x, y = np.asarray(logits, float), np.asarray(truth, int)
-    positives = int(y.sum())
+    w = np.ones(len(x)) if weights is None else np.asarray(weights, float)
+    positives = float((w * y).sum())
     target = np.where(y == 1, (positives + 1) / (positives + 2), 1 / (len(y) - positives + 2))
     design = np.stack([x, np.ones_like(x)], 1)
 
     def loss(of: Any) -> float:
         z = design @ of
-        return float((np.logaddexp(0, z) - target * z).sum())
+        return float((w * (np.logaddexp(0, z) - target * z)).sum())
 
     beta = np.array([0.0, _odds((positives + 1) / (len(y) + 2))])
     for _ in range(steps):
         p = logistic(design @ beta, 1.0, 0.0)
-        hessian = (design * (p * (1 - p))[:, None]).T @ design + 1e-9 * np.eye(2)
-        step = np.linalg.solve(hessian, design.T @ (p - target))
+        hessian = (design * (w * p * (1 - p))[:, None]).T @ design + 1e-9 * np.eye(2)
+        step = np.linalg.solve(hessian, design.T @ (w * (p - target)))
         share = 1.0
         while share > 1e-6 and loss(beta - share * step) > loss(beta):
             share /= 2

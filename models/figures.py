@@ -19,7 +19,7 @@ from models.heads import logistic, softmax
 from models.labels import RISKS, SENTIMENTS, TOPICS
 from models.reading import tokens_of
 from models.session import feeds, open_session
-from models.stories import pairs
+from models.stories import pairs, weights
 
 OUTPUTS = ("sentiment", "topic", "risk", "story", "tokens")
 SENTIMENT_ABSTAINS, TOPIC_ABSTAINS = 0.5, 0.4
@@ -124,17 +124,14 @@ def pure_mentions(seen: Logits) -> tuple[Any, list[int]]:
 
 
 def story_of_pairs(graph: Path, tokenizer: Tokenizer, window: int) -> StoryHead:
-    """P(same story) from the cosine of the project's own pairs, as if both answers were as frequent."""
+    """P(same story) from the cosine, for two headlines about one company within 48 hours: of the project's own pairs,
+    each kind as frequent as it is there."""
     known = pairs()
     rows = [Row(text, None, None, "pairs") for pair in known for text in (pair.first, pair.second)]
     story = answers(graph, tokenizer, rows, window).story
     cosines = (story[::2] * story[1::2]).sum(1)
-    same = np.array([pair.same for pair in known], int)
-    slope, offset = platt(cosines, same)
-    share = float(same.mean())
-    return StoryHead(
-        dimensions=story.shape[1], slope=slope, offset=round(offset - float(np.log(share / (1 - share))), 4)
-    )
+    slope, offset = platt(cosines, [pair.same for pair in known], weights(known))
+    return StoryHead(dimensions=story.shape[1], slope=slope, offset=offset)
 
 
 def figures(name: str, rows: Sequence[Row], seen: Logits, by: Calibration) -> dict[str, Any]:

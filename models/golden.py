@@ -7,7 +7,6 @@ run, and what the half-precision graph says, which CUDA runs, computed on a CPU.
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +15,7 @@ import msgspec
 
 from models.card import Card, CardError
 from models.classifier import OnnxClassifier, load
+from models.heads import cosine
 from models.predictions import Prediction
 from models.reading import Span
 from models.samples import samples, spread
@@ -173,7 +173,7 @@ def _apart(one: Answer, other: Answer) -> float:
     """The largest difference of a probability, or of the cosine of the stories from 1."""
     pairs = list(_pairs(one, other))
     if one.story is not None and other.story is not None:
-        pairs.append((1.0, _cosine(one.story, other.story)))
+        pairs.append((1.0, cosine(one.story, other.story)))
     return max(abs(a - b) for a, b in pairs)
 
 
@@ -185,11 +185,6 @@ def _pairs(one: Answer, other: Answer) -> Iterator[tuple[float, float]]:
     for mine, its in zip(one.toward, other.toward, strict=True):
         if mine is not None and its is not None:
             yield from zip(mine, its, strict=True)
-
-
-def _cosine(one: bytes, other: bytes) -> float:
-    a, b = (memoryview(story).cast("b") for story in (one, other))
-    return sum(x * y for x, y in zip(a, b, strict=True)) / (math.hypot(*a) * math.hypot(*b))
 
 
 def _relabelled(wanted: Sequence[Answer], found: Sequence[Answer], of: Callable[[Answer], Sequence[float]]) -> int:

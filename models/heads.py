@@ -5,12 +5,13 @@ All of it in double precision and in a fixed order, so that a text's answers do 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from models.card import Card, CardError, Platt, RiskHead
+from models.card import Card, CardError, Platt, RiskHead, StoryHead
 from models.labels import SENTIMENTS
 from models.predictions import Risk, Toward
 
@@ -105,3 +106,17 @@ def story_of(vector: Any) -> bytes:
     whole = np.rint(vector.astype(np.float64) * SCALE)
     steps: bytes = np.clip(whole, -SCALE, SCALE).astype(np.int8).tobytes()
     return steps
+
+
+def cosine(one: bytes, other: bytes) -> float:
+    """Of two story embeddings, from their signed bytes."""
+    a, b = (memoryview(story).cast("b") for story in (one, other))
+    return sum(x * y for x, y in zip(a, b, strict=True)) / (math.hypot(*a) * math.hypot(*b))
+
+
+def p_same(one: bytes, other: bytes, head: StoryHead) -> float:
+    """The probability that two headlines about one company within 48 hours tell the same story; 1 for equal ones, which
+    a slope fitted on others does not know."""
+    if one == other:
+        return 1.0
+    return float(logistic(np.array(cosine(one, other)), head.slope, head.offset))

@@ -159,6 +159,9 @@ def predict(
     sentiment, topic and, where the model has that head, risk (adverse events) of the text and of each company; basis
     says whether a company's answers are its own or the text's.
 
+    A JSON line may have another text in compare: same_story is the probability that both tell one news item, for two
+    headlines about one company, at most two days apart.
+
     With --why also the phrases without which the text, and what it says of each company, would be bad news no more,
     with their places in it and their weights: the part of the probability of bad news that goes with them. None where
     it is no bad news, or has more than 64 words.

@@ -3,6 +3,6 @@
 The file's errors are those of the challenge sets (``models.challenge.ChallengeError``).
 """
 
-from models.stories.pairs import PHENOMENA, Pair, pairs
+from models.stories.pairs import PHENOMENA, Pair, pairs, weights
 
-__all__ = ["PHENOMENA", "Pair", "pairs"]
+__all__ = ["PHENOMENA", "Pair", "pairs", "weights"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,6 +41,12 @@ PHENOMENA = {
     "same_theme": DIFFERENT,
 }
 """What the pairs try, to the label that all pairs of it have."""
+APART = ("other_event", "same_theme")
+"""Phenomena without likeness; the pairs of all other ones that are different are near misses."""
+
+SAME_SHARE, NEAR_SHARE = 0.05, 0.15
+"""Of two headlines about one company within 48 hours: how many tell one item, and how many of the others nearly do.
+The first was counted, the second chosen among tenths and halves of them (docs/stories.md)."""
 
 
 class Pair(NamedTuple):
@@ -55,6 +63,28 @@ class Pair(NamedTuple):
 def pairs(path: Path = FILE) -> list[Pair]:
     """The set in the order of the file. Raises ChallengeError."""
     return [_pair(place, fields) for place, fields in lines(path, COLUMNS)]
+
+
+def weights(of: Sequence[Pair]) -> list[float]:
+    """For how many pairs each one stands where the kinds of pairs are as frequent as in the field; their sum is the
+    number of pairs. The set has as many near misses as retellings, the field twenty that tell two items to one that
+    tells one twice."""
+    kinds = [_kind(pair) for pair in of]
+    counts = Counter(kinds)
+    return [_SHARES[kind] * len(of) / counts[kind] for kind in kinds]
+
+
+_SHARES = {
+    SAME: SAME_SHARE,
+    "near": (1 - SAME_SHARE) * NEAR_SHARE,
+    "apart": (1 - SAME_SHARE) * (1 - NEAR_SHARE),
+}
+
+
+def _kind(pair: Pair) -> str:
+    if pair.same:
+        return SAME
+    return "apart" if pair.phenomenon in APART else "near"
 
 
 def _pair(place: Place, fields: list[str]) -> Pair:

@@ -14,9 +14,10 @@ from typing import IO, Any, TypeVar, cast
 import msgspec
 import typer
 
-from models.classifier import Classifier, ClassifierError, Prediction, Risk, Toward, load
+from models.classifier import Classifier, ClassifierError, OnnxClassifier, Prediction, Risk, Toward, load
+from models.heads import cosine, p_same
 from models.occlusion import TooLong, carriers
-from models.reading import ScoringText, Span, read, spans_of
+from models.reading import ScoringText, Span, read, scoring_text, spans_of
 from pipelines.judgements import risk_of
 from pipelines.sources.lines import rows_of
 
@@ -44,6 +45,8 @@ class Line(msgspec.Struct):
     id: Any = None
     text: str = ""
     entities: list[str] = []
+    compare: str | None = None
+    """Another text, which may tell the same story."""
     bad: str | None = None
 
 
@@ -68,7 +71,7 @@ def run_predict(source: str, model: str, device: str, *, embedding: bool = False
         raise typer.Exit(1)
 
 
-def _chunk(classifier: Classifier, chunk: list[Line], embedding: bool, why: bool) -> bool:
+def _chunk(classifier: OnnxClassifier, chunk: list[Line], embedding: bool, why: bool) -> bool:
     good = [line for line in chunk if line.bad is None]
     readings = [read(line.text) for line in good]
     texts = [reading.text for reading in readings]
@@ -83,9 +86,11 @@ def _chunk(classifier: Classifier, chunk: list[Line], embedding: bool, why: bool
             _alone(classifier, line, text, spans, embedding)
             for line, text, spans in zip(good, texts, mentions, strict=True)
         ]
-    for line, prediction, reading, spans in zip(good, found, readings, mentions, strict=True):
+    for line, prediction, reading, text, spans in zip(good, found, readings, texts, mentions, strict=True):
         if prediction is not None:
             answer = _answer(classifier, line, prediction)
+            if line.compare is not None and not _compare(classifier, answer, line, text):
+                continue
             if why:
                 _explain(classifier, answer, reading, spans)
             sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")
@@ -149,6 +154,26 @@ def _entity(
         **_risk(said.risk),
         "basis": "entity" if toward is not None else "document",
     }
+
+
+def _compare(classifier: OnnxClassifier, answer: dict[str, Any], line: Line, text: str) -> bool:
+    """Adds how likely the line's other text tells the same story; False, and the line is bad, where that can't be
+    told."""
+    head = classifier.card.story
+    if head is None:
+        line.bad = f"compare: model {classifier.name} has no story embedding; leave it out, or name another model"
+        return False
+    texts = [text, scoring_text(line.compare or "")]
+    try:
+        one, other = (prediction.story or b"" for prediction in classifier.predict(texts, story=True))
+    except ClassifierError as error:
+        line.bad = f"compare: {error}"
+        return False
+    answer["same_story"] = {
+        "probability": round(p_same(one, other, head), 6),
+        "cosine": round(cosine(one, other), 6),
+    }
+    return True
 
 
 def _explain(
@@ -223,7 +248,10 @@ def _line(number: int, fields: Any) -> Line:
         return Line(number, bad="text is missing or no text")
     if not isinstance(entities, list) or not all(isinstance(name, str) for name in entities):
         return Line(number, bad="entities is no list of names")
-    return Line(number, fields.get("id"), text, entities)
+    compare = fields.get("compare")
+    if compare is not None and not (isinstance(compare, str) and compare.strip()):
+        return Line(number, bad="compare is no text")
+    return Line(number, fields.get("id"), text, entities, compare)
 
 
 def _csv(stream: IO[bytes], source: str) -> Iterator[Line]:

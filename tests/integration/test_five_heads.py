@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -78,6 +79,19 @@ def test_predict_adds_the_embedding_if_it_is_asked_to(model: Path, two: Path) ->
     assert min(found) < 0, "bytes are signed"
     refused = run("predict", "--embedding", "--model", two, stdin='{"text": "x"}')
     assert refused.returncode == 2 and "no story embedding" in refused.stderr and refused.stdout == ""
+
+
+def test_predict_tells_whether_another_text_tells_the_same_story(model: Path, two: Path) -> None:
+    line = {"text": "Beta wins", "compare": "Acme recall"}
+    same = answer(model, line)["same_story"]
+    assert -1 <= same["cosine"] < 1
+    assert same["probability"] == pytest.approx(1 / (1 + math.exp(5 - 10 * same["cosine"])), abs=1e-4)
+    assert answer(model, line | {"compare": "Beta wins"})["same_story"]["probability"] == 1.0
+    for found in (
+        run("predict", "--model", two, stdin=json.dumps(line)),
+        run("predict", stdin='{"text": "x", "compare": 3}'),
+    ):
+        assert found.returncode == 1 and found.stdout == "" and "line 1: compare" in found.stderr
 
 
 def test_show_says_what_the_model_answers(model: Path) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import math
 import os
 import re
 import subprocess
@@ -15,10 +16,12 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from models import card as cards
 from models.challenge import ChallengeError, headlines
 from models.reading import scoring_text
 from models.risk import compose, held_out
-from models.stories import PHENOMENA, Pair, pairs
+from models.stories import PHENOMENA, Pair, pairs, weights
+from models.stories.pairs import APART, NEAR_SHARE, SAME_SHARE
 from pipelines.signatures import signature, similarity, word_set
 from tests import five_heads
 
@@ -134,6 +137,35 @@ def test_a_wrong_line_names_place_field_value_and_remedy(tmp_path: Path, line: s
     with pytest.raises(ChallengeError, match=re.escape(what)) as error:
         pairs(path)
     assert str(error.value).startswith(f"{path}, line 2, ")
+
+
+# -- as frequent as in the field ----------------------------------------------------------------------------
+
+
+def test_weights_make_the_kinds_of_pairs_as_frequent_as_in_the_field() -> None:
+    weighed = list(zip(rows(), weights(rows()), strict=True))
+    whole = sum(weight for _, weight in weighed)
+    assert whole == pytest.approx(len(rows()))
+    assert sum(weight for pair, weight in weighed if pair.same) == pytest.approx(SAME_SHARE * whole)
+    near = sum(weight for pair, weight in weighed if not pair.same and pair.phenomenon not in APART)
+    assert near == pytest.approx((1 - SAME_SHARE) * NEAR_SHARE * whole)
+
+
+def test_a_command_fits_the_probability_anew(tmp_path: Path) -> None:
+    def fit(folder: Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "models.stories", str(folder)], cwd=ROOT, capture_output=True, text=True
+        )
+
+    folder = five_heads.write(tmp_path / "five")
+    before = cards.read(folder)
+    assert fit(folder).returncode == 0
+    after = cards.read(folder)
+    assert after.story is not None and after == replace(before, story=after.story)
+    rate = 1 / (1 + math.exp(-after.story.offset - after.story.slope * 0.9))
+    assert rate < 0.5, "words without meaning tell little, and most pairs are of two stories"
+    bare = fit(five_heads.write(tmp_path / "bare", card=replace(five_heads.CARD, story=None)))
+    assert bare.returncode == 1 and "has no head for stories; name one that has" in bare.stderr
 
 
 # -- the figures --------------------------------------------------------------------------------------------
