@@ -21,7 +21,7 @@ from models.fake import FakeClassifier
 from models.heads import softmax
 from models.passes import Passes, open_passes
 from models.predictions import Classifier, ClassifierError, Mentions, Prediction, Risk, Toward
-from models.reading import Span, scoring_text, tokens_of
+from models.reading import Span, ends_of, scoring_text, tokens_of
 from models.session import DeviceError, warn_without_vnni
 
 __all__ = [
@@ -121,13 +121,11 @@ class OnnxClassifier:
         ]
 
     def _row(self, encoding: Any, entities: Sequence[Sequence[Span]], *, located: bool) -> _Row:
-        ids, window = encoding.ids, self.card.max_tokens
-        cut = len(ids) > window
-        if cut:
-            ids = [*ids[: window - 1], ids[-1]]
-        offsets = encoding.offsets[: window - 1] if located else ()
+        window = self.card.max_tokens
+        ids = list(ends_of(encoding.ids, window))
+        offsets = ends_of(encoding.offsets, window) if located else ()
         places = tuple(tokens_of(spans, offsets) for spans in entities)
-        return _Row(ids, cut, ids.count(self._unknown) / max(1, len(ids) - 2), places)
+        return _Row(ids, len(encoding.ids) > window, ids.count(self._unknown) / max(1, len(ids) - 2), places)
 
     def _run(self, rows: Sequence[_Row], story: bool) -> list[Prediction]:
         card = self.card

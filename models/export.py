@@ -23,6 +23,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer
 
 from models.quantize import Array, Range, by_column, by_row, least_error, least_product_error
+from models.reading import ends_of
 from models.session import feeds, open_session
 
 MS = "com.microsoft"
@@ -253,8 +254,7 @@ class Encoder:
 
 
 def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
-    rows = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
-    return [row if len(row) <= MAX_TOKENS else [*row[: MAX_TOKENS - 1], row[-1]] for row in rows]
+    return [list(ends_of(encoding.ids, MAX_TOKENS)) for encoding in tokenizer.encode_batch(list(texts))]
 
 
 def measure(

@@ -17,7 +17,7 @@ from models.data import Mention as Target
 from models.evaluate import best_threshold, binary_report, platt, report, shift, temperature
 from models.heads import logistic, softmax
 from models.labels import RISKS, SENTIMENTS, TOPICS
-from models.reading import tokens_of
+from models.reading import ends_of, tokens_of
 from models.session import feeds, open_session
 from models.stories import pairs, weights
 
@@ -44,14 +44,14 @@ def answers(graph: Path, tokenizer: Tokenizer, rows: Sequence[Row], window: int)
     found: list[list[Any]] = [[], [], [], []]
     mentioned, targets = [], []
     for row, encoding in zip(rows, tokenizer.encode_batch([row.text for row in rows]), strict=True):
-        ids = encoding.ids if len(encoding.ids) <= window else [*encoding.ids[: window - 1], encoding.ids[-1]]
+        ids = ends_of(encoding.ids, window)
         *whole, tokens = session.run(list(OUTPUTS), feeds([ids]))
         for kept, value in zip(found, whole, strict=True):
             kept.append(value[0].astype(np.float64))
         for target in row.mentions:
-            places = [place for place in tokens_of(target.spans, encoding.offsets) if place < window - 1]
+            places = tokens_of(target.spans, ends_of(encoding.offsets, window))
             if places:
-                mentioned.append(tokens[0][places].astype(np.float64).mean(0))
+                mentioned.append(tokens[0][list(places)].astype(np.float64).mean(0))
                 targets.append(target)
     toward = np.stack(mentioned) if mentioned else np.zeros((0, tokens.shape[2]))
     sentiment, topic, risk, story = (np.stack(values) for values in found)

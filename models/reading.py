@@ -6,7 +6,7 @@ import html
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 URL = re.compile(r"(?:https?://|www\.)\S+|\bt\.co/\S+", re.IGNORECASE)
 SPACE = re.compile(r"\s{2,}|[^\S ]")
@@ -15,6 +15,11 @@ REFERENCE = re.compile(r"&(?:#[0-9]+;?|#[xX][0-9a-fA-F]+;?|[^\t\n\f <&#;]{1,32};
 
 READ = 1_000
 """Characters read: three times what the model's window of 64 to 128 tokens holds of English."""
+
+TAIL = 4
+"""Of what is too long, this part of what is kept is its end, where posts and comments often come to the point."""
+
+T = TypeVar("T")
 
 Span = tuple[int, int]
 """Half-open, in characters."""
@@ -49,12 +54,11 @@ def read(title: str, text: str = "") -> ScoringText:
     head, body = _plain(title), _plain(text)
     if not body.text or (head.text and body.text.casefold().startswith(head.text.casefold().rstrip(".… "))):
         longer = body if len(body.text) > len(head.text) else head
-        return ScoringText(longer.text[:READ], head.places, body.places, 0)
+        return _within(longer.text, head.places, body.places, 0)
     if not head.text:
-        return ScoringText(body.text[:READ], (), body.places, 0)
+        return _within(body.text, (), body.places, 0)
     joint = " " if head.text[-1] in ".!?:;…" else ". "
-    whole = f"{head.text}{joint}{body.text}"[:READ]
-    return ScoringText(whole, head.places, body.places, len(head.text) + len(joint))
+    return _within(f"{head.text}{joint}{body.text}", head.places, body.places, len(head.text) + len(joint))
 
 
 def scoring_text(title: str, text: str = "") -> str:
@@ -81,6 +85,27 @@ def tokens_of(spans: Sequence[Span], offsets: Sequence[Span]) -> tuple[int, ...]
     )
 
 
+def ends_of(values: Sequence[T], room: int) -> Sequence[T]:
+    """At most ``room`` values: of more the first and, a quarter of the room, the last."""
+    if len(values) <= room:
+        return values
+    tail = room // TAIL
+    return [*values[: room - tail], *values[len(values) - tail :]]
+
+
+def _within(whole: str, title: Sequence[int], body: Sequence[int], body_at: int) -> ScoringText:
+    """A text of at most READ characters, with what was traced of it."""
+    if len(whole) <= READ:
+        return ScoringText(whole, title, body, body_at)
+    first, last = READ - READ // TAIL, len(whole) - READ // TAIL
+    text = whole[:first] + whole[last:]
+
+    def left(places: Sequence[int], at: int) -> list[int]:
+        return [*places[: max(0, first - at)], *places[max(0, last - at) :]]
+
+    return ScoringText(text, left(title, 0), left(body, body_at), min(body_at, first + max(0, body_at - last)))
+
+
 class _Traced(NamedTuple):
     """A text, and for each character its place in the text that it was made from."""
 
@@ -91,8 +116,8 @@ class _Traced(NamedTuple):
 def _plain(text: str) -> _Traced:
     if not text:
         return _Traced("", ())
-    text = text[: 4 * READ]
-    traced = _Traced(text, range(len(text)))
+    places: Sequence[int] = ends_of(range(len(text)), 4 * READ)
+    traced = _Traced(text if len(places) == len(text) else "".join(ends_of(text, 4 * READ)), places)
     if "&" in text:
         traced = _replace(traced, REFERENCE, lambda found: html.unescape(found[0]))
     if any(sign in traced.text for sign in ("http", "www.", "t.co/", "HTTP")):

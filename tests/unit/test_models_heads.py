@@ -85,7 +85,7 @@ def test_two_companies_of_one_text_have_fates_of_their_own(classifier: OnnxClass
 
 
 def test_a_company_beyond_the_window_is_not_judged(classifier: OnnxClassifier) -> None:
-    text = "acme " + "and " * 12 + "corp"
+    text = "acme " + "and " * 12 + "corp" + " and" * 12
     found = classifier.predict([text], [[[span(text, "corp")], [span(text, "acme"), span(text, "corp")], []]])[0]
     assert found.truncated
     assert found.mentions[0] is None and found.mentions[2] is None
@@ -93,13 +93,21 @@ def test_a_company_beyond_the_window_is_not_judged(classifier: OnnxClassifier) -
     assert found.mentions[1] == alone is not None, "what stands within the window counts"
 
 
-def test_the_last_token_within_the_window_is_read_and_the_next_is_not(classifier: OnnxClassifier) -> None:
-    room = five_heads.WINDOW - 2  # the ends of the text
-    for words, read_ in ((room, True), (room + 1, False)):
-        text = " ".join(["and"] * (words - 1) + ["corp"])
-        found = classifier.predict([text], [[[span(text, "corp")]]])[0]
-        assert (found.mentions[0] is not None) is read_
-        assert found.truncated is not read_
+def test_of_a_long_text_three_quarters_of_the_window_are_its_head_and_the_rest_its_tail(
+    classifier: OnnxClassifier,
+) -> None:
+    words = five_heads.WINDOW - 2 + 5  # the ends of the text take two places, and five words are too many
+    read = [
+        classifier.predict([text], [[[span(text, "corp")]]])[0]
+        for at in range(words)
+        if (text := " ".join(["and"] * at + ["corp"] + ["and"] * (words - at - 1)))
+    ]
+    assert all(one.truncated for one in read)
+    head, tail = five_heads.WINDOW - five_heads.WINDOW // 4 - 1, five_heads.WINDOW // 4 - 1
+    assert [one.mentions[0] is not None for one in read] == [True] * head + [False] * 5 + [True] * tail
+    assert read[0].sentiment == read[-1].sentiment != read[head].sentiment
+    short = " ".join(["and"] * (five_heads.WINDOW - 3) + ["corp"])
+    assert not classifier.predict([short])[0].truncated
 
 
 @settings(max_examples=40, deadline=None)
@@ -182,7 +190,7 @@ def test_spans_follow_their_words_into_what_is_read(title: str, body: str, where
 
 
 def test_what_is_not_read_has_no_span() -> None:
-    found = read("See https://acme.example/x now", "word " * 300 + "Acme")
+    found = read("See https://acme.example/x now", "word " * 300 + "Acme" + " word" * 300)
     assert found.spans([span("See https://acme.example/x now", "acme")]) == ()
     assert found.spans([], [(1_500, 1_504)]) == ()
     title = "x" * 998 + " Acme Corp"

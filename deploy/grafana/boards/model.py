@@ -45,7 +45,7 @@ NOW = [
         steps=[(None, GREEN), (0.2, ORANGE), (0.4, RED)],
     ),
     stat(
-        "Cut", "Share of the documents of which only the start was read.",
+        "Cut", "Share of the documents of which only head and tail were read.",
         Query(share("tapewatch_truncated_documents_total", "tapewatch_scored_documents_total")), unit="percentunit",
     ),
     stat(
