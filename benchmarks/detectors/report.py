@@ -71,7 +71,8 @@ def draw(report: dict[str, Any], path: Path) -> None:
     for axis, (class_, kind) in zip(axes, KINDS.items(), strict=True):
         compared = report[class_]["matched"]
         others = [name for name in order(report["social"]["matched"]) if name not in MAIN]
-        colours = dict(zip(others, mpl.color_sequences["tab20"], strict=False))
+        # The shipped detector alone is red.
+        colours = dict(zip(others, mpl.color_sequences["tab20"][:6] + mpl.color_sequences["tab20"][8:], strict=False))
         for name in (*others, *MAIN):
             rates = [float(rate) for rate in compared[name]]
             found = [one["found"]["spikes"] for one in compared[name].values()]
@@ -88,7 +89,7 @@ def draw(report: dict[str, Any], path: Path) -> None:
         axis.set_xticks(rates, [f"{rate:g}" for rate in rates], minor=False)
         axis.minorticks_off()
         axis.set_title(f"simulated {kind}")
-        axis.set_xlabel("false alarms per key-week that thresholds are matched at")
+        axis.set_xlabel("false alarms per key-week, matched")
         axis.grid(alpha=0.25)
     axes[0].set_ylabel("spikes found")
     axes[0].set_ylim(0, 1)

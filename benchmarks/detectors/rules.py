@@ -135,7 +135,7 @@ def socialmetrix(counts: Counts) -> Floats:
 
 RULES: dict[str, Rule] = {
     "mean of a day + kσ": mean_sigma,
-    "the same, least count and share test": mean_sigma_gated,
+    "mean + kσ, least count, share test": mean_sigma_gated,
     "EARS C2": ears_c2,
     "MAD z-score": mad,
     "TwitInfo": twitinfo,
