@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 # Tests start a few hundred processes: without bytecode each would compile all that it imports, two seconds of a core.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup setup-dev setup-train run kafka run-kafka test test-train test-packages image-check faults lint bench bench-detection bench-kafka train train-bilingual docs lock screenshot dashboards clean
+.PHONY: setup setup-dev setup-train run kafka run-kafka test test-train test-packages image-check faults lint bench bench-detection bench-kafka train train-bilingual docs lock screenshot card dashboards clean
 
 # uv installs the locked set in seconds; pip alone would take half a minute.
 $(VENV)/.uv:
@@ -120,6 +120,11 @@ docs: setup-dev
 
 screenshot: setup-dev test-packages
 	$(BIN)/python -m benchmarks.screenshot
+
+# What the card of MODEL says, drawn.
+MODEL ?= default
+card: setup-dev
+	$(BIN)/python -m benchmarks.card $(MODEL)
 
 dashboards: setup-dev test-packages
 	$(BIN)/python -m benchmarks.dashboards

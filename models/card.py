@@ -210,13 +210,11 @@ def readable(card: Card) -> str:
     lines += ["## Answers", "", *[f"- {line}" for line in _answers(card)], ""]
     lines += ["## Trained on", ""]
     lines += [f"- {entry['name']}: {entry['rows']} rows, {entry['licence']}. {entry['origin']}" for entry in card.data]
-    lines += ["", "## Evaluation", "", "| set | n | accuracy | macro F1 | ECE |", "|---|---|---|---|---|"]
+    lines += ["", "## Evaluation", ""]
     sets = card.evaluation.get("sets", {})
-    lines += [
-        f"| {name} | {figures['n']} | {figures['accuracy']:.4f} | {figures['macro_f1']:.4f} | {figures['ece']:.4f} |"
-        for name, figures in sets.items()
-        if "any" not in figures
-    ]
+    lines += ["| set | n | accuracy | 95 % interval | macro F1 | ECE | answered | accuracy on them |"]
+    lines += ["|---|---|---|---|---|---|---|---|"]
+    lines += [_judged(card, name, figures) for name, figures in sets.items() if "any" not in figures]
     lines += [line for name, figures in sets.items() if "any" in figures for line in _events(name, figures)]
     lines += _compared(card.evaluation.get("compared", {}))
     agreement = card.evaluation.get("int8_agreement", {})
@@ -228,6 +226,16 @@ def readable(card: Card) -> str:
         lines += ["", f"Live texts are compared with what it made of the valid parts of {sets} (docs/models.md)."]
     lines += ["", "## Limits", "", *[f"- {limit}" for limit in card.limits], ""]
     return "\n".join(lines)
+
+
+def _judged(card: Card, name: str, figures: Mapping[str, Any]) -> str:
+    """Of a set with one label a text. Cards of older exports have neither intervals nor coverage."""
+    head = card.topic if name.startswith("topic") else card.sentiment
+    interval = " to ".join(f"{edge:.4f}" for edge in figures.get("interval", ()))
+    kept = [one for one in figures.get("coverage", ()) if one[0] <= head.abstain_below]
+    answered = f"{kept[-1][1]:.3f} | {kept[-1][2]:.4f}" if kept else " | "
+    values = f"{figures['accuracy']:.4f} | {interval} | {figures['macro_f1']:.4f} | {figures['ece']:.4f}"
+    return f"| {name} | {figures['n']} | {values} | {answered} |"
 
 
 def _compared(compared: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -13,8 +13,8 @@ BINS = 15
 
 
 def report(probabilities: Sequence[Sequence[float]], truth: Sequence[int], labels: Sequence[str]) -> dict[str, Any]:
-    """n, accuracy, macro_f1, per_class, ece (15 equal bins of confidence), nll and the confusion matrix
-    (rows: truth, columns: judgement)."""
+    """n, accuracy, its 95 % interval, macro_f1, per_class, ece (15 equal bins of confidence), nll, the confusion matrix
+    (rows: truth, columns: judgement), and what ``reliability`` and ``coverage`` say."""
     p = np.asarray(probabilities, float).reshape(len(truth), len(labels))
     y = np.asarray(truth, int)
     judged = p.argmax(1)
@@ -36,12 +36,49 @@ def report(probabilities: Sequence[Sequence[float]], truth: Sequence[int], label
     return {
         "n": len(y),
         "accuracy": round(float((judged == y).mean()), 4) if len(y) else 0.0,
+        "interval": wilson(int((judged == y).sum()), len(y)),
         "macro_f1": round(float(np.mean(present)), 4) if present else 0.0,
         "per_class": per_class,
         "ece": round(calibration_error(p, y), 4),
         "nll": round(float(-np.log(np.clip(p[np.arange(len(y)), y], 1e-12, 1)).mean()), 4) if len(y) else 0.0,
         "confusion": confusion.tolist(),
+        "reliability": reliability(p, y),
+        "coverage": coverage(p, y),
     }
+
+
+def wilson(hits: int, n: int) -> list[float]:
+    """The 95 % interval of a share (Wilson 1927)."""
+    if not n:
+        return [0.0, 1.0]
+    z = 1.959964
+    middle, half = hits + z * z / 2, z * float(np.sqrt(hits * (n - hits) / n + z * z / 4))
+    return [round((middle - half) / (n + z * z), 4), round((middle + half) / (n + z * z), 4)]
+
+
+def reliability(p: Any, y: Any) -> list[list[float]]:
+    """For each bin of confidence that has texts: their number, mean confidence and accuracy."""
+    confidence, right = p.max(1), p.argmax(1) == y
+    bins = _bins(confidence)
+    within = [bins == one for one in np.unique(bins)]
+    return [
+        [int(one.sum()), round(float(confidence[one].mean()), 4), round(float(right[one].mean()), 4)] for one in within
+    ]
+
+
+def coverage(p: Any, y: Any) -> list[list[float]]:
+    """For thresholds of confidence from 0 to .95: threshold, share of texts at or above it, accuracy on them."""
+    confidence, right = p.max(1), p.argmax(1) == y
+    found = []
+    for threshold in (round(0.05 * step, 2) for step in range(20)):
+        kept = confidence >= threshold
+        if kept.any():
+            found.append([threshold, round(float(kept.mean()), 4), round(float(right[kept].mean()), 4)])
+    return found
+
+
+def _bins(confidence: Any) -> Any:
+    return np.minimum((confidence * BINS).astype(int), BINS - 1)
 
 
 def calibration_error(p: Any, y: Any) -> float:
@@ -49,7 +86,7 @@ def calibration_error(p: Any, y: Any) -> float:
     if not len(y):
         return 0.0
     confidence, right = p.max(1), p.argmax(1) == y
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    bins = _bins(confidence)
     gaps = [
         (bins == b).mean() * abs(confidence[bins == b].mean() - right[bins == b].mean())
         for b in range(BINS)

@@ -75,9 +75,7 @@ UNKNOWN = Histogram(
     buckets=(0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0),
 )
 ABSTAINED = Counter("tapewatch_abstained_documents_total", "Documents that the model is not sure of.", ["model"])
-TRUNCATED = Counter(
-    "tapewatch_truncated_documents_total", "Documents of which the model read head and tail.", ["model"]
-)
+TRUNCATED = Counter("tapewatch_truncated_documents_total", "Documents whose middle the model did not read.", ["model"])
 
 AHEAD = 7_200.0
 """Seconds by which what others write may be ahead of this machine's clock: a clock an hour off is borne, local time

@@ -28,7 +28,9 @@ TASKS = ("sentiment", "topic", "entity_sentiment")
 
 
 def evaluate_model(task: str, data: Path, split: str | None, name: str) -> None:
-    """Prints n, accuracy, macro_f1, per_class, ece, nll and confusion; mixed rows are left out and counted."""
+    """Prints n, accuracy, interval, macro_f1, per_class, ece, nll, confusion, reliability and coverage.
+
+    Mixed rows are left out and counted."""
     if task not in TASKS:
         raise typer.BadParameter(f"--task is one of {', '.join(TASKS)}")
     if not data.is_file():
