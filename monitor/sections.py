@@ -166,6 +166,11 @@ class Alerts(Section):
     language: Literal["en", "zh"] = Field(
         "en", description="Language of an alert's summary: English, or Chinese (简体). The rest of it is data."
     )
+    explain_within: Annotated[Duration, most(5.0)] = Field(
+        0.1,
+        description="How long the alerts of a batch may wait for the phrases that make their headlines bad news; at "
+        "most 5s, and 0s looks for none.",
+    )
 
 
 class Retention(Section):

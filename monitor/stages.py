@@ -65,7 +65,7 @@ class Stages:
                 resend={entry.name: entry.resends for entry in settings.channels if entry.resends is not None},
                 clock=clock,
                 texts=settings.retention.texts,
-                explainer=Explainer(_openers(model, others)),
+                explainer=Explainer(_openers(model, others), within=settings.alerts.explain_within),
             )
 
     def all(self) -> list[Stage]:

@@ -1,15 +1,20 @@
 """Why the stories that an alert shows are bad news: the phrases of their headlines, searched while the alert is made.
 
-The search never holds an alert up: all alerts of a batch share a budget of seconds, on a thread of its own. Whatever
-goes wrong there, the alert leaves without and says so. It asks the model that judged the story, and no other.
+An alert hardly waits for them: the search is on a thread of its own, the most telling stories first, and the alerts of
+a batch leave when a short time is up, with what is found by then. It goes on behind them, for the next events of their
+episodes show the same stories, until newer alerts want others. When many alerts come it is given up: a tenth of the
+time is all that it ever takes for long. It asks the model that judged the story, and no other.
 """
 
 from __future__ import annotations
 
+import math
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
-from threading import Event, Thread
+from itertools import zip_longest
+from threading import Condition, Thread
 
 import structlog
 from prometheus_client import Counter, Histogram
@@ -29,14 +34,18 @@ EXPLAINED = Counter(
 )
 SECONDS = Histogram(
     "tapewatch_explain_seconds",
-    "Time for which an alert waited for what explains its stories.",
+    "Time for which the alerts of a batch waited for what explains their stories.",
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
 )
 for _outcome in ("explained", "model", "headline", "length", "time"):  # a rate needs the zero before the first
     EXPLAINED.labels(_outcome)
 
-BUDGET = 2.0
-"""Seconds for all alerts of a batch."""
+SHARE = 0.1
+"""Of the time that passes, the part in which may be searched: in a storm of alerts the cores are the alerts'."""
+
+SAVED = 10
+"""Waits that may be saved up: with one of 100 ms some eight alerts are explained right after each other, of five
+headlines each that take the ``default`` model 25 ms."""
 
 KEPT = 1_024
 """Answers remembered: a company's alerts and those of its lists show the same stories, and so do later ones."""
@@ -49,14 +58,21 @@ Key = tuple[str, bytes, tuple[Span, ...]]
 
 
 class Explainer:
-    """``models``: those that may be asked, by their full names. ``budget``: seconds; None where nobody waits for an
-    alert. One thread uses it."""
+    """``models``: those that may be asked, by their full names. ``within``: seconds that the alerts of a batch may
+    wait; None where nobody waits for an alert. One thread uses it."""
 
-    def __init__(self, models: Mapping[str, Opener], *, budget: float | None = BUDGET) -> None:
-        self._budget = self._left = budget
+    def __init__(self, models: Mapping[str, Opener], *, within: float | None) -> None:
         self._known: dict[Key, Why] = {}
-        self._late: Thread | None = None
-        """A search that outlasted its budget, and may still run."""
+        self._failed: set[Key] = set()
+        """Those that a model failed at since the last batch: it may answer next time."""
+        self._waiting: deque[tuple[Key, Exhibit]] = deque()
+        self._working = False
+        self._saved = math.inf if within is None else SAVED * within
+        self._credit, self._settled = self._saved, time.monotonic()
+        """Seconds of search that are left, and when."""
+        self._changed = Condition()
+        """Held by who reads or changes what both threads do."""
+        self._within = within
         self.adopt(models)
 
     def adopt(self, models: Mapping[str, Opener]) -> None:
@@ -64,49 +80,63 @@ class Explainer:
         self._models = models
         Thread(target=_open, args=(models,), name="open models").start()
 
-    def renew(self) -> None:
-        """A new batch has a budget of its own."""
-        self._left = self._budget
+    def search(self, alerts: Sequence[Sequence[Exhibit]]) -> None:
+        """Looks for what explains these alerts, for as long as they may wait: the most telling story of each first."""
+        ranks = zip_longest(*map(speaking, alerts))
+        shown = {_key(one): one for rank in ranks for one in rank if one is not None and one.model in self._models}
+        with self._changed:
+            self._failed.clear()
+            while len(self._known) > KEPT:
+                del self._known[next(iter(self._known))]
+            wanted = [(key, one) for key, one in shown.items() if key not in self._known]
+            if not wanted:
+                return
+            self._waiting = deque(wanted)
+            if not self._may():
+                return
+            if not self._working:
+                self._working = True
+                # As a daemon, for a model that stands still must not keep the process from ending.
+                Thread(target=self._work, name="explain", daemon=True).start()
+            started = time.monotonic()
+            self._changed.wait_for(lambda: not self._working, self._within)
+            SECONDS.observe(time.monotonic() - started)
 
     def explain(self, exhibits: Sequence[Exhibit]) -> dict[str, Why]:
         """By document the phrases that make a headline bad news, or why they aren't told; of those that are shown."""
-        shown = {one.document: one for one in speaking(exhibits)}
-        known = {key: self._known[key] for one in shown.values() if (key := _key(one)) in self._known}
-        found = self._search([one for one in shown.values() if _key(one) not in known])
-        if len(self._known) > KEPT:
-            self._known.clear()
-        # A model that failed, or is not there, may answer next time.
-        self._known |= {key: answer for key, answer in found.items() if answer != "model"}
-        answers = {document: (known | found).get(_key(one), "time") for document, one in shown.items()}
+        with self._changed:
+            answers = {one.document: self._found(one) for one in speaking(exhibits)}
         for answer in answers.values():
             tally.inc(EXPLAINED.labels(answer if isinstance(answer, str) else "explained"))
         return answers
 
-    def _search(self, exhibits: Sequence[Exhibit]) -> dict[Key, Why]:
-        """What is found within the budget."""
-        spent = self._left is not None and self._left <= 0
-        if not exhibits or spent or (self._late is not None and self._late.is_alive()):
-            return {}
-        found: dict[Key, Why] = {}
-        enough = Event()
-        # As a daemon, for a model that stands still must not keep the process from ending.
-        self._late = Thread(target=self._work, args=(exhibits, found, enough), name="explain", daemon=True)
-        started = time.monotonic()
-        self._late.start()
-        self._late.join(self._left)
-        enough.set()
-        took = time.monotonic() - started
-        SECONDS.observe(took)
-        if self._left is not None:
-            self._left -= took
-        return found.copy()
+    def _may(self) -> bool:
+        """Whether there is time left to search in. It runs out while a search lasts, even if that stands still; but no
+        further than it comes back by and by."""
+        now = time.monotonic()
+        credit = self._credit + (now - self._settled) * (SHARE - self._working)
+        self._credit = min(self._saved, max(-self._saved, credit))
+        self._settled = now
+        return self._credit > 0.0
 
-    def _work(self, exhibits: Sequence[Exhibit], found: dict[Key, Why], enough: Event) -> None:
-        for one in exhibits:
+    def _found(self, one: Exhibit) -> Why:
+        key = _key(one)
+        return self._known.get(key, "model" if key in self._failed or one.model not in self._models else "time")
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                if not (self._may() and self._waiting):
+                    self._working = False
+                    self._changed.notify()
+                    return
+                key, one = self._waiting.popleft()
             answer = self._answer(one)
-            if enough.is_set():
-                return
-            found[_key(one)] = answer
+            with self._changed:
+                if answer == "model":
+                    self._failed.add(key)
+                else:
+                    self._known[key] = answer
 
     def _answer(self, one: Exhibit) -> Why:
         opener = self._models.get(one.model)

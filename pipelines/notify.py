@@ -6,7 +6,8 @@ attempts are applied here. Everything is idempotent by the event's id.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from prometheus_client import Counter, Gauge
 from alerts.baseline import Profile
 from alerts.episode import SEVERITIES, episode_id, event_id
 from alerts.evidence import Alert, CoverageFacts, Language, Provenance, build_alert, build_operation
+from alerts.exhibits import Exhibit
 from alerts.outbox import DeliveryAttempt, Endpoint, Obligation
 from alerts.quotes import older_than
 from alerts.rules import Facts, Route, Silence, route, silenced
@@ -120,7 +122,7 @@ class Notify:
         self._channels = tuple(channels)
         self._resend = dict(resend or {})
         self._texts = texts
-        self.explainer = explainer or Explainer({})
+        self.explainer = explainer or Explainer({}, within=None)
         self._clock = clock
         self._configured = tuple(silences)
 
@@ -137,7 +139,7 @@ class Notify:
 
     def handle(self, batch: Sequence[Record], state: State) -> list[Output]:
         outputs: list[Output] = []
-        self.explainer.renew()
+        self.explainer.search(list(self._shown(batch, state)))
         for record in batch:
             try:
                 self._one(record, state, outputs)
@@ -169,13 +171,22 @@ class Notify:
         else:
             self._obey(decode(Command, record.value), state, outputs)
 
+    def _shown(self, batch: Sequence[Record], state: State) -> Iterator[Sequence[Exhibit]]:
+        """The stories of each alert that this batch will make."""
+        events: Table[Told] = state.table("events")
+        for record in batch:
+            if record.topic == CANDIDATES and not record.key.startswith(OPERATION):
+                with suppress(ValueError):  # it is a dead letter when its turn comes
+                    candidate = decode(Candidate, record.value)
+                    if events.get(_named(candidate)[1]) is None:
+                        yield candidate.exhibits
+
     # -- alerts -------------------------------------------------------------------------------------------
 
     def _alert(self, candidate: Candidate, state: State, outputs: list[Output]) -> None:
         event = candidate.event
         events: Table[Told] = state.table("events")
-        episode = episode_id(candidate.rule, event.key, event.opened_by)
-        name = event_id(episode, event.kind, event.sequence)
+        episode, name = _named(candidate)
         if (told := events.get(name)) is not None:
             if not told.alert:  # noted by a version that didn't know how long it matters
                 events.put(name, Told(told.at, episode))
@@ -351,3 +362,10 @@ class Notify:
 
     def _dead(self, record: Record, error: RecordError) -> Output:
         return dead_letter(self.name, record, error.reason, str(error), self._clock.time())
+
+
+def _named(candidate: Candidate) -> tuple[str, str]:
+    """The ids of the episode and of its event."""
+    event = candidate.event
+    episode = episode_id(candidate.rule, event.key, event.opened_by)
+    return episode, event_id(episode, event.kind, event.sequence)

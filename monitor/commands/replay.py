@@ -109,7 +109,7 @@ class Player:
                 channels=[channel.name for channel in settings.channels],
                 silences=parts.silences,
                 clock=self._clock,
-                explainer=Explainer({classifier.name: lambda: classifier}, budget=None),
+                explainer=Explainer({classifier.name: lambda: classifier}, within=None),
             ),
         ]
         self._engine = MemoryEngine(stages, batch=CHUNK)

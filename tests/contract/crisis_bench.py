@@ -70,7 +70,7 @@ def stages() -> list[Any]:
             routes=(),
             channels=("desk",),
             clock=clock,
-            explainer=Explainer({FakeClassifier().name: FakeClassifier}, budget=None),
+            explainer=Explainer({FakeClassifier().name: FakeClassifier}, within=None),
         ),
     ]
 

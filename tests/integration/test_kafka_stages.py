@@ -18,7 +18,7 @@ from tests.kafka_fleet import PATIENCE, Fleet
 def test_from_a_post_to_a_webhook_over_five_processes(tmp_path: Path, kafka: str) -> None:
     with Receiver() as hooks:
         settings = ACME + hooks.channel("desk", "/desk") + '[detection]\nmin_open = "1s"\n'
-        settings += '[model]\nregistry = "../models"\n'
+        settings += '[model]\nregistry = "../models"\n[alerts]\nexplain_within = "5s"\n'
         with Fleet(tmp_path, kafka, settings) as fleet:
             ingest, view = fleet["ingest"], fleet["view"]
             ingest.ring()

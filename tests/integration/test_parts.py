@@ -30,7 +30,7 @@ async def asked(daemon: Inside, path: str, body: Any = None) -> tuple[int, Any]:
 
 async def test_each_part_does_its_own_and_points_to_the_others(tmp_path: Path, hooks: Receiver) -> None:
     """One after the other on one store: what one process leaves in the log is the next one's work."""
-    text = ACME + hooks.channel("desk", "/desk") + '[detection]\nmin_open = "1s"\n'
+    text = ACME + hooks.channel("desk", "/desk") + '[detection]\nmin_open = "1s"\n[alerts]\nexplain_within = "5s"\n'
     async with inside(tmp_path, text, only=["ingest"]) as daemon:
         await daemon.ring()
         status = (await asked(daemon, "/api/v1/status"))[1]

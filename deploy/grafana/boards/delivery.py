@@ -77,15 +77,16 @@ HISTORY = [
     ),
     timeseries(
         "Stories explained an hour",
-        "Stories in alerts by whether it was searched what makes their headlines bad news. time: the budget was spent; "
+        "Stories in alerts by whether it was searched what makes their headlines bad news. time: not found in time; "
         "model: another one judged them; headline: bad only with the text below; length: more than 64 words.",
         Query("sum by (outcome) (increase(tapewatch_explained_stories_total[1h]))", "{{outcome}}"), unit="short",
         stack=True, wide=12, overrides=colored({"explained": GREEN, "headline": GREY, "time": ORANGE, "model": RED}),
     ),
     timeseries(
-        "Waiting for explanations", "For how long alerts of one batch waited for them. At 2 s they leave without.",
+        "Waiting for explanations",
+        "For how long the alerts of a batch waited for them. At [alerts] explain_within they leave without.",
         Query("histogram_quantile(0.9, sum by (le) (increase(tapewatch_explain_seconds_bucket[1h])))", "p90"),
-        unit="s", wide=12, steps=[(None, GREEN), (1, ORANGE)],
+        unit="s", wide=12,
     ),
 ]  # fmt: skip
 
