@@ -19,13 +19,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from alerts.baseline import WEEK
 from benchmarks.detectors import sequential, shipped
 from benchmarks.detectors.counts import Counts, count
 from benchmarks.detectors.judge import Truth, false_rate, groups, judge, matched, recall, share, truth_of
 from benchmarks.detectors.report import draw, table, write
 from benchmarks.detectors.rules import RULES
 from benchmarks.detectors.scores import Alarms, Floats, Scores, alarms, of_matrix, together
-from benchmarks.simulator.items import Population, simulate
+from benchmarks.simulator.items import Key, Population, simulate
 from benchmarks.simulator.world import NEWS, SOCIAL, START, World
 
 TUNED, HELD_OUT = (1, 2), (101, 102)
@@ -37,6 +38,14 @@ RATES = (0.2, 0.05, 0.01)
 SHIPPED, ORACLE = "tapewatch", "oracle"
 BUDGETS = (0.01, 0.04, 0.16, 0.64, 2.56)
 """False alarms per key and month at which the shipped detector is run over news to find its thresholds."""
+DOCUMENTED = {
+    "mean of a day + kσ": 3.0,
+    "EARS C2": 3.0,
+    "MAD z-score": 3.5,
+    "TwitInfo": 2.0,
+    "worldmonitor's rule": 3.0,
+}
+"""Thresholds that are documented or usual, where there is one."""
 RUNGS = 400
 
 Ring = Callable[[float], Alarms]
@@ -171,6 +180,14 @@ def compared(sides: Sequence[Side]) -> dict[str, Any]:
     return found
 
 
+def as_documented(sides: Sequence[Side]) -> dict[str, Any]:
+    """What rules ring at their own thresholds."""
+    return {
+        name: {"threshold": threshold, **figures(sides[1].truth, by_scores(RULES[name], sides).rings[1](threshold))}
+        for name, threshold in DOCUMENTED.items()
+    }
+
+
 def as_shipped(held_out: Side, budget: float = 0.05) -> dict[str, Any]:
     """The default budget: what it rings, and how long after a spike's end its alarms are over."""
     truth, world = held_out.truth, held_out.world
@@ -188,7 +205,26 @@ def as_shipped(held_out: Side, budget: float = 0.05) -> dict[str, Any]:
         **figures(truth, rang),
         "resolve_lag_minutes": {"median": float(np.median(lags)), "p90": float(np.quantile(lags, 0.9))},
         "false_per_key_week_by_rate": by_band(truth, rang),
+        "after_outages": alarms_in(held_out, rang, lambda key: [(end, end + world.tail) for _, end in key.outages]),
+        "after_births": alarms_in(
+            held_out, rang, lambda key: [(key.birth, key.birth + world.warm)] if key.birth > START else []
+        ),
     }
+
+
+def alarms_in(
+    held_out: Side, rang: Alarms, windows: Callable[[Key], Sequence[tuple[float, float]]]
+) -> dict[str, float]:
+    """Alarms and key-weeks in windows of each key, as far as alarms count there."""
+    since, alarms, seconds = START + held_out.world.warm, 0, 0.0
+    keys = [key for population in held_out.populations for key in population.keys]
+    for number, key in enumerate(keys):
+        own = rang.at[rang.key == number]
+        for start, end in windows(key):
+            start = max(start, since)
+            alarms += int(((own >= start) & (own < end)).sum())
+            seconds += max(0.0, end - start)
+    return {"alarms": alarms, "key_weeks": round(seconds / WEEK, 1)}
 
 
 def by_band(truth: Truth, rang: Alarms) -> dict[str, dict[str, float]]:
@@ -218,6 +254,7 @@ def of_class(name: str, scale: float) -> dict[str, Any]:
         "tuned_on": size_of(sides[0]),
         "held_out": size_of(sides[1]),
         "matched": compared(sides),
+        "as_documented": as_documented(sides),
         "as_shipped": as_shipped(sides[1]),
     }
 
