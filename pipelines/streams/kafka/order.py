@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import structlog
+from kafka.errors import KafkaError
 from prometheus_client import Counter
 
 from pipelines.streams.base import Record
@@ -53,14 +54,28 @@ class Order:
 
     async def next(self, events: Sequence[Any]) -> list[Arrival]:
         """What comes next in the places of Faust's ``events``, up to the last of them or a part of the way: ask again
-        until nothing is left. What it returns counts as taken. Raises KafkaError."""
+        while there is something or it ``waits``. What it returns counts as taken. Raises KafkaError where it would
+        return nothing."""
         places: dict[Place, list[Any]] = {}
         for event in events:
             places.setdefault((event.message.topic, event.message.partition), []).append(event.message)
         arrivals = []
         for place, messages in places.items():
-            arrivals.extend(await self._of_place(place, messages))
+            try:
+                arrivals.extend(await self._of_place(place, messages))
+            except KafkaError:
+                if not arrivals:
+                    raise
+                break  # what is taken must be handled; who asks again is told then
         return arrivals
+
+    def waits(self, events: Iterable[Any]) -> bool:
+        """Whether one of ``events`` is still to be taken: the broker may have been too slow."""
+        return any(
+            event.message.offset
+            >= self._progress.taken((self._layout.plain(event.message.topic), event.message.partition))
+            for event in events
+        )
 
     async def _of_place(self, place: Place, messages: Sequence[Any]) -> list[Arrival]:
         plain = (self._layout.plain(place[0]), place[1])

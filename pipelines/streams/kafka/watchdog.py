@@ -48,6 +48,10 @@ STALL = 60.0
 """Seconds in which records of a partition wait, none is under way, none of them is handled and no table restored, after
 which the process ends."""
 
+SHORT = 10
+"""Looks in a row that find a log shorter than what was handled of it, before that is believed: a broker that is no
+longer the leader may say so for a moment."""
+
 T = TypeVar("T")
 
 
@@ -76,6 +80,8 @@ class Watchdog:
         self._stood: dict[str, dict[Place, tuple[int, int]]] = {}
         """Stage to each place's position and the looks that found it there, with records waiting and nothing else to
         do. Looks, not seconds: while no broker answers there are none."""
+        self._short = 0
+        """Looks in a row that found a log shorter than what was handled of it."""
         self._restored: dict[str, int] = {}
         self._behind: dict[str, float] = {}
         """Stage to when its committed offsets last moved, or had nothing to move to."""
@@ -92,7 +98,7 @@ class Watchdog:
                 log.debug("no_answer", action="wait", error=repr(error))
             self._backlog.show(self._now())
             for worker in self._workers.values():
-                if (reason := worker.crashed()) is not None:
+                if (reason := crashed(worker)) is not None:
                     self._fail(reason)
             if self._publisher.oldest() > WATCHDOG:
                 self._fail(EngineError(f"no record was acknowledged for {WATCHDOG:.0f} s"))
@@ -100,8 +106,13 @@ class Watchdog:
 
     async def _look(self) -> None:
         documents = [(self._layout.topic(DOCUMENTS), number) for number in range(self._layout.count(DOCUMENTS))]
-        places = {place for worker in self._workers.values() for place in places_of(worker, self._layout)}
-        ends = await self._ask(partial(self._probe.ends, places | set(documents)))
+        handled = {
+            place: position_of(worker, self._layout, place)
+            for worker in self._workers.values()
+            for place in places_of(worker, self._layout)
+        }
+        ends = await self._ask(partial(self._probe.ends, handled.keys() | set(documents)))
+        self._shortened(handled, ends)
         if "score" not in self._workers:
             # Ingest is held back by what waits for the score stage, wherever that runs.
             committed = await self._ask(partial(self._probe.committed, self._layout.group("score")))
@@ -115,6 +126,21 @@ class Watchdog:
         self._looks += 1
         if self._looks % COMMITS == 0:
             await self._commits()
+
+    def _shortened(self, handled: Mapping[Place, int], ends: Mapping[Place, int]) -> None:
+        """Ends the process where a log no longer reaches up to what was handled of it: what is written there now has
+        offsets that look handled, and no stage would see it."""
+        short = [place for place, at in sorted(handled.items()) if at > ends[place]]
+        self._short = self._short + 1 if short else 0
+        if self._short > SHORT:
+            what = ", ".join(f"{_named([place])} at {ends[place]} instead of {handled[place]}" for place in short)
+            self._fail(
+                EngineError(
+                    f"topics end before what was handled of them, {what}: they were made anew, or brokers lost "
+                    "records. Give [engine.kafka] another topic_prefix and an empty data_dir, and run "
+                    "`tapewatch kafka init`"
+                )
+            )
 
     async def _progress(self, name: str, worker: Worker, ends: Mapping[Place, int]) -> None:
         positions = {place: position_of(worker, self._layout, place) for place in ends}
@@ -193,6 +219,17 @@ def _plain(layout: Layout, place: Place) -> Place:
 
 def _named(places: Iterable[Place]) -> str:
     return ", ".join(f"{topic}[{number}]" for topic, number in sorted(places))
+
+
+def crashed(worker: Worker) -> BaseException | None:
+    """Why Faust gave up, if it did: it says so in its services, and else nowhere."""
+    app = worker.app
+    services = (app, app.consumer, getattr(app.consumer, "_thread", None), app._fetcher)
+    for service in services:
+        if service is not None and service.crashed:
+            reason: BaseException | None = service.crash_reason
+            return reason or EngineError(f"stage {worker.stage.name}: Faust ended without a reason")
+    return None
 
 
 def restored_by(worker: Worker) -> int:

@@ -69,7 +69,8 @@ class Worker:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=stage.name)
         self._lock = asyncio.Lock()
         """Held while a unit is under way: who holds it sees no half of one."""
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: set[asyncio.Task[bool]] = set()
+        self._last: asyncio.Task[bool] | None = None  # of a stage without state: settles the batch begun last
         self.partitions: dict[int, PartitionState | None] = {}
         """Those assigned here; None where the stage keeps no state."""
         self._alignments: dict[int, Alignment] = {}
@@ -113,15 +114,6 @@ class Worker:
         if self._app is None:
             raise EngineError(f"stage {self.stage.name} was not started")
         return self._app
-
-    def crashed(self) -> BaseException | None:
-        """Why Faust gave up, if it did: it says so in its services, and else nowhere."""
-        services = (self.app, self.app.consumer, getattr(self.app.consumer, "_thread", None), self.app._fetcher)
-        for service in services:
-            if service is not None and service.crashed:
-                reason: BaseException | None = service.crash_reason
-                return reason or EngineError(f"stage {self.stage.name}: Faust ended without a reason")
-        return None
 
     # -- assignment ---------------------------------------------------------------------------------------
 
@@ -243,7 +235,7 @@ class Worker:
                 await asyncio.sleep(PAUSE)
                 return True
             if not arrivals:
-                return False
+                return self._order.waits(current)
             if not self._under_way:  # else older records are being handled still
                 for arrival in reversed(arrivals):
                     self.progress.wait(arrival.place, arrival.written)
@@ -266,17 +258,28 @@ class Worker:
         records = self._aligned(arrivals)
         outputs = await self._on_thread(partial(attempt, self.stage, records, StageState({}), self._site.clock.time))
         acknowledged = await self._site.writer.begin(outputs, self.stage.name)
-        task = asyncio.create_task(self._settle(arrivals, outputs, acknowledged))
+        self._last = task = asyncio.create_task(self._settle(arrivals, outputs, acknowledged, self._last))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 
-    async def _settle(self, arrivals: Sequence[Arrival], outputs: Sequence[Output], acknowledged: Any) -> None:
+    async def _settle(
+        self,
+        arrivals: Sequence[Arrival],
+        outputs: Sequence[Output],
+        acknowledged: Any,
+        before: asyncio.Task[bool] | None,
+    ) -> bool:
+        """Whether a batch is done. It is not until the one ``before`` it is, which other brokers may acknowledge later,
+        or never: what is committed would be beyond that."""
         try:
             await acknowledged
             self._site.announce(outputs)
-            self._done(arrivals)
+            if before is None or await before:
+                self._done(arrivals)
+                return True
         except Exception as error:  # whatever it is, nothing more may be committed
             self._fail(error)
+        return False
 
     async def _with_state(self, number: int, arrivals: Sequence[Arrival]) -> None:
         state = cast("PartitionState", self.partitions[number])
