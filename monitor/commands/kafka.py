@@ -24,9 +24,9 @@ SKEW = 5.0
 
 def make_topics(config: Path) -> None:
     """Creates what is missing; exit code 1 where something else is not as the settings have it."""
+    settings = _settings(config)  # first: without the extra it says so, and nothing below can be imported
     from pipelines.streams.kafka.topics import create, differences
 
-    settings = _settings(config)
     layout = kafka_layout(settings)
     with _admin(settings) as admin:
         made = create(admin, layout, STAGES)
@@ -39,9 +39,9 @@ def make_topics(config: Path) -> None:
 
 def check_brokers(config: Path) -> None:
     """Says what is fit and what is not; exit code 1 where something is not."""
+    settings = _settings(config)
     from pipelines.streams.kafka.topics import clock_skew, differences, group_rights, rights
 
-    settings = _settings(config)
     layout = kafka_layout(settings)
     with _admin(settings) as admin:
         cluster = admin.describe_cluster()

@@ -137,6 +137,7 @@ def test_what_is_wrong_is_said_and_leaves_nothing_behind(secure: Secure) -> None
 async def test_a_sign_in_that_is_refused_is_waited_for(secure: Secure, tmp_path: Path) -> None:
     """No crash loop: it says what it waits for, and goes on when the broker knows the user."""
     running = engine(by_name(secure, "SCRAM-SHA-512", user="late"), topics(secure), tmp_path)
+    assert "starting" in (running.waiting_for() or ""), "no broker was asked yet"
     starting = asyncio.create_task(running.start([]))
     try:
         async with asyncio.timeout(PATIENCE):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -137,3 +139,25 @@ def test_watermarks_come_seldomer_where_more_partitions_speak_to_each_other(
 ) -> None:
     settings = accepted(tmp_path, f"brokers = {NEAR}\npartitions = {partitions}")
     assert between_watermarks(settings) == pytest.approx(seconds)
+
+
+BARE = """
+import importlib.metadata as metadata
+import sys
+def none(name):
+    raise metadata.PackageNotFoundError(name)
+metadata.distribution = none
+sys.modules.update(aiokafka=None, faust=None, kafka=None)
+from monitor.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("command", ["init", "check"])
+def test_an_installation_without_the_extra_is_told_what_to_install(tmp_path: Path, command: str) -> None:
+    file = written(tmp_path, 'brokers = ["127.0.0.1:1"]')
+    run = [sys.executable, "-c", BARE, "kafka", command, "-c", str(file)]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "pip install 'tapewatch[kafka]'" in done.stderr

@@ -109,7 +109,8 @@ class KafkaEngine:
         answers = [at for at in (watched, self._publisher.answered) if at is not None]
         if answers and time.monotonic() - max(answers) < SILENT and self._publisher.oldest() < SILENT:
             return None
-        why = self._refusal or f"no broker of {', '.join(self._connection.brokers)} answers"
+        silent = f"no broker of {', '.join(self._connection.brokers)} answers" if answers else "the stages are starting"
+        why = self._refusal or silent
         return f"{why}; until then nothing is accepted, and work resumes by itself"
 
     @property

@@ -11,9 +11,11 @@ import msgspec
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType, MemberToRemove, NewTopic
 from kafka.errors import (
+    CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
     GroupAuthorizationFailedError,
     InvalidReplicationFactorError,
+    NotCoordinatorError,
     TopicAuthorizationFailedError,
 )
 
@@ -229,8 +231,8 @@ def _may_join(admin: KafkaAdminClient, group: str) -> bool:
             admin.remove_group_members(group, [MemberToRemove(member_id=f"nobody-{uuid.uuid4().hex}")])
         except GroupAuthorizationFailedError:
             return False
-        except CoordinatorNotAvailableError:
-            # Brokers that have had no group yet make the topic of the groups' offsets first.
+        except (CoordinatorNotAvailableError, NotCoordinatorError, CoordinatorLoadInProgressError):
+            # Brokers that have had no group yet make the topic of the groups' offsets first, and then load it.
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.2)
