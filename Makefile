@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 # Tests start a few hundred processes: without bytecode each would compile all that it imports, two seconds of a core.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup setup-dev setup-train run kafka run-kafka test test-train test-packages image-check faults lint bench bench-detection bench-kafka train train-bilingual docs lock screenshot card dashboards clean
+.PHONY: setup setup-dev setup-train run kafka run-kafka test test-train test-packages image-check faults lint bench bench-detection bench-model bench-kafka train train-bilingual docs lock screenshot card dashboards clean
 
 # uv installs the locked set in seconds; pip alone would take half a minute.
 $(VENV)/.uv:
@@ -109,6 +109,10 @@ bench: setup-dev
 # The detector beside others on simulated streams: its table and plot in docs. Seven minutes of processor time.
 bench-detection: setup-dev
 	$(BIN)/python -m benchmarks.matched --out docs
+
+# The model beside transformers, ONNX Runtime and others, in turns: a table, some five minutes on two quiet cores.
+bench-model: $(TRAIN)/.ready
+	OMP_WAIT_POLICY=PASSIVE PYTHONPATH=. $(TRAIN)/bin/python -m benchmarks.model_speed $(BENCH_ARGS)
 
 # The stages on a real Kafka of its own: rates, what limits them, recovery. BENCH_ARGS, as in "scorers --documents 4000".
 bench-kafka: setup-dev
