@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from faust.types import TP
 from kafka import KafkaProducer
 from prometheus_client import REGISTRY
@@ -66,6 +67,18 @@ async def test_a_record_too_large_for_the_dead_letters_costs_its_end_and_no_work
         assert [record.key for record in await bench.records(SCORES)] == ["k"]
     finally:
         await bench.stop()
+
+
+async def test_records_compressed_in_any_way_are_read(kafka: str, tmp_path: Path) -> None:
+    """By kafka-python, as sources and the page read them, and a stage what it was not handed."""
+    bench = KafkaBench(tmp_path, kafka, [_score()])
+    codecs = ("gzip", "snappy", "lz4", "zstd")
+    for codec in codecs:
+        async with AIOKafkaProducer(bootstrap_servers=kafka, compression_type=codec) as producer:
+            # A batch that does not shrink is sent as it is.
+            await producer.send_and_wait(bench.layout.topic(DOCUMENTS), key=codec.encode(), value=b"x" * 10_000)
+    records = await bench.records(DOCUMENTS)
+    assert sorted(record.key for record in records) == sorted(codecs)
 
 
 def _transactions(bench: KafkaBench) -> KafkaProducer:
