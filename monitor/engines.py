@@ -33,7 +33,16 @@ grow with the square of the partitions."""
 SELDOM = 10.0
 """Seconds between two watermarks at most: no alert should wait longer for its end."""
 
-KAFKA_PACKAGES = ("faust-streaming", "kafka-python", "rocksdict", "crc32c", "lz4", "cramjam")
+KAFKA_PACKAGES = (
+    "faust-streaming",
+    "kafka-python",
+    "rocksdict",
+    "crc32c",
+    "lz4",
+    "python-snappy",
+    "zstandard",
+    "cramjam",
+)
 """All of them: without the last, for one, compressed records stop a worker without a word."""
 
 
