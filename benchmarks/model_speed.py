@@ -211,15 +211,19 @@ def fill(encoder: Any, weights: Mapping[str, Any]) -> None:
     encoder.load_state_dict({n.removeprefix("encoder."): torch.from_numpy(weights[n]) for n in own}, strict=False)
 
 
-def _pipeline(network: Any, model: str) -> Callable[[list[str]], object]:
-    from transformers import PreTrainedTokenizerFast, pipeline
+def _tokenizer(model: str) -> Any:
+    from transformers import PreTrainedTokenizerFast
 
     folder = cards.folder_of(model)
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_file=str(folder / "tokenizer.json"),
-        pad_token="[PAD]",  # noqa: S106 (a word of the vocabulary)
-        model_max_length=cards.read(folder).max_tokens,
-    )
+    names = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep")}
+    file, window = str(folder / "tokenizer.json"), cards.read(folder).max_tokens
+    return PreTrainedTokenizerFast(tokenizer_file=file, model_max_length=window, **names)
+
+
+def _pipeline(network: Any, model: str) -> Callable[[list[str]], object]:
+    from transformers import pipeline
+
+    tokenizer = _tokenizer(model)
     judge = pipeline("text-classification", model=network.eval(), tokenizer=tokenizer, device="cpu")
     return lambda texts: judge(texts, batch_size=BATCH, truncation=True)
 
@@ -233,16 +237,15 @@ def ctranslate2(model: str, scratch: Path, classifier: OnnxClassifier) -> list[C
 
     from ctranslate2 import Encoder
     from ctranslate2.converters import TransformersConverter
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+    from transformers import BertConfig, BertModel
 
     from models.finetune.weights import recover
 
-    folder = cards.folder_of(model)
-    recovered = recover(folder / "model.onnx")
+    recovered = recover(cards.folder_of(model) / "model.onnx")
     bert = BertModel(BertConfig(**recovered.config, position_embedding_type="absolute"))  # its converter asks for it
     fill(bert, recovered.weights)
     bert.save_pretrained(scratch / "bert")
-    PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json")).save_pretrained(scratch / "bert")
+    _tokenizer(model).save_pretrained(scratch / "bert")
     TransformersConverter(str(scratch / "bert")).convert(str(scratch / "ct2"), quantization="int8")
     encoder = Encoder(str(scratch / "ct2"), device="cpu", inter_threads=THREADS, intra_threads=1)
     pool = ThreadPoolExecutor(THREADS)
