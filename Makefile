@@ -100,7 +100,7 @@ train: $(TRAIN)/.teacher
 	OMP_WAIT_POLICY=PASSIVE MALLOC_TRIM_THRESHOLD_=1073741824 MALLOC_MMAP_THRESHOLD_=1073741824 PYTHONPATH=. \
 	  $(TRAIN)/bin/python -m models.train --data $(DATA) --out $(OUT)/run
 	PYTHONPATH=. $(TRAIN)/bin/python -m models.export --run $(OUT)/run --data $(DATA) --out $(OUT)/default \
-	  --version 3 --smooth
+	  --version 4 --smooth
 
 bench: setup-dev
 	$(BIN)/python -m benchmarks.engine

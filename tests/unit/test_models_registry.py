@@ -78,7 +78,7 @@ def test_it_may_get_another_name_and_keeps_what_its_card_says_besides(tmp_path: 
         ("fife", "did you mean 'five'"),
         ("five@3", "no model 'five@3'"),
         ("no/folder", "neither a folder"),
-        ("default@0000", "default@38be"),
+        ("default@0000", "default@8784"),
     ],
 )
 def test_what_is_not_there_is_told_with_what_is(tmp_path: Path, five: Path, reference: str, says: str) -> None:
