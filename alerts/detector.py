@@ -158,7 +158,7 @@ class Detector:
             span = state.clock - one.base.since
             asked = settings.least * (1.0 + max(0.0, 1.0 - span / settings.cold))
             share = max(share, top.x / asked)
-            stories += one.stories
+            stories += top.stories
         return share >= 1.0 and stories >= 2
 
     def _continue(

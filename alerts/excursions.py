@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from alerts.baseline import ClassSettings, Shape, bad_share
 from alerts.episode import Figures
 from alerts.key_state import KeyState, classes
@@ -28,9 +30,9 @@ def figures_of(state: KeyState, score: float, h: float, shape: Shape) -> Figures
         others += top.y
         expected += top.u
         low, high = low + bounds[0], high + bounds[1]
-        since = min(since, _burst_began(one, top))
-        stories += one.stories
-        publishers.update(one.publishers)
+        since = min(since, _burst_began(top))
+        stories += top.stories
+        publishers.update(top.publishers)
     certain = gamma_quantile(observed, observed, -1.645) if observed > 0 else 0.0
     return Figures(
         since=since,
@@ -58,16 +60,21 @@ def burst_rates(state: KeyState) -> tuple[float, float]:
     return _burst_rate(state.news, state.clock), _burst_rate(state.social, state.clock)
 
 
-def _burst_began(one: ClassState, top: Excursion) -> float:
+def began(state: KeyState) -> float:
+    """When the oldest of the running excursions began that an event would tell of; infinity where none runs."""
+    return min((one.run[0].since for one in (state.news, state.social) if one is not None and one.run), default=inf)
+
+
+def _burst_began(top: Excursion) -> float:
     """When the bad news began: an excursion may well begin with a harmless item a little above nothing."""
-    return max(top.since, one.first_bad)
+    return max(top.since, top.first_bad)
 
 
 def _burst_rate(one: ClassState | None, clock: float) -> float:
     if one is None or not one.run:
         return 0.0
     top = one.run[0]
-    span = clock - _burst_began(one, top)
+    span = clock - _burst_began(top)
     return top.x / (max(SHORTEST_BURST, span))
 
 
@@ -80,7 +87,7 @@ def excess(state: KeyState) -> tuple[float, float, int]:
         if one is not None and top is not None:
             observed += top.x
             above += top.x - top.u
-            stories += one.stories
+            stories += top.stories
     return observed, above, stories
 
 

@@ -52,6 +52,8 @@ class Exhibit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     url: str | None = None
     published: float
     first_seen: float
+    at: float = 0.0
+    """When it counted: where the detector's clock stood."""
     negative: float
     positive: float
     nats: float = 0.0

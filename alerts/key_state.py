@@ -50,17 +50,17 @@ def begin(state: KeyState, social: bool) -> ClassState:
 
 
 def breadth(one: ClassState, item: Item) -> None:
-    """Counts the stories of a running excursion, and the publishers that told one of their own: who reprints another's
-    is no second witness."""
+    """Counts the stories of each running excursion, and the publishers that told one of their own: who reprints
+    another's is no second witness."""
     if item.b < CLEAR or item.weight <= 0:
         return
-    one.stories += item.new_story
-    if one.first_bad == 0.0:
-        one.first_bad = one.last
-    if item.new_story and item.publisher is not None and len(one.publishers) < PUBLISHERS:
-        name = zlib.crc32(item.publisher.encode())
-        if name not in one.publishers:
-            one.publishers.append(name)
+    name = zlib.crc32(item.publisher.encode()) if item.new_story and item.publisher is not None else None
+    for run in one.run:
+        run.stories += item.new_story
+        if run.first_bad == 0.0:
+            run.first_bad = one.last
+        if name is not None and len(run.publishers) < PUBLISHERS and name not in run.publishers:
+            run.publishers.append(name)
 
 
 def classes(state: KeyState) -> list[tuple[ClassState, ClassSettings]]:

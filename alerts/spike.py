@@ -61,6 +61,12 @@ class Excursion(msgspec.Struct, array_like=True, gc=False):
     since: float
     tested: list[int]
     """Places of its ratios in the class's ``ratios``, ascending."""
+    stories: int = 0
+    """Clearly bad ones since then."""
+    first_bad: float = 0.0
+    """When the first of them came; 0 where there is none."""
+    publishers: list[int] = []
+    """Of a hash each, those that told one of their own."""
 
 
 class ClassState(msgspec.Struct, array_like=True):
@@ -73,12 +79,8 @@ class ClassState(msgspec.Struct, array_like=True):
     run: list[Excursion] = []
     """Running excursions, the oldest first; each ratio is in at most one."""
     score: float = 0.0
-    stories: int = 0
-    publishers: list[int] = []
     usual: float = 0.0
     """Bad items a month that were expected when the running excursions began."""
-    first_bad: float = 0.0
-    """When the first clearly bad story of the running excursions came; 0 where there is none."""
 
 
 def new_class(since: float, blind: float) -> ClassState:
@@ -168,7 +170,7 @@ def fold(
             total += exp(min(x / settings.phi * GAINS[settings.name][g][1], MAX_LOG)) - 1.0
     if total > 0.0:
         state.score = log1p(total / count)
-    elif state.score > 0.0 or state.stories:
+    elif state.score > 0.0:
         reset(state)
 
 
@@ -240,9 +242,6 @@ def reset(state: ClassState) -> None:
     """Ends every excursion: what happened while learning is history, not news."""
     state.run.clear()
     state.score = 0.0
-    state.stories = 0
-    state.first_bad = 0.0
-    state.publishers.clear()
 
 
 def best(state: ClassState) -> Excursion | None:

@@ -17,6 +17,7 @@ from prometheus_client import Counter, Histogram
 from alerts.baseline import Profile, Shape
 from alerts.detector import Detector, Step
 from alerts.episode import EpisodeEvent
+from alerts.excursions import began
 from alerts.key_state import Item, KeyState
 from pipelines import exhibits, tally
 from pipelines.clock import Clock
@@ -278,8 +279,10 @@ class Aggregate:
                 table.delete(evidence.key)
             return shown or Shown()
         shown = shown or Shown()
+        if not closing and (held.episode is None or any(event.kind == "firing" for event in step.events)):
+            exhibits.forget(shown, began(held))
         if novelty.new_story:
-            exhibits.hang(shown, evidence, novelty.story, step.nats)
+            exhibits.hang(shown, evidence, novelty.story, step.nats, held.clock)
         else:
             exhibits.reprint(shown, evidence, novelty.story)
         table.put(evidence.key, shown)

@@ -30,8 +30,17 @@ class Shown(msgspec.Struct, array_like=True):
     counter: list[Exhibit] = []
 
 
-def hang(shown: Shown, evidence: Evidence, story: int, nats: float) -> None:
-    """A new story, where it speaks for the excursion or against it. ``nats``: what it contributed to the score."""
+def forget(shown: Shown, before: float) -> None:
+    """Lets go of what counted before the excursion began that an alert would tell of: an older one, that it followed
+    without a pause, has ended."""
+    if any(one.at < before for one in (*shown.exhibits, *shown.counter)):
+        shown.exhibits = [one for one in shown.exhibits if one.at >= before]
+        shown.counter = [one for one in shown.counter if one.at >= before]
+
+
+def hang(shown: Shown, evidence: Evidence, story: int, nats: float, at: float) -> None:
+    """A new story, where it speaks for the excursion or against it. ``nats``: what it contributed to the score; ``at``:
+    where the detector's clock stood."""
     exhibit = Exhibit(
         document=evidence.id,
         headline=evidence.title,
@@ -40,6 +49,7 @@ def hang(shown: Shown, evidence: Evidence, story: int, nats: float) -> None:
         url=evidence.url,
         published=epoch(evidence.published),
         first_seen=epoch(evidence.fetched),
+        at=at,
         negative=evidence.negative,
         positive=evidence.positive,
         nats=nats,

@@ -8,6 +8,7 @@ time is all that it ever takes for long. It asks the model that judged the story
 
 from __future__ import annotations
 
+import atexit
 import math
 import time
 from collections import deque
@@ -47,6 +48,9 @@ SAVED = 10
 """Waits that may be saved up: with one of 100 ms some eight alerts are explained right after each other, of five
 headlines each that take the ``default`` model 25 ms."""
 
+LAST = 2.0
+"""Seconds for which the process's end waits for the headline in hand: a pass that is cut off by it would abort it."""
+
 KEPT = 1_024
 """Answers remembered: a company's alerts and those of its lists show the same stories, and so do later ones."""
 
@@ -73,6 +77,7 @@ class Explainer:
         self._changed = Condition()
         """Held by who reads or changes what both threads do."""
         self._within = within
+        atexit.register(self.close)
         self.adopt(models)
 
     def adopt(self, models: Mapping[str, Opener]) -> None:
@@ -109,6 +114,12 @@ class Explainer:
         for answer in answers.values():
             tally.inc(EXPLAINED.labels(answer if isinstance(answer, str) else "explained"))
         return answers
+
+    def close(self) -> None:
+        """Gives up what is still to be searched."""
+        with self._changed:
+            self._waiting.clear()
+            self._changed.wait_for(lambda: not self._working, LAST)
 
     def _may(self) -> bool:
         """Whether there is time left to search in. It runs out while a search lasts, even if that stands still; but no

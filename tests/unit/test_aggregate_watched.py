@@ -1,5 +1,7 @@
-"""Since when a key's history counts: since the stream began, or since the key was first watched."""
+"""Since when a key's history counts: since the stream began, or since the key was first watched; and since when what its
+alerts show: since the burst began, however long other bad news went before it."""
 
+import random
 from typing import Any
 
 import pytest
@@ -8,10 +10,11 @@ from alerts.detector import Detector
 from models.classifier import FakeClassifier
 from pipelines.aggregate import Aggregate
 from pipelines.clock import ManualClock
-from pipelines.documents import Document, SeriesPoint, decode, encode, iso
+from pipelines.documents import Candidate, Document, SeriesPoint, decode, encode, iso
 from pipelines.entities import Entity, EntityIndex
+from pipelines.exhibits import EXHIBITS
 from pipelines.score import Score
-from pipelines.streams.base import DOCUMENTS, SERIES, Output
+from pipelines.streams.base import CANDIDATES, DOCUMENTS, SERIES, Output
 from pipelines.streams.memory import MemoryEngine
 from pipelines.watch import Watch, WatchList
 
@@ -87,3 +90,29 @@ def test_history_that_is_filled_in_for_it_counts() -> None:
         tape.tell(START + (5 + day) * DAY, f"Bolt opens a {WORDS[day % 7]} depot {day}", backfill=True)
     tape.tell(START + 30 * DAY, "Bolt closes a depot")
     assert 24 < tape.spans()["entity:bolt"] < 26
+
+
+def _others(number: int) -> str:
+    """Words that no other headline has."""
+    rng = random.Random(number)
+    return " ".join("".join(rng.choices("abcdefghijklmnoprstuvw", k=7)) for _ in range(6))
+
+
+@pytest.mark.parametrize("hostile", [False, True])
+def test_an_alert_shows_what_came_since_its_burst_began(hostile: bool) -> None:
+    tape, rng, at = Tape(hostile=hostile), random.Random(1), START
+    begin = START + 80 * DAY
+    while at < begin:  # unrest: one excursion follows another without a pause
+        bad = rng.random() < 0.3
+        tape.tell(at, f"Acme {'fraud' if bad else 'opens'} {_others(tape.number)}")
+        at += rng.expovariate(2.1 / DAY)
+    for number in range(12):
+        tape.tell(begin + number * 1_200.0, f"Acme slump {_others(9_000 + number)}")
+    events = [decode(Candidate, record.value) for record in tape.engine.records(CANDIDATES)]
+    told = [one for one in events if one.event.key == "entity:acme"]
+    fired = [one for one in told if one.event.kind == "firing"]
+    assert fired[-1].event.opened_at >= begin, "the burst did not ring"
+    for one in fired:
+        assert one.exhibits and min(exhibit.at for exhibit in one.exhibits) >= one.event.since
+        assert len(one.exhibits) == one.event.stories < EXHIBITS
+    assert all(one.exhibits for one in told)

@@ -248,3 +248,20 @@ def test_detect_command(tmp_path: Path) -> None:
     assert events[0]["key"] == "公司 A/b:c" and events[0]["ts"].endswith("Z")
     later = subprocess.run([*command, "--start", str(T0 + 70 * DAY)], capture_output=True, timeout=60)
     assert later.stdout == b""
+
+
+def test_stories_and_publishers_are_those_since_the_burst_began() -> None:
+    """On a key that is never quiet one excursion follows another without a pause: what they brought is told once."""
+    checked = 0
+    for seed in range(8):
+        # A fading unrest, in which evidence stays a little above what is expected, before the burst.
+        unrest = [one._replace(b=0.95) for one in background(100 + seed, 90, 0.5 + 0.02 * seed)]
+        items = sorted(background(seed, 120, 2.0) + unrest + burst(T0 + 110 * DAY, 10, 1_800.0))
+        for event in run(items):
+            if event.kind == "resolved":
+                continue  # decided by time, which the next item let pass
+            told = [one for one in items if event.since <= one.at <= event.at and one.b > 0.5]
+            assert event.stories == len(told), (seed, event)
+            assert event.publishers == len({one.publisher for one in told})
+            checked += 1
+    assert checked > 8
