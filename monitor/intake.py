@@ -151,12 +151,14 @@ class Intake:
     async def tick(self, interval: float, sources: Watcher) -> None:
         """Tells of the sources, then up to when the documents are complete, every ``interval`` seconds, for good.
 
-        In this order: after a stop, or when the clock was set forward, nobody takes for quiet what nobody saw.
+        In this order: after a stop, or when the clock was set forward, nobody takes for quiet what nobody saw. Up to
+        the time before the look: set forward during it, the clock is believed at the next.
         """
         while True:
             with contextlib.suppress(Unwritable):
+                now = self._clock.time()
                 await sources.look()
-                await self._engine.watermark(DOCUMENTS, self._clock.time())
+                await self._engine.watermark(DOCUMENTS, now)
             await self._clock.sleep(interval)
 
 

@@ -32,7 +32,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def _make(address: str, layout: Layout) -> None:
     admin = KafkaAdminClient(bootstrap_servers=address)
-    create(admin, layout, [Aggregate])
+    admin.wait_for_topics(create(admin, layout, [Aggregate]))
     assert differences(admin, layout, [Aggregate]) == []
     admin.close()
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
+from monitor.health import SourceWatch
 from pipelines.clock import FURTHEST, ForwardClock, ManualClock
 from pipelines.documents import epoch
 from tests.daemon_bench import ACME, BAD_NEWS, Feed, Hook, Receiver
@@ -125,6 +126,28 @@ async def test_an_hour_forward_and_back(tmp_path: Path, capsys: pytest.CaptureFi
     assert abs(stamp - epoch(fired[0].body["timestamp"])) > HOUR / 2, (
         "receivers compare with their own clock, so it is the machine's"
     )
+
+
+async def test_set_forward_while_the_sources_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told of at the old time, and a watermark at the new one: then the hour between would have been quiet."""
+    look, forward = SourceWatch.look, [0.0]
+    with Receiver() as hooks, Feed() as feed:
+        text = ACME + hooks.channel("desk", "/desk") + feed.source("main", interval="60s")
+        async with inside(tmp_path, text + '[detection]\nmin_open = "20m"\n[engine]\ndrain = "2s"\n') as daemon:
+
+            async def look_and_set(watch: SourceWatch) -> None:
+                await look(watch)
+                daemon.clock.set(daemon.clock.time() + forward.pop() if forward else daemon.clock.time())
+
+            monkeypatch.setattr(SourceWatch, "look", look_and_set)
+            await settled(daemon, 120)
+            feed.titles = [(title, daemon.clock.time()) for title in BAD_NEWS]
+            await daemon.until(lambda: hooks.at("/desk", "alert.firing"), "alert", 5.0)
+            before = daemon.clock.time()
+            forward.append(HOUR)
+            await settled(daemon, 60)
+            assert not forward and daemon.clock.time() > before + HOUR, "the clock was not set during a look"
+            assert resolved(hooks) == [], "an hour that never was is taken for quiet"
 
 
 async def test_dates_of_1970_and_2099(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
