@@ -29,10 +29,16 @@ STEPS = 20
 def write(folder: Path, data: Path) -> Card:
     """Gives the card of a model's folder its reference, from the valid parts of the CSV files in ``data``, and returns
     it. Raises ModelError, DataError."""
-    parts, ordinary = texts(data)
+    return refer(folder, *texts(data))
+
+
+def refer(folder: Path, parts: Mapping[str, Sequence[str]], ordinary: Sequence[str]) -> Card:
+    """The same from ``parts``, valid texts by set, and ``ordinary`` training texts, of which some are drawn. Raises
+    ModelError."""
+    drawn = random.Random(7).sample(list(ordinary), min(ORDINARY, len(ordinary)))  # noqa: S311 (a draw, no secret)
     model = load(str(folder), device="cpu")
     try:
-        card = msgspec.structs.replace(model.card, reference=count(model, parts, ordinary))
+        card = msgspec.structs.replace(model.card, reference=count(model, parts, drawn))
     finally:
         model.close()
     cards.write(folder, card)
@@ -40,8 +46,8 @@ def write(folder: Path, data: Path) -> Card:
 
 
 def texts(data: Path) -> tuple[dict[str, list[str]], list[str]]:
-    """Of every CSV file with the columns ``text`` and ``split`` the valid texts, by the file's name, and some of all
-    training texts. A file with a column ``entity`` has texts of another one again. Raises DataError."""
+    """Of every CSV file with the columns ``text`` and ``split`` the valid texts, by the file's name, and all training
+    texts. A file with a column ``entity`` has texts of another one again. Raises DataError."""
     parts: dict[str, list[str]] = {}
     ordinary: list[str] = []
     for path in sorted(data.glob("*.csv")):
@@ -57,8 +63,7 @@ def texts(data: Path) -> tuple[dict[str, list[str]], list[str]]:
         ordinary += [text for split, text in rows if split == "train" and text]
     if not parts:
         raise DataError(f"{data}: no CSV file there has the columns text and split, and rows of split 'valid'")
-    drawn = random.Random(7).sample(ordinary, min(ORDINARY, len(ordinary)))  # noqa: S311 (a draw, no secret)
-    return parts, drawn
+    return parts, ordinary
 
 
 def count(model: OnnxClassifier, parts: Mapping[str, Sequence[str]], ordinary: Sequence[str]) -> Reference:

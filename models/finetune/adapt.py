@@ -25,7 +25,7 @@ from peft import LoraConfig, get_peft_model
 from tokenizers import Tokenizer
 
 from models import card as cards
-from models import golden
+from models import golden, reference
 from models.batches import Encoded, Weights
 from models.card import Card
 from models.data import Row, pure
@@ -34,7 +34,7 @@ from models.figures import Calibration, Logits, answers, story_of_pairs
 from models.finetune import compare
 from models.finetune.examples import TRAIN, VALID, Own
 from models.finetune.table import FinetuneError
-from models.finetune.targets import ABSENT, UNKNOWN, completed, known_before, mixture, replayed, rows_of, widened
+from models.finetune.targets import ABSENT, OWN, UNKNOWN, completed, known_before, mixture, replayed, rows_of, widened
 from models.finetune.weights import Recovered, check, loosen, network, recover
 from models.fitting import BOARD, Checkpoint, Fit, Pace, accuracies, copy_of, show
 from models.labels import RISKS, TOPICS
@@ -260,6 +260,7 @@ class _Adaptation:
     def _keep(self, made: Path, card: Card) -> Card:
         """The card comes last: a folder without one is no model."""
         cards.write(made, card)
+        card = self._referred(made)
         golden.write(made)
         for name in (*card.files, golden.FILE, "README.md", cards.CARD):
             (made / name).replace(self._order.out / name)
@@ -267,6 +268,13 @@ class _Adaptation:
             if path.name != BOARD:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         return card
+
+    def _referred(self, made: Path) -> Card:
+        """With what live texts are compared with: the user's own, and the original ones where they are at hand."""
+        original = self._order.original
+        parts, ordinary = reference.texts(original) if original is not None else ({}, [])
+        own = {split: [one.text for one in self._own.part(split)] for split in (TRAIN, VALID)}
+        return reference.refer(made, parts | {OWN: own[VALID]}, ordinary + own[TRAIN])
 
 
 def _check_labels(card: Card) -> None:

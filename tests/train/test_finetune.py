@@ -3,13 +3,14 @@
 import csv
 import functools
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.tiny_encoder import BAD, GOOD, NAMES, PLAIN, backbone
+from tests.tiny_encoder import BAD, GOOD, NAMES, PLAIN, backbone, rows
 
 pytestmark = pytest.mark.train
 
@@ -77,6 +78,16 @@ def own(path: Path, moods: dict[str, str]) -> Path:
     return path
 
 
+def texts_of(data: Path, folder: Path) -> Path:
+    """A folder with a user's texts as `models reference` reads them, each once."""
+    with data.open(newline="") as lines:
+        known = {(row["split"], row["text"]): None for row in csv.DictReader(lines)}
+    folder.mkdir()
+    with (folder / "own.csv").open("w", newline="") as target:
+        csv.writer(target).writerows([("split", "text"), *known])
+    return folder
+
+
 def finetune(monkeypatch: pytest.MonkeyPatch, capsys: Any, *arguments: object) -> tuple[int, str, str]:
     from monitor.cli import main
 
@@ -93,7 +104,7 @@ def test_from_a_file_to_a_model_that_knows_it(
 ) -> None:
     from models import card as cards
     from models import data as texts
-    from models import fitting, golden
+    from models import fitting, golden, reference
     from models.classifier import load
     from models.finetune import adapt, targets
 
@@ -142,9 +153,19 @@ def test_from_a_file_to_a_model_that_knows_it(
     assert golden.difference(model, golden.read(out, card), half=False).probability < 1e-9
     model.close()
 
+    # What live texts are compared with is there, as the command for it makes it of the same texts.
+    assert card.reference is not None and card.reference.parts["own"]["language"] == (27, 0)
+    assert len(card.reference.centres) == reference.CENTRES * 128
+    again = cards.folder_of(str(shutil.copytree(out, tmp_path / "again")))
+    assert reference.write(again, texts_of(data, tmp_path / "texts")).reference == card.reference
+
     # By the other method, from there, with moods turned round: worse on the valid part, which has the right ones.
     turned = own(tmp_path / "turned.csv", same | {"negative": "positive", "positive": "negative"})
+    original = tmp_path / "original"
+    original.mkdir()
+    rows(original)
     order = ("--data", turned, "--from", out, "--method", "lora", "--name", "turned", "--out", tmp_path / "turned")
+    order = (*order, "--data-original", original)
     code, printed, told = finetune(monkeypatch, capfd, *order)
     assert (code, printed) == (1, ""), told
     assert "got worse on your own valid part (sentiment_own: " in told and "--keep-anyway" in told
@@ -157,6 +178,9 @@ def test_from_a_file_to_a_model_that_knows_it(
     assert accuracy["before"] >= 0.9 > 0.6 > accuracy["after"]
     kept = cards.verify(tmp_path / "turned")
     assert kept.parent["name"] == "tiny-own" and kept.topic.labels == card.topic.labels
+    assert "sentiment_twitter" in told and kept.reference is not None
+    assert {*kept.reference.parts} == {"own", "sentiment_twitter", "topic_twitter", "sentiment_sentfin"}
+    assert kept.reference.parts["topic_twitter"]["language"] == (30, 0)
 
 
 @pytest.mark.parametrize("smooth", [False, True])

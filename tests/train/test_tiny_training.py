@@ -1,6 +1,5 @@
 """The training side on a tiny encoder and rows of our own: train, export, quantise, load, judge."""
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -8,47 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.tiny_encoder import BAD, GOOD, NAMES, PLAIN, backbone
+from tests.tiny_encoder import NAMES, backbone, rows
 
 pytestmark = pytest.mark.train
-
-
-def rows(folder: Path) -> None:
-    from models.labels import TOPICS
-
-    kinds = {"negative": BAD, "neutral": PLAIN, "positive": GOOD}
-    for name in ("sentiment_twitter", "sentiment_sentfin", "topic_twitter"):
-        with (folder / f"{name}.csv").open("w", newline="") as target:
-            writer = csv.writer(target)
-            writer.writerow(["split", "text", "label"])
-            for split, count in (("train", 90), ("valid", 30)):
-                for i in range(count):
-                    label = list(kinds)[i % 3]
-                    text = f"{NAMES[i % 6]} {kinds[label][i // 3 % 6]} today"
-                    if name.startswith("topic"):
-                        text, label = f"{NAMES[i % 6]} {('oil', 'bank')[i % 2]}", (TOPICS[5], TOPICS[7])[i % 2]
-                    writer.writerow([split, text, label])
-            if name == "sentiment_sentfin":
-                writer.writerow(["train", "acme slump record", "mixed"])
-                for text in dict.fromkeys(mentions(folder)):
-                    writer.writerow(["train", text, "mixed"])
-
-
-def mentions(folder: Path) -> list[str]:
-    """Headlines of two companies with opposite fates: what is said of each stands beside its name."""
-    headlines = []
-    with (folder / "entity_sentiment_sentfin.csv").open("w", newline="") as target:
-        writer = csv.writer(target)
-        writer.writerow(["split", "text", "entity", "label"])
-        for split, count in (("train", 90), ("valid", 30)):
-            for i in range(count):
-                first, second = NAMES[i % 6], NAMES[(i + 1 + i // 6 % 5) % 6]
-                text = f"{first} {BAD[i % 6]} {second} {GOOD[i // 2 % 6]}"
-                headlines += [text] if split == "train" else []
-                writer.writerow([split, text, first.upper(), "negative"])
-                writer.writerow([split, text, second, "positive"])
-                writer.writerow([split, text, "nobody", "positive"])
-    return headlines
 
 
 def happenings(count: int) -> list[Any]:
