@@ -15,7 +15,7 @@ from alerts.rules import Matcher, Route, Silence
 from monitor import __version__
 from monitor.addresses import page_of
 from monitor.http import USER_AGENT, GuardedClient
-from monitor.sections import ChannelSettings, NetworkSettings, WatchListSettings
+from monitor.sections import MOST_ALARMS, ChannelSettings, NetworkSettings, WatchListSettings
 from monitor.settings import Settings, SettingsError
 from monitor.source_settings import SourceSettings
 from pipelines.entities import EntityConfigError, EntityIndex, resolve
@@ -72,9 +72,22 @@ def _watchlist(where: str, entry: WatchListSettings, universe: Sequence[Entity],
     for label in entry.topics:
         if label not in topics:
             raise SettingsError(f"{where}: topics: {label!r} is none of the model's topics: {', '.join(topics)}")
-    return WatchList(
-        name=entry.name, entities=tuple(entities), topics=entry.topics, budget=entry.false_alarms_per_key_month
+    watched = WatchList(
+        name=entry.name,
+        entities=tuple(entities),
+        topics=entry.topics,
+        budget=entry.false_alarms_per_key_month,
+        shared=entry.false_alarms_per_list_month,
     )
+    count, shared = len(watched.watched()), entry.false_alarms_per_list_month
+    if shared is not None and not count:
+        raise SettingsError(f"{where}: false_alarms_per_list_month {shared:g}: the list has no keys to share it")
+    if shared is not None and shared / count > MOST_ALARMS:
+        raise SettingsError(
+            f"{where}: false_alarms_per_list_month {shared:g}: is {shared / count:g} for each of its keys; at most "
+            f"{MOST_ALARMS * count:g}, which is {MOST_ALARMS:g} for each"
+        )
+    return watched
 
 
 def _warn(where: str, entity: Entity) -> None:

@@ -175,6 +175,10 @@ def predict(
 def detect(
     source: Input = "-",
     false_alarms_per_month: Annotated[float, typer.Option(help="Expected false alarms per key and month.")] = 0.05,
+    list_of: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="KEYS", help="They are those of a whole list of so many keys, shared equally."),
+    ] = None,
     class_: Annotated[str, typer.Option("--class", help="news or social, for lines that don't say.")] = "social",
     start: Annotated[str | None, typer.Option(help="Before it baselines learn and nothing opens.")] = None,
     end: Annotated[str | None, typer.Option(help="Let time pass to here after the last line.")] = None,
@@ -186,7 +190,8 @@ def detect(
     """
     from monitor.commands.detect import run_detect
 
-    run_detect(source, budget=false_alarms_per_month, class_=class_, start=start, end=end)
+    budget = false_alarms_per_month / (list_of or 1)
+    run_detect(source, budget=budget, class_=class_, start=start, end=end)
 
 
 def main() -> None:

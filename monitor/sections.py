@@ -203,6 +203,22 @@ class WatchListSettings(Section):
     false_alarms_per_key_month: float | None = Field(
         None, gt=0, le=MOST_ALARMS, description="Expected false alarms per key and month on this list."
     )
+    false_alarms_per_list_month: float | None = Field(
+        None,
+        gt=0,
+        lt=float("inf"),
+        description="Expected false alarms a month of the whole list, instead: each of its keys gets an equal share.",
+    )
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> WatchListSettings:
+        each, whole = self.false_alarms_per_key_month, self.false_alarms_per_list_month
+        if each is not None and whole is not None:
+            raise ValueError(
+                f"has false_alarms_per_key_month = {each:g} and false_alarms_per_list_month = {whole:g}; give one: the "
+                "one is each key's, the other is shared by all keys of the list"
+            )
+        return self
 
 
 _CHANNEL_KEYS: dict[str, tuple[str, ...]] = {

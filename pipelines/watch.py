@@ -6,7 +6,7 @@ Only watched keys get evidence and can ring.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -26,6 +26,26 @@ class WatchList(msgspec.Struct, frozen=True, kw_only=True):
     """Topic labels, spelled as in the model's card."""
     budget: float | None = None
     """Expected false alarms per key and month; None is the detector's default."""
+    shared: float | None = None
+    """Expected false alarms a month of the whole list, in place of ``budget``."""
+
+    def watched(self) -> list[WatchedKey]:
+        """Its keys, each once: the list itself, its topics, its entities and their pairs with the topics. A budget of
+        the whole list is shared equally by them, whatever they are: a share by what each usually brings would make a
+        key's threshold hang on other keys."""
+        found = {key.key: key for key in self._keys()}
+        budget = self.shared / len(found) if self.shared is not None and found else self.budget
+        return [msgspec.structs.replace(key, watchlists=(self.name,), budget=budget) for key in found.values()]
+
+    def _keys(self) -> Iterator[WatchedKey]:
+        if self.entities:
+            yield WatchedKey(key=list_key(self.name), entities=self.entities)
+        for label in self.topics:
+            yield WatchedKey(key=topic_key(label), topic=label)
+        for entity in self.entities:
+            yield WatchedKey(key=entity_key(entity.id), entities=(entity,))
+            for label in self.topics:
+                yield WatchedKey(key=pair_key(entity.id, label), entities=(entity,), topic=label)
 
 
 class WatchedKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,29 +136,13 @@ class Watch:
         return [*found, *listed.values()]
 
     def _add_list(self, watched: WatchList) -> None:
-        names, budget = (watched.name,), watched.budget
-        if watched.entities:
-            self._add(
-                WatchedKey(key=list_key(watched.name), watchlists=names, budget=budget, entities=watched.entities)
-            )
+        for key in watched.watched():
+            self._add(key)
         for label in watched.topics:
-            self._add(WatchedKey(key=topic_key(label), topic=label, watchlists=names, budget=budget))
             self._topics[label] = topic_key(label)
         for entity in watched.entities:
             self._lists_of.setdefault(entity.id, []).append(list_key(watched.name))
-            one = (entity,)
-            self._add(WatchedKey(key=entity_key(entity.id), entities=one, watchlists=names, budget=budget))
-            for label in watched.topics:
-                self._pairs.add((entity.id, label))
-                self._add(
-                    WatchedKey(
-                        key=pair_key(entity.id, label),
-                        entities=one,
-                        topic=label,
-                        watchlists=names,
-                        budget=budget,
-                    )
-                )
+            self._pairs.update((entity.id, label) for label in watched.topics)
 
     def _add(self, new: WatchedKey) -> None:
         """A key of several lists belongs to all of them, and keeps the largest budget that one of them gives."""

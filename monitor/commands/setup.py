@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import typer
 from monitor import checks
 from monitor.settings import Settings, SettingsError, load
 from monitor.settings_file import ignored
+from pipelines.watch import Watch
 
 NAME = "tapewatch.toml"
 
@@ -41,7 +43,26 @@ def check(config: Path, *, whole: bool) -> None:
     sources, channels = _number(len(settings.sources), "source"), _number(len(settings.channels), "channel")
     for why in ignored(os.environ):
         typer.echo(why, err=True)
+    for line in _budgets(settings, parts.watch):
+        typer.echo(f"{config}: {line}", err=True)
     typer.echo(f"{config}: fine; {sources}, {_number(len(parts.watch.keys), 'watched key')}, {channels}", err=True)
+
+
+def _budgets(settings: Settings, watch: Watch) -> Iterator[str]:
+    """What is asked of each list, of each of its keys, and of all keys together."""
+    usual = settings.detection.false_alarms_per_key_month
+    asked = {key: watched.budget if watched.budget is not None else usual for key, watched in watch.keys.items()}
+    for number, watched in enumerate(watch.lists, 1):
+        keys = watched.watched()
+        if not keys:
+            continue
+        each = keys[0].budget if keys[0].budget is not None else usual
+        line = f"watchlists #{number} ({watched.name}): {_number(len(keys), 'key')}, {each:.3g} false alarms expected "
+        line += f"of each a month, {sum(asked[key.key] for key in keys):.3g} of all"
+        if others := sum(asked[key.key] != each for key in keys):
+            line += f"; {others} of them {'has' if others == 1 else 'have'} another list's budget"
+        yield line
+    yield f"all {_number(len(asked), 'watched key')} together: {sum(asked.values()):.3g} false alarms expected a month"
 
 
 def _number(count: int, what: str) -> str:
