@@ -19,6 +19,7 @@ from monitor.openapi import document
 from monitor.problems import HEADERS, Handler, Problem, answer, body_of, limit, moment
 from monitor.sections import duration
 from monitor.settings import SettingsError
+from monitor.verdicts import Verdicts
 from pipelines import drift
 from pipelines.notify import Notify
 
@@ -54,13 +55,13 @@ class Api:
             post("/api/v1/documents", writer(self._accept)),
             post("/api/v1/silences", writer(self._silence)),
             web.delete("/api/v1/silences/{id}", writer(self._expire)),
-            post("/api/v1/alerts/{id}/feedback", writer(self._feedback)),
             post("/api/v1/deliveries/{id}/retry", writer(self._retry)),
             post("/api/v1/dead-letters/{id}/retry", writer(self._retry_letter)),
             post("/api/v1/channels/{id}/test", writer(self._test)),
             post("/api/v1/models/use", writer(self._use)),
             post("/api/v1/models/rollback", writer(self._rollback)),
             post("/api/v1/reload", writer(self._reload)),
+            *Verdicts(self._daemon, writer).routes(),
         ]
 
     # -- reading ------------------------------------------------------------------------------------------
@@ -240,15 +241,6 @@ class Api:
         if self._daemon.operators.is_configured(name):
             raise Problem(409, "Not yours to end", "it stands in the settings: take it out there and reload")
         return answer({"id": await self._daemon.operators.command("expire_silence", name)}, 202)
-
-    async def _feedback(self, request: web.Request) -> web.StreamResponse:
-        body = await self._json(request)
-        if body.get("verdict") not in ("useful", "noise", "missing"):
-            raise Problem(422, "No verdict", "verdict is useful, noise or missing")
-        name = request.match_info["id"]
-        if not await self._ask(self._daemon.read_model.alert, name):
-            raise Problem(404, "No such alert", f"none has the id {name!r}; /api/v1/alerts lists them")
-        return answer({"id": await self._daemon.operators.command("feedback", name, body)}, 202)
 
     async def _retry(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["id"]

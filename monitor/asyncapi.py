@@ -86,7 +86,7 @@ TOPICS: Mapping[str, Topic] = {
     base.COMMANDS: Topic(
         "What operators asked for.",
         ("view",),
-        (Message(documents.Command, "What it is about.", "A silence, a retry, a feedback."),),
+        (Message(documents.Command, "What it is about.", "A silence, a retry, a verdict on an alert."),),
     ),
     base.SERIES: Topic(
         "What was counted against what was expected.",

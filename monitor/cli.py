@@ -26,6 +26,7 @@ for name, group in (
     ("deliveries", cli_operations.deliveries),
     ("channels", cli_operations.channels),
     ("kafka", cli_operations.kafka),
+    ("feedback", cli_operations.feedback),
     ("export", cli_operations.export),
     ("documents", cli_operations.documents),
 ):

@@ -14,6 +14,7 @@ silences = typer.Typer(help="Keep alerts from being sent for a time (of a runnin
 deliveries = typer.Typer(
     help="What is owed to channels, and what became of it (of a running daemon).", no_args_is_help=True
 )
+feedback = typer.Typer(help="What analysts say of alerts: true, false or unsure.", no_args_is_help=True)
 channels = typer.Typer(help="Try where alerts go.", no_args_is_help=True)
 kafka = typer.Typer(help="Make and check the topics of the Kafka engine.", no_args_is_help=True)
 documents = typer.Typer(help="Find what was taken in, and take it out again.", no_args_is_help=True)
@@ -102,6 +103,55 @@ def deliveries_retry(name: str, config: Config = CONFIG) -> None:
     from monitor.commands.operations import quote, send
 
     send(config, "POST", f"deliveries/{quote(name)}/retry")
+
+
+@feedback.command(name="add")
+def feedback_add(
+    alert: Annotated[str, typer.Argument(help="Its id, or that of one of its events.")],
+    verdict: Annotated[str, typer.Argument(help="true, false or unsure.")],
+    note: Annotated[str, typer.Option(help="Why; up to 1,000 characters.")] = "",
+    by: Annotated[str, typer.Option(help="Who says so.")] = "",
+    config: Config = CONFIG,
+) -> None:
+    """Say whether an alert was true (of a running daemon). The last verdict counts, those before it are kept."""
+    from monitor.commands.operations import quote, send
+
+    send(config, "POST", f"alerts/{quote(alert)}/feedback", {"verdict": verdict, "note": note, "by": by})
+
+
+@feedback.command(name="list")
+def feedback_list(
+    verdict: Annotated[str | None, typer.Option(help="true, false or unsure.")] = None, config: Config = CONFIG
+) -> None:
+    """The verdict that counts of each alert, the latest first, a JSON object a line (of a running daemon)."""
+    from monitor.commands import feedback as commands
+
+    commands.listed(config, verdict)
+
+
+@feedback.command(name="export")
+def feedback_export(
+    out: Annotated[Path, typer.Option(help="File to write: .csv or .csv.gz.")], config: Config = CONFIG
+) -> None:
+    """The verdicts with their alerts' figures as CSV, as `replay --events` reads it; the daemon may run or not."""
+    from monitor.commands import feedback as commands
+
+    commands.export(config, out)
+
+
+@feedback.command(name="report")
+def feedback_report(
+    budget: Annotated[
+        list[float] | None,
+        typer.Option(metavar="NUMBER", help="False alarms a key and month to ask about; may be given several times."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
+    config: Config = CONFIG,
+) -> None:
+    """By watch-list: the precision so far, and what other budgets would have kept; the daemon may run or not."""
+    from monitor.commands import feedback as commands
+
+    commands.report(config, budget or [], as_json=as_json)
 
 
 @channels.command(name="test")

@@ -97,7 +97,7 @@ def build_engine(settings: Settings, *, clock: Clock, claimed: Claim) -> Engine:
         settings.engine.path,
         clock=clock,
         retention=settings.engine.retention,
-        letters=settings.retention.texts,
+        texts=settings.retention.texts,
         claimed=claimed,
     )
 

@@ -13,6 +13,15 @@ READS = {
     "/api/v1/drift": ("What texts are to the model against what they were, by class and measure.", ()),
     "/api/v1/alerts": ("Each alert's latest event, newest first.", ("status", "key", "since", "limit")),
     "/api/v1/alerts/{id}": ("All events of an alert and the attempts to deliver them.", ()),
+    "/api/v1/alerts/{id}/feedback": ("The verdict on an alert, and all that were given before it.", ()),
+    "/api/v1/feedback": (
+        "The verdict that counts of each alert, with the alert's figures, the latest first.",
+        ("verdict", "since", "limit"),
+    ),
+    "/api/v1/feedback/report": (
+        "By watch-list: the precision so far, and what other budgets would have kept of what was judged.",
+        ("budget",),
+    ),
     "/api/v1/keys": ("Every watched key with its latest block.", ()),
     "/api/v1/series": ("A key's blocks: counted against expected.", ("key", "since", "limit")),
     "/api/v1/documents": (
@@ -36,7 +45,10 @@ WRITES = {
     ),
     ("post", "/api/v1/silences"): ("Keeps matching alerts from being sent until a time.", "201"),
     ("delete", "/api/v1/silences/{id}"): ("Ends a silence.", "202"),
-    ("post", "/api/v1/alerts/{id}/feedback"): ("Says whether an alert was useful.", "202"),
+    ("post", "/api/v1/alerts/{id}/feedback"): (
+        "Says whether an alert was true: verdict is true, false or unsure, as text; note and by may be left out.",
+        "202",
+    ),
     ("post", "/api/v1/deliveries/{id}/retry"): ("Owes a delivery anew, at once.", "202"),
     ("post", "/api/v1/dead-letters/{id}/retry"): ("Puts a dead letter back on its topic.", "202"),
     ("post", "/api/v1/channels/{id}/test"): ("Sends a signed test event.", "200"),

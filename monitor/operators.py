@@ -1,4 +1,4 @@
-"""What operators ask for and are shown: silences, deliveries, dead letters, feedback."""
+"""What operators ask for and are shown: silences, deliveries, dead letters, verdicts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Any
 import msgspec
 
 from alerts.rules import Silence
+from alerts.verdicts import Verdict
 from pipelines.clock import Clock
+from pipelines.commands import feedback
 from pipelines.documents import Command, DeadLetter, decode, encode, iso
 from pipelines.streams.base import COMMANDS, Engine, Output
 from pipelines.view import ReadModel
@@ -36,6 +38,10 @@ class Operators:
         """Writes an operator's command; durable when it returns."""
         await self._engine.append([self._output(kind, subject, details)])
         return subject
+
+    async def judge(self, verdict: Verdict) -> None:
+        """Writes a verdict; durable when it returns."""
+        await self._engine.append([Output(COMMANDS, verdict.alert, encode(feedback(verdict)))])
 
     def _output(self, kind: Any, subject: str, details: dict[str, Any] | None = None) -> Output:
         command = Command(kind=kind, at=iso(self._clock.time()), subject=subject, details=details or {})

@@ -10,6 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from alerts.verdicts import Verdict, figures, latest
 from pipelines.documents import SeriesPoint, decode
 from pipelines.streams.base import StoreTorn
 from pipelines.streams.soundness import guarded
@@ -176,6 +179,11 @@ class Answers:
             "SELECT alert, key, type, severity, at FROM alerts WHERE type LIKE 'alert.%' ORDER BY alert, sequence"
         )
 
+    def watchlists(self) -> dict[str, tuple[str, ...]]:
+        """Every alert's watch-lists."""
+        sql = "SELECT alert, json_extract(record, '$.watchlists') FROM alerts WHERE type LIKE 'alert.%' GROUP BY alert"
+        return {alert: tuple(json.loads(names)) for alert, names in self._rows(sql)}
+
     def mood(self, key: str) -> float | None:
         """The sentiment index of a key, -1 to 1."""
         rows = self._rows("SELECT weight, total FROM moods WHERE key = ?", key)
@@ -219,6 +227,22 @@ class Answers:
     def silences(self) -> list[dict[str, Any]]:
         """Silences that operators made, over ones too, in the order of their ids."""
         return [json.loads(row[0]) for row in self._rows("SELECT record FROM silences ORDER BY id")]
+
+    def verdicts(self, alert: str | None = None) -> list[Verdict]:
+        """The verdict that counts of every alert, in the order in which they were given; with ``alert``, by its id, all
+        that were given of it. Their figures are those of the alert's events, where these are still held."""
+        if alert is None:
+            sql = "SELECT record FROM verdicts ORDER BY number"
+            rows = latest([decode(Verdict, row[0].encode()) for row in self._rows(sql)])
+        else:
+            sql = "SELECT record FROM verdicts WHERE alert = ? ORDER BY number"
+            rows = [decode(Verdict, row[0].encode()) for row in self._rows(sql, alert)]
+        return [self._with_figures(verdict) for verdict in rows]
+
+    def _with_figures(self, verdict: Verdict) -> Verdict:
+        """A verdict knows its alert as it stood when it was given."""
+        events = self.alert(verdict.alert)
+        return msgspec.structs.replace(verdict, figures=figures(events)) if events else verdict
 
     def deliveries(self, state: str | None = None, limit: int = 200) -> list[dict[str, Any]]:
         """What is owed to channels and what became of it, newest first: without bodies, with the key that it is about

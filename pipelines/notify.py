@@ -21,10 +21,11 @@ from alerts.exhibits import Exhibit
 from alerts.outbox import DeliveryAttempt, Endpoint, Obligation
 from alerts.quotes import older_than
 from alerts.rules import Facts, Route, Silence, route, silenced
+from alerts.verdicts import VERDICTS
 from pipelines import drift, owing, tally, week
 from pipelines.aggregate import profile_records
 from pipelines.clock import Clock
-from pipelines.commands import ended, silence_of
+from pipelines.commands import ended, silence_of, verdict_of
 from pipelines.documents import (
     AlertRecord,
     Candidate,
@@ -41,7 +42,7 @@ from pipelines.documents import (
 from pipelines.explain import Explainer
 from pipelines.letters import dead_letter
 from pipelines.particulars import latencies, subject_of
-from pipelines.remembered import Feedback, Sent, Told, forget
+from pipelines.remembered import Sent, Told, forget
 from pipelines.streams.base import (
     ALERTS,
     CANDIDATES,
@@ -61,9 +62,12 @@ log = structlog.get_logger(__name__)
 ALERTS_TOTAL = Counter("tapewatch_alerts_total", "Alert events.", ["rule", "severity", "type"])
 ALERTS_FIRING = Gauge("tapewatch_alerts_firing", "Alerts that are firing now.", ["rule", "severity"])
 SILENCED = Counter("tapewatch_alerts_silenced_total", "Alert events that a silence kept from being sent.")
+VERDICTS_TOTAL = Counter("tapewatch_verdicts_total", "Verdicts that were given on alerts.", ["verdict"])
 for _severity in SEVERITIES:  # a rate needs the zero before the first
     for _kind in ("firing", "updated", "resolved"):
         ALERTS_TOTAL.labels("burst", _severity, _kind)
+for _verdict in VERDICTS:
+    VERDICTS_TOTAL.labels(_verdict)
 
 OPERATION = "~operation"
 """Prefix of the key of an Operation on the candidates topic."""
@@ -94,7 +98,6 @@ class Notify:
         "endpoints": Endpoint,
         "sent": Sent,
         "events": Told,
-        "feedback": Feedback,
         "blocks": week.Blocks,
         "profile": Profile,
         "kept": float,
@@ -335,9 +338,7 @@ class Notify:
             if known is not None:
                 silences.put(command.subject, ended(known, at))
         elif command.kind == "feedback":
-            details = command.details
-            feedback = Feedback(at, str(details.get("verdict", "")), str(details.get("comment", "")))
-            state.table("feedback").put(command.subject, feedback)
+            tally.inc(VERDICTS_TOTAL.labels(verdict_of(command).verdict))
         elif command.kind == "retry_delivery":
             outputs.extend(owing.retry(command.subject, at, state))
         elif command.kind == "enable_channel":

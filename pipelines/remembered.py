@@ -28,12 +28,6 @@ class Told(msgspec.Struct, array_like=True):
     """The alert whose event it is; none for an operational one."""
 
 
-class Feedback(msgspec.Struct, array_like=True):
-    at: float
-    verdict: str
-    comment: str
-
-
 def forget(state: State, now: float) -> None:
     """Lets go of what was long over at ``now``, in seconds since 1970. What an open alert told last is told again at
     every start, however old, and so has to be known for as long."""
@@ -41,7 +35,6 @@ def forget(state: State, now: float) -> None:
     is_open = {name for name, sent in state.table("sent").items() if sent.status != "resolved"}
     is_over: dict[str, Callable[[Any], bool]] = {
         "silences": lambda silence: silence.expires < before,
-        "feedback": lambda feedback: feedback.at < before,
         "sent": lambda sent: sent.at < before and sent.alert not in is_open,
         "events": lambda told: told.at < before and told.alert not in is_open,
     }

@@ -18,6 +18,7 @@ from alerts.exhibits import Exhibit
 from alerts.outbox import Obligation
 from pipelines import exhibits, owing
 from pipelines.aggregate import Aggregate
+from pipelines.commands import without_note
 from pipelines.documents import AlertRecord, DeadLetter, decode, encode
 from pipelines.held import Told
 from pipelines.letters import about
@@ -25,6 +26,7 @@ from pipelines.notify import OPERATION, Notify
 from pipelines.streams.base import (
     ALERTS,
     CANDIDATES,
+    COMMANDS,
     DEAD_LETTERS,
     DOCUMENTS,
     EVIDENCE,
@@ -53,7 +55,7 @@ def forget(path: Path, documents: Collection[str], *, now: Callable[[], float]) 
 def _forget(store: Store, documents: Collection[str]) -> dict[str, int]:
     changed: dict[str, int] = {}
     with store.transaction():
-        for topic in (DOCUMENTS, SCORES, EVIDENCE, CANDIDATES, ALERTS):
+        for topic in (DOCUMENTS, SCORES, EVIDENCE, CANDIDATES, ALERTS, COMMANDS):
             for name in documents:
                 change = partial(_of_the_log, name)
                 changed[topic] = changed.get(topic, 0) + store.rewrite(topic, change, f'"{name}"'.encode())
@@ -74,6 +76,8 @@ def _of_the_log(name: str, record: Record) -> bytes | None:
         if record.key.startswith(OPERATION):
             return record.value
         return exhibits.lighter(record.value, lambda exhibit: exhibit.document == name) or record.value
+    if record.topic == COMMANDS:  # a note on an alert that quoted it may do so too
+        return without_note(record.value, lambda _: True)
     mine = msgspec.json.decode(record.value, type=_Named).id == name
     return None if mine else record.value
 

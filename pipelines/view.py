@@ -18,8 +18,9 @@ import structlog
 from alerts.outbox import DeliveryAttempt, Obligation, apply
 from alerts.quotes import Gone, of, older_than, without
 from alerts.rules import Silence
+from pipelines import judged
 from pipelines.answers import Answers
-from pipelines.commands import OVER_KEPT, ended, silence_of
+from pipelines.commands import OVER_KEPT, ended, silence_of, verdict_of
 from pipelines.documents import (
     AlertRecord,
     Command,
@@ -280,6 +281,8 @@ class ReadModel(Answers):
                 self._hush(ended(decode(Silence, known[0].encode()), epoch(command.at)))
         elif command.kind == "retry_dead_letter":
             self._db.execute("INSERT OR IGNORE INTO retried VALUES (?)", (int(command.subject),))
+        elif command.kind == "feedback":
+            judged.take(self._db, verdict_of(command))
 
     def _hush(self, silence: Silence) -> None:
         self._db.execute("INSERT OR REPLACE INTO silences VALUES (?, ?)", (silence.id, encode(silence).decode()))
@@ -313,6 +316,7 @@ class ReadModel(Answers):
             self._db.execute(f"DELETE FROM documents WHERE number IN ({old})", (limit,))
             self._db.execute("DELETE FROM letters WHERE json_extract(record, '$.at') < ?", (limit,))
             self._unquote(older_than(before))
+            judged.forget_notes(self._db, lambda verdict: verdict.at < limit)
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def forget(self, documents: Collection[str]) -> int:
@@ -327,6 +331,7 @@ class ReadModel(Answers):
                 if about(decode(DeadLetter, record.encode()), documents):
                     self._db.execute("DELETE FROM letters WHERE number = ?", (number,))
             self._unquote(of(documents))
+            judged.forget_notes(self._db, lambda verdict: not set(documents).isdisjoint(verdict.figures.quoted))
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return taken
 

@@ -61,7 +61,14 @@ UPDATE documents SET backfill = coalesce(json_extract(record, '$.backfill'), 0);
 CREATE INDEX documents_tape ON documents(backfill, at DESC);
 """
 
-MIGRATIONS = (_V1, _V2, _V3, _V4)
+_V5 = """
+CREATE TABLE verdicts(
+    number INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, alert TEXT NOT NULL, record TEXT NOT NULL);
+CREATE INDEX verdicts_alert ON verdicts(alert, number);
+"""
+"""Numbered as they were given: whatever is read again has its place already."""
+
+MIGRATIONS = (_V1, _V2, _V3, _V4, _V5)
 """MIGRATIONS[n] brings a file from version n to n + 1."""
 
 BEGIN_ANEW = (

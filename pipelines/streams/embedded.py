@@ -65,7 +65,7 @@ T = TypeVar("T")
 
 class EmbeddedEngine:
     """Runs stages over a Store. ``clock`` stamps what is written and paces retries; records are kept for ``retention``
-    seconds, dead letters for ``letters``. ``claimed``: what ``claim`` gave for ``path``."""
+    seconds, dead letters and notes for ``texts``. ``claimed``: what ``claim`` gave for ``path``."""
 
     name = "embedded"
     stands_by: Collection[str] = ()
@@ -77,7 +77,7 @@ class EmbeddedEngine:
         *,
         clock: Clock,
         retention: float = 7 * 86400.0,
-        letters: float | None = None,
+        texts: float | None = None,
         backlog: int = BACKLOG,
         batch: int = BATCH,
         claimed: Claim | None = None,
@@ -88,7 +88,7 @@ class EmbeddedEngine:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._workers = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="stage")
         self.store = Store(path, now=clock.time, claimed=claimed)
-        self._retention = Retention(self.store, self._on_store, self._past, records=retention, letters=letters)
+        self._retention = Retention(self.store, self._on_store, self._past, records=retention, texts=texts)
         self._handing_out = asyncio.Lock()
         self._handled: set[asyncio.Future[list[Output]]] = set()  # batches that stages without state are at
         self._stages: list[Stage] = []

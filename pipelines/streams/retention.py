@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from pipelines.commands import NOTE, without_note
+from pipelines.documents import iso
 from pipelines.streams.base import COMMANDS, DEAD_LETTERS, TOPICS
 from pipelines.streams.store import Store
 
 KEPT = (COMMANDS, DEAD_LETTERS)
 """Topics that retention leaves alone, an operator's business: what was commanded, and what awaits a retry, but for
-dead letters where there is a bound of their own."""
+dead letters and the notes of verdicts where there is a bound for texts."""
 
 
 class Retention:
-    """Records are kept for ``records`` seconds, dead letters for ``letters``, for ever if None.
+    """Records are kept for ``records`` seconds, dead letters and notes for ``texts``, for ever if None.
 
     ``run`` awaits what is done on the store's thread; ``past`` says there up to where every reader of a topic is.
     """
@@ -26,19 +28,20 @@ class Retention:
         past: Callable[[str], int],
         *,
         records: float,
-        letters: float | None,
+        texts: float | None,
     ) -> None:
         self._store = store
         self._run = run
         self._past = past
         self._records = records
-        self._letters = letters
+        self._texts = texts
 
     async def sweep(self, now: float) -> None:
         """Drops what is too old ``now``, from the write-ahead log as well. Raises Unwritable."""
         await self.drop(now - self._records)
-        if self._letters is not None:
-            await self._drop(DEAD_LETTERS, now - self._letters)
+        if self._texts is not None:
+            await self._drop(DEAD_LETTERS, now - self._texts)
+            await self._run(self._forget_notes, now - self._texts)
         await self._run(self._store.empty_wal)
 
     async def drop(self, before: float) -> int:
@@ -58,3 +61,10 @@ class Retention:
 
     def _bite(self, topic: str, before: float) -> int:
         return self._store.trim(topic, before, self._past(topic))
+
+    def _forget_notes(self, before: float) -> None:
+        limit = iso(before)
+        with self._store.transaction():
+            self._store.rewrite(
+                COMMANDS, lambda record: without_note(record.value, lambda command: command.at < limit), NOTE
+            )

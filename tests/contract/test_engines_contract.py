@@ -412,6 +412,9 @@ def test_redelivered_evidence_changes_no_count() -> None:
 async def test_a_command_that_makes_no_sense_is_a_dead_letter(kind: str, bench: Any) -> None:
     engine = await bench(kind, stages)
     senseless = b'{"kind": "silence", "at": "2026-01-01T00:00:00.000Z", "subject": "x"}'
-    await engine.append([Output(COMMANDS, "x", senseless), Output(COMMANDS, "y", b"not json")])
+    unjudged = senseless.replace(b"silence", b"feedback")
+    await engine.append(
+        [Output(COMMANDS, "x", senseless), Output(COMMANDS, "y", b"not json"), Output(COMMANDS, "z", unjudged)]
+    )
     await engine.drained()
-    assert {record.key for record in await engine.records(DEAD_LETTERS)} == {"x", "y"}
+    assert {record.key for record in await engine.records(DEAD_LETTERS)} == {"x", "y", "z"}

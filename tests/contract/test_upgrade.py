@@ -290,6 +290,7 @@ def test_a_read_model_of_the_first_version_is_kept(tmp_path: Path, capfd: pytest
     assert {one["id"] for one in model.deliveries("pending")} == set(EXPECTED["pending"])
     assert {key: model.mood(key) for key in EXPECTED["moods"]} == EXPECTED["moods"]
     assert len(model.dead_letters()) == EXPECTED["letters"] and model.count() == EXPECTED["documents"]
+    assert json.loads(encode(model.verdicts())) == EXPECTED["verdicts"] != []
     model.close()
 
 

@@ -40,6 +40,10 @@ def test_nothing_of_a_document_is_left(tmp_path: Path, capsys: pytest.CaptureFix
             assert daemon.cli("documents", "forget", "0" * 32).returncode == 1, "a daemon runs"
             before, count = holders(daemon.folder, WORD), len(daemon.get("documents?limit=100")["documents"])
             alerts = {one["id"]: one for one in daemon.get("alerts")["alerts"]}
+            quoting = next(one["alert"] for one in alerts.values() if WORD in json.dumps(one))
+            for note in (f"{WORD} was withdrawn", f"{OTHER} was not"):
+                assert daemon.post(f"alerts/{quoting}/feedback", {"verdict": "false", "note": note})[0] == 202
+            wait_for(lambda: len(daemon.get(f"alerts/{quoting}/feedback")["verdicts"]) == 2, "verdicts")
             assert any(WORD in json.dumps(one) for one in alerts.values()), "no alert quoted it"
             daemon.stop(signal.SIGKILL)
         found = daemon.lines("documents", "find", WORD.upper())
@@ -59,12 +63,15 @@ def test_nothing_of_a_document_is_left(tmp_path: Path, capsys: pytest.CaptureFix
             shown = {one["id"]: one for one in daemon.get("alerts")["alerts"]}
             assert len(daemon.get("documents?limit=100")["documents"]) == count - 1
             assert daemon.get("dead-letters")["dead_letters"] == []
+            told = daemon.get(f"alerts/{quoting}/feedback")["verdicts"]
+            assert [(one["verdict"], one["note"]) for one in told] == [("false", None)] * 2
         after = holders(daemon.folder, WORD)
     with capsys.disabled():
         print(f"\nit was in {before}; changed {changed}; then in {left}, and after a run in {after}")
     assert before and left == after == []
     assert changed["documents"] == changed["scores"] == changed["page"] == 1
     assert min(changed["evidence"], changed["candidates"], changed["alerts"], changed["outbox"]) >= 1
+    assert changed["commands"] == 2
     assert holders(daemon.folder, OTHER), "the others stay"
     # The list has each alert's newest event, the other channel also those before it.
     assert set(alerts) == set(shown) and {one["episode"]["id"] for one in late.values()} <= {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import time
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ import pytest
 from monitor.settings import SettingsError, load
 from pipelines.clock import ManualClock
 from pipelines.streams.base import DOCUMENTS, Output
-from tests.daemon_bench import ACME, Receiver
+from tests.daemon_bench import ACME, Receiver, request
 from tests.inside_bench import Inside, inside
 
 DAY = 86_400.0
@@ -28,6 +29,7 @@ OLD = {
     "zqquoted": "a headline that alerts quote, delivered and owed",
     "zqhint": "a headline of an excursion that never rang",
     "zqletter": "a dead letter",
+    "zqnote": "a note of a verdict",
 }
 
 
@@ -61,6 +63,26 @@ async def fill(daemon: Inside) -> None:
     await daemon.daemon.engine.append([Output(DOCUMENTS, "broken", b'{"title": "zqletter"')])
 
 
+async def judge(daemon: Inside, alert: str, word: str) -> None:
+    link = f"{daemon.web.address}/api/v1/alerts/{alert}/feedback"
+    said = {"verdict": "false", "note": f"It is {word}"}
+    assert (await asyncio.to_thread(request, link, said))[0] == 202
+    verdicts = daemon.daemon.read_model.verdicts
+    await daemon.until(lambda: any(one.note == said["note"] for one in verdicts(alert)), "verdict")
+
+
+async def test_a_note_that_could_not_be_taken_out_again_is_not_taken(tmp_path: Path) -> None:
+    async with inside(tmp_path, SETTINGS) as daemon:
+        await fill(daemon)
+        alerts = await daemon.until(daemon.daemon.read_model.alerts, "alert in the view")
+        engine = daemon.daemon.settings.engine.model_copy(update={"kind": "kafka"})
+        daemon.daemon.settings = daemon.daemon.settings.model_copy(update={"engine": engine})
+        link = f"{daemon.web.address}/api/v1/alerts/{alerts[0]['alert']}/feedback"
+        status, _, body = await asyncio.to_thread(request, link, {"verdict": "false", "note": "zqnote"})
+        assert status == 422 and b"retention.texts" in body and b"leave it out" in body
+        assert (await asyncio.to_thread(request, link, {"verdict": "false"}))[0] == 202
+
+
 async def test_no_text_outlives_the_bound(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clock = ManualClock(time.time())
     with Receiver() as receiver:
@@ -70,6 +92,9 @@ async def test_no_text_outlives_the_bound(tmp_path: Path, capsys: pytest.Capture
             await fill(daemon)
             await daemon.until(lambda: receiver.at("/desk", "alert.firing"), "alert")
             await daemon.until(lambda: receiver.at("/late"), "attempt at the other channel")
+            await daemon.until(daemon.daemon.read_model.alerts, "alert in the view")
+            alert = receiver.at("/desk", "alert.firing")[0].body["data"]["episode"]["id"]
+            await judge(daemon, alert, "zqnote")
             await daemon.daemon.engine.drained()
             before = holders(tmp_path, OLD)
             first = {hook.id: hook.body for hook in receiver.at("/late", "alert.firing")}
@@ -82,9 +107,12 @@ async def test_no_text_outlives_the_bound(tmp_path: Path, capsys: pytest.Capture
             almost = holders(tmp_path, OLD)
 
             clock.set(clock.time() + 1.5 * DAY)
+            await judge(daemon, alert, "zqrecent")
             await daemon.push({"title": "Another day begins"})
             await daemon.until(lambda: not any(holders(tmp_path, OLD).values()), "end of the old texts", **HOUSE)
-            assert any(holders(tmp_path, ["zqyoung"]).values()), "what is young went, too"
+            assert all(holders(tmp_path, ["zqyoung", "zqrecent"]).values()), "what is young went, too"
+            verdicts = daemon.daemon.read_model.verdicts(alert)
+            assert [(one.verdict, one.note) for one in verdicts] == [("false", None), ("false", "It is zqrecent")]
 
         receiver.answers["/late"] = 204
         receiver.hooks.clear()

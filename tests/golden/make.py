@@ -23,10 +23,12 @@ import msgspec
 
 from alerts.baseline import Profile
 from alerts.outbox import DeliveryAttempt, Obligation
+from alerts.verdicts import Verdict, figures
 from models.card import Reference
 from models.measures import VERSION
 from monitor.intake import Intake
 from pipelines.clock import ManualClock
+from pipelines.commands import feedback
 from pipelines.documents import (
     AlertRecord,
     Candidate,
@@ -165,13 +167,17 @@ async def operate(engine: EmbeddedEngine, clock: ManualClock) -> None:
             for one in others
         ),
     ]
+    alert = json.loads(first.body)["data"]["episode"]["id"]
+    told = [json.loads(record.value) for record in await log(engine, ALERTS)]
+    judged = figures([one for one in told if one["alert"] == alert])
+    verdict = Verdict(id="v1", alert=alert, at=iso(now), verdict="true", by="desk", note="as read", figures=judged)
     operation = Operation(type="ops.source_stale", at=iso(now), subject="posts", summary="source posts is stale")
     await engine.append(
         [
             command(
                 "silence", "hush", {"match": {"keys": ["entity:hydra"]}, "expires": now + 30 * DAY, "author": "desk"}
             ),
-            command("feedback", first.event, {"verdict": "useful"}),
+            Output(COMMANDS, alert, encode(feedback(verdict))),
             *(Output(DELIVERIES, f"{one.event}|{one.channel}", encode(one)) for one in tried),
             Output(CANDIDATES, OPERATION + "posts", encode(operation)),
             *(reading(now - days * DAY) for days in (3, 2, 1)),
@@ -284,6 +290,7 @@ async def make(folder: Path, write: Callable[[str, Any], None]) -> None:
             "series": len(model.series("market", limit=100_000)),
             "moods": {key: model.mood(key) for key in ("entity:acme", "market")},
             "letters": len(model.dead_letters()),
+            "verdicts": msgspec.to_builtins(model.verdicts()),
         },
     )
     model.close()

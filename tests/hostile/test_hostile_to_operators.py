@@ -104,7 +104,18 @@ SURFACES = (
     "/openapi.json",
     *(
         f"/api/v1/{path}"
-        for path in ("status", "sources", "alerts", "keys", "documents", "silences", "deliveries", "dead-letters")
+        for path in (
+            "status",
+            "sources",
+            "alerts",
+            "keys",
+            "documents",
+            "silences",
+            "deliveries",
+            "dead-letters",
+            "feedback",
+            "feedback/report",
+        )
     ),
     "/api/v1/alerts/nope",
     "/api/v1/series",
@@ -167,8 +178,9 @@ def test_whatever_is_asked_is_no_defect_and_breaks_no_later_answer(daemon: Daemo
         ("silences", b'{"keys": ["market"], "until": 1e300}', {}),
         ("silences", b'{"keys": ["market"], "until": "9999-12-31T23:59:59-14:00"}', {}),
         ("silences", b'{"keys": ["market"], "until": -5}', {}),
-        ("alerts/nobody/feedback", b'{"verdict": "noise"}', {}),
-        ("alerts/nobody/feedback", b'{"verdict": "noise", "comment": "\\udfff"}', {}),
+        ("alerts/nobody/feedback", b'{"verdict": "false"}', {}),
+        ("alerts/nobody/feedback", b'{"verdict": "false", "note": "\\udfff"}', {}),
+        ("alerts/%FF%00/feedback", b'{"verdict": "false"}', {}),
     ]
     for path, body, headers in asked:
         status, answer = daemon.post(path, body, headers=bearer | headers)

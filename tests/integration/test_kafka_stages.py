@@ -124,6 +124,12 @@ def _operators(fleet: Fleet) -> None:
     )
     assert view.cli("silences", "add", "--until", "2099-01-01T00:00:00Z", "--key", "market").returncode == 0
     wait_for(lambda: view.lines("silences", "list"), "silence", PATIENCE)
+    alert = view.get("alerts")["alerts"][0]["alert"]
+    assert view.cli("feedback", "add", alert, "false", "--note", "reprints", "--by", "Ada").returncode == 0
+    (judged,) = wait_for(lambda: view.lines("feedback", "list"), "verdict", PATIENCE)
+    assert (judged["alert"], judged["verdict"], judged["note"], judged["by"]) == (alert, "false", "reprints", "Ada")
+    wait_for(lambda: fleet["notify"].metric("tapewatch_verdicts_total", verdict="false") == 1, "its count", PATIENCE)
+    assert view.cli("feedback", "report").stdout.startswith("all alerts: 1 of ")
     checked = view.cli("kafka", "check")
     assert checked.returncode == 0, checked.stdout + checked.stderr
     refused = fleet["ingest"].cli("deliveries", "list")

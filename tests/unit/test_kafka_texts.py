@@ -38,3 +38,4 @@ def test_without_a_bound_what_is_shown_is_kept_for_long() -> None:
         assert float(free[topic]["retention.ms"]) == LONG * 1000
         assert "segment.ms" not in free[topic]
     assert float(bounded[SERIES]["retention.ms"]) == LONG * 1000, "a series holds no text"
+    assert free[COMMANDS]["retention.ms"] == bounded[COMMANDS]["retention.ms"] == "-1", "as in a file"

@@ -27,7 +27,7 @@ def crisis() -> Played:
 def later(played: Played, seconds: float) -> None:
     """Time passes for what is kept, and nothing tells the alert of it."""
     played.clock.set(played.clock.time() + seconds)
-    played.engine.append([command("feedback", "none", played.clock.time(), verdict="noise")])
+    played.engine.append([command("enable_channel", "none", played.clock.time())])
     played.engine.run()
 
 

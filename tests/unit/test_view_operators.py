@@ -51,6 +51,19 @@ def letter(name: str) -> bytes:
     )
 
 
+FIGURES = {
+    "key": "market", "name": "Market", "class": "news", "rule": "burst", "version": "1", "severity": "error",
+    "since": "", "opened": "", "score": 8.0, "threshold": 6.0, "budget": 0.05, "observed": 9.0, "expected": 1.0,
+    "expected_low": 0.5, "expected_high": 2.0, "ratio": 9.0, "stories": 9, "documents": 9, "publishers": 3,
+    "share": 0.9, "usual_share": 0.1, "baseline_span_seconds": 1e6, "model": "m", "detector": "1",
+    "configuration": "c", "quoted": ["d1"],
+}  # fmt: skip
+
+
+def verdict(name: str, said: str, at: float = NOW, **more: object) -> bytes:
+    return command("feedback", "e1", at, id=name, verdict=said, figures=FIGURES, **more)
+
+
 MATCH = {"keys": ["entity:acme*"]}
 LOG = {
     OUTBOX: [(NAME, owed()), (NAME, owed(attempts=2, unscheduled=2, due=NOW + 9))],
@@ -60,6 +73,9 @@ LOG = {
         ("s2", command("silence", "s2", match={"keys": "no list"}, expires=NOW + 60)),
         ("s1", command("expire_silence", "s1", NOW + 7)),
         ("2", command("retry_dead_letter", "2")),
+        ("e1", verdict("v1", "false", note="Looks old")),
+        ("e1", verdict("v2", "true", at=NOW + 1)),
+        ("e1", verdict("v3", "perhaps")),
         ("?", b"no command"),
     ],
     DEAD_LETTERS: [("a", letter("a")), ("b", letter("b")), ("c", letter("c"))],
@@ -90,6 +106,26 @@ def test_the_order_between_topics_does_not_matter(tmp_path: Path, order: tuple[s
     assert [(one["id"], one["expires"], one["author"]) for one in model.silences()] == [("s1", NOW + 7, "Ada")]
     assert [(one["number"], one["id"]) for one in model.dead_letters()] == [(1, "a"), (3, "c")]
     assert model.dead_letter(2) is None and model.dead_letter(3) == letter("c")
+    assert [(one.id, one.verdict, one.note) for one in model.verdicts("e1")] == [
+        ("v1", "false", "Looks old"),
+        ("v2", "true", ""),
+    ]
+    assert [one.id for one in model.verdicts()] == ["v2"]
+    model.close()
+
+
+def test_a_note_goes_with_the_texts_and_with_what_its_alert_quotes(tmp_path: Path) -> None:
+    told = [
+        Record(COMMANDS, "e1", verdict(f"v{number}", "false", NOW + number, note="Looks old"), number)
+        for number in (1, 2)
+    ]
+    model = filled(tmp_path / "old", told)
+    model.shed(NOW + 2)
+    assert [(one.verdict, one.note) for one in model.verdicts("e1")] == [("false", None), ("false", "Looks old")]
+    model.forget(["another"])
+    assert model.verdicts("e1")[1].note == "Looks old"
+    model.forget(["d1"])
+    assert [one.note for one in model.verdicts("e1")] == [None, None]
     model.close()
 
 
@@ -155,7 +191,7 @@ def test_a_file_of_the_first_schema_keeps_its_series_and_reads_the_log_again(tmp
     assert model.position != ""
     model.close()
     with sqlite3.connect(path) as db:
-        for name in ("deliveries", "silences", "letters", "retried", "mood_series", "place"):
+        for name in ("deliveries", "silences", "letters", "retried", "mood_series", "place", "verdicts"):
             db.execute(f"DROP TABLE {name}")
         db.execute("DROP VIEW waiting_letters")
         db.execute("DROP INDEX documents_tape")

@@ -157,11 +157,26 @@ DRIFT = [
     ),
 ]  # fmt: skip
 
+VERDICTS = [
+    timeseries(
+        "Verdicts", "What analysts said of alerts, a day. `tapewatch feedback report` says what it comes to.",
+        Query("sum by (verdict) (increase(tapewatch_verdicts_total[1d]))", "{{verdict}}"), unit="short", wide=24,
+        overrides=colored({"true": GREEN, "false": RED, "unsure": GREY}), defaults={"min": 0},
+    ),
+]  # fmt: skip
+
 BOARD = Board(
     uid="tapewatch-model",
     title="tapewatch: Model",
     description="What the model says, how sure it is, and whether the texts are still those it knows.",
-    rows={"Now": NOW, "Labels": LABELS, "Adverse events": RISK, "Confidence": CONFIDENCE, "Drift": DRIFT},
+    rows={
+        "Now": NOW,
+        "Labels": LABELS,
+        "Adverse events": RISK,
+        "Confidence": CONFIDENCE,
+        "Drift": DRIFT,
+        "Verdicts": VERDICTS,
+    },
     variables=[variable("model", "Model", "label_values(tapewatch_model_info, model)")],
     span="now-24h",
 )

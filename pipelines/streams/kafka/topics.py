@@ -56,7 +56,7 @@ SEGMENT = 43_200.0
 
 _QUOTED = frozenset({ALERTS, OUTBOX})
 """Shown for long, but for what they quote of texts."""
-_SHOWN = frozenset({SERIES, ALERTS, OUTBOX, DELIVERIES, COMMANDS, DEAD_LETTERS})
+_SHOWN = frozenset({SERIES, ALERTS, OUTBOX, DELIVERIES, DEAD_LETTERS})
 _COMPACTED = frozenset({PROFILES, SOURCES})
 
 
@@ -117,6 +117,8 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     def _settings(self, topic: str) -> dict[str, str]:
         if topic in _COMPACTED:
             return self._compact()
+        if topic == COMMANDS:  # as the embedded engine: silences last, and verdicts are asked for years later
+            return {"cleanup.policy": "delete", "retention.ms": "-1", "min.insync.replicas": str(self.in_sync)}
         kept = max(LONG, self.retention) if topic in _SHOWN else self.retention
         if self.texts is not None and topic in _QUOTED:
             kept = self.retention
