@@ -131,12 +131,16 @@ def feedback_list(
 
 @feedback.command(name="export")
 def feedback_export(
-    out: Annotated[Path, typer.Option(help="File to write: .csv or .csv.gz.")], config: Config = CONFIG
+    out: Annotated[Path, typer.Option(help="File to write: .csv or .csv.gz.")],
+    stories: Annotated[
+        bool, typer.Option("--stories", help="The stories that the alerts quote, for `models finetune` to label.")
+    ] = False,
+    config: Config = CONFIG,
 ) -> None:
-    """The verdicts with their alerts' figures as CSV, as `replay --events` reads it; the daemon may run or not."""
+    """The verdicts with their alerts' figures as CSV; the daemon may run or not."""
     from monitor.commands import feedback as commands
 
-    commands.export(config, out)
+    commands.export(config, out, stories=stories)
 
 
 @feedback.command(name="report")

@@ -17,9 +17,18 @@ from alerts.verdicts import VERDICTS, Figures, Verdict
 from monitor.commands.export import read_model
 from monitor.commands.operations import ask, quote
 from monitor.settings import SettingsError, load
-from pipelines import precision
+from pipelines import corrections, precision
 
-COLUMNS = ("alert", *Figures.__struct_encode_fields__, "verdict", "by", "note", "at")
+RENAMED = {"opened": "onset"}
+"""As ``replay --events`` asks for it."""
+COLUMNS = (
+    "alert",
+    *(RENAMED.get(name, name) for name in Figures.__struct_encode_fields__),
+    "verdict",
+    "by",
+    "note",
+    "at",
+)
 LISTED = ("id", "alert", "at", "verdict", "by", "note")
 FORMULA = ("=", "+", "-", "@")
 """How a text begins that a spreadsheet would run."""
@@ -33,8 +42,8 @@ def listed(config: Path, verdict: str | None) -> None:
         sys.stdout.write(json.dumps(shown, ensure_ascii=False) + "\n")
 
 
-def export(config: Path, out: Path) -> None:
-    """Writes a row for each alert that was judged; prints how many."""
+def export(config: Path, out: Path, *, stories: bool) -> None:
+    """Writes a row for each alert that was judged, or for the stories of all of them; prints how many."""
     if not out.name.endswith((".csv", ".csv.gz")):
         raise SettingsError(f"--out {out}: ends in none of .csv, .csv.gz")
     answers, _ = read_model(load(config))
@@ -44,10 +53,11 @@ def export(config: Path, out: Path) -> None:
         if not verdicts:
             typer.echo(f"{answers.path}: holds no verdict; `tapewatch feedback add` gives one", err=True)
             raise typer.Exit(1)
+        rows = corrections.rows(answers, verdicts) if stories else [_row(verdict) for verdict in verdicts]
         with _opened(partial, packed=out.suffix == ".gz") as target:
-            table = csv.DictWriter(target, COLUMNS)
+            table = csv.DictWriter(target, corrections.COLUMNS if stories else COLUMNS)
             table.writeheader()
-            table.writerows(_row(verdict) for verdict in verdicts)
+            table.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
         partial.rename(out)
     except OSError as error:
         raise SettingsError(f"--out {out}: {error.strerror or error}") from None
@@ -55,7 +65,8 @@ def export(config: Path, out: Path) -> None:
         answers.close()
         partial.unlink(missing_ok=True)
     said = [verdict.verdict for verdict in verdicts]
-    sys.stdout.write(json.dumps({"alerts": len(said)} | {name: said.count(name) for name in VERDICTS}) + "\n")
+    counts = {"rows": len(rows), "alerts": len(said)} | {name: said.count(name) for name in VERDICTS}
+    sys.stdout.write(json.dumps(counts) + "\n")
 
 
 def _opened(path: Path, *, packed: bool) -> TextIO:
@@ -66,8 +77,8 @@ def _opened(path: Path, *, packed: bool) -> TextIO:
 
 def _row(verdict: Verdict) -> dict[str, Any]:
     told = msgspec.to_builtins(verdict)
-    row = told.pop("figures") | told
-    return {name: _cell(row[name]) for name in COLUMNS}
+    row = {RENAMED.get(name, name): value for name, value in (told.pop("figures") | told).items()}
+    return {name: row[name] for name in COLUMNS}
 
 
 def _cell(value: Any) -> Any:

@@ -54,6 +54,18 @@ def given(daemon: Daemon, alert: str) -> list[dict[str, Any]]:
     return found
 
 
+def judge(daemon: Daemon, hooks: Receiver) -> dict[str, str]:
+    """Two alerts, one true and one false."""
+    judged = {episode(fired(hooks)["entity:acme-corp"]): "true", episode(fired(hooks)["market"]): "false"}
+    for alert, said in judged.items():
+        assert daemon.post(f"alerts/{alert}/feedback", {"verdict": said, "note": "=1+1", "by": "Cy"})[0] == 202
+    last = [(said, "Cy") for said in judged.values()]
+    wait_for(
+        lambda: [(one["verdict"], one["by"]) for alert in judged for one in given(daemon, alert)[-1:]] == last, "both"
+    )
+    return judged
+
+
 def test_a_verdict_is_given_at_the_address_that_the_alert_names(daemon: Daemon, hooks: Receiver) -> None:
     hook = fired(hooks)["entity:acme-corp"]
     alert, link = episode(hook), hook.body["data"]["links"]["feedback"]
@@ -164,16 +176,13 @@ def test_verdicts_that_come_at_once_are_all_kept_in_one_order(daemon: Daemon, ho
 
 
 def test_verdicts_are_exported_and_summed_up(daemon: Daemon, hooks: Receiver, tmp_path: Path) -> None:
-    acme, market = (episode(fired(hooks)[key]) for key in ("entity:acme-corp", "market"))
-    for alert, said in ((acme, "true"), (market, "false")):
-        assert daemon.post(f"alerts/{alert}/feedback", {"verdict": said, "note": "=1+1", "by": "Cy"})[0] == 202
-    wait_for(lambda: [given(daemon, alert)[-1]["by"] for alert in (acme, market)] == ["Cy", "Cy"], "last ones")
+    judge(daemon, hooks)
     kept = {one["alert"]: one for one in daemon.get("feedback")["feedback"]}
     online = daemon.get("feedback/report?budget=0.05&budget=1e-99&budget=5")
     for name in ("v.csv", "v.csv.gz"):
         done = daemon.cli("feedback", "export", "--out", str(tmp_path / name))
         assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout) == {"alerts": 2, "true": 1, "false": 1, "unsure": 0}
+        assert json.loads(done.stdout) == {"rows": 2, "alerts": 2, "true": 1, "false": 1, "unsure": 0}
     text = (tmp_path / "v.csv").read_bytes()
     assert gzip.decompress((tmp_path / "v.csv.gz").read_bytes()) == text
     rows = {row["alert"]: row for row in csv.DictReader(text.decode().splitlines())}
@@ -182,7 +191,8 @@ def test_verdicts_are_exported_and_summed_up(daemon: Daemon, hooks: Receiver, tm
         figures = kept[alert]["figures"]
         assert (row["verdict"], row["by"], row["at"]) == (kept[alert]["verdict"], "Cy", kept[alert]["at"])
         assert row["note"] == "'=1+1", "a spreadsheet would run it"
-        for name in ("key", "name", "class", "rule", "severity", "opened", "model", "configuration"):
+        assert row["onset"] == figures["opened"]
+        for name in ("key", "name", "class", "rule", "severity", "model", "configuration"):
             assert row[name] == figures[name]
         for name in ("score", "threshold", "budget", "observed", "expected", "ratio", "stories", "publishers"):
             assert float(row[name]) == figures[name]
@@ -204,6 +214,35 @@ def test_verdicts_are_exported_and_summed_up(daemon: Daemon, hooks: Receiver, tm
     assert every["budgets"][2]["recall"]["value"] == 0.0 and every["budgets"][2]["precision"]["value"] is None
     shown = daemon.cli("feedback", "report").stdout
     assert "all alerts: 2 of" in shown and "watch-list mine: 1 of" in shown and "what stayed silent was judged" in shown
+
+
+def test_the_stories_of_judged_alerts_are_a_table_to_label_and_learn_from(
+    daemon: Daemon, hooks: Receiver, tmp_path: Path
+) -> None:
+    judged, out = judge(daemon, hooks), tmp_path / "stories.csv"
+    done = daemon.cli("feedback", "export", "--stories", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    with out.open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    stories = [
+        (story, judged[hook.body["data"]["episode"]["id"]])
+        for hook in hooks.at("/desk", "alert.")
+        if hook.body["data"]["episode"]["id"] in judged
+        for story in hook.body["data"]["evidence"]["stories"]
+    ]
+    assert {row["document"] for row in rows} == {story["id"] for story, _ in stories}
+    for row in rows:
+        about = [(story, said) for story, said in stories if story["id"] == row["document"]]
+        assert row["text"] == about[0][0]["headline"] and row["entity"] == "Acme" and row["entity"] in row["text"]
+        assert set(row["verdicts"].split(";")) == {said for _, said in about}
+        assert row["read"] == "negative" and not any(row[name] for name in ("sentiment", "risk", "entity_sentiment"))
+    with out.open("w", newline="") as lines:
+        table = csv.DictWriter(lines, rows[0])
+        table.writeheader()
+        table.writerows(row | {"sentiment": row["read"], "entity_sentiment": "neutral"} for row in rows)
+    done = daemon.cli("models", "finetune", "--data", str(out), "--check")
+    assert done.returncode == 2 and "too few rows to learn from" in done.stderr
+    assert len(done.stderr.splitlines()) == 2, "only their number is wrong"
 
 
 def test_nothing_that_befalls_the_daemon_loses_a_verdict(daemon: Daemon, hooks: Receiver, tmp_path: Path) -> None:

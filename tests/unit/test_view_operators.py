@@ -126,6 +126,8 @@ def test_a_note_goes_with_the_texts_and_with_what_its_alert_quotes(tmp_path: Pat
     assert model.verdicts("e1")[1].note == "Looks old"
     model.forget(["d1"])
     assert [one.note for one in model.verdicts("e1")] == [None, None]
+    model.apply(told[:1], "again")
+    assert [(one.id, one.note) for one in model.verdicts("e1")] == [("v1", None), ("v2", None)], "it is back, or last"
     model.close()
 
 
