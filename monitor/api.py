@@ -16,11 +16,13 @@ from alerts.rules import Matcher
 from models.card import ModelError
 from monitor.app import PARTS, Daemon, NotHere
 from monitor.openapi import document
+from monitor.power import RETRY_AFTER, WAITING, Busy, Desk
 from monitor.problems import HEADERS, Handler, Problem, answer, body_of, limit, moment
 from monitor.sections import duration
 from monitor.settings import SettingsError
 from monitor.verdicts import Verdicts
 from pipelines import drift
+from pipelines.documents import iso
 from pipelines.notify import Notify
 
 HEARTBEAT = 15.0
@@ -34,6 +36,11 @@ class Api:
     def __init__(self, daemon: Daemon, writer: Callable[[Handler], Handler]) -> None:
         self._daemon = daemon
         self._writer = writer
+        self._desk = Desk(daemon)
+
+    async def close(self) -> None:
+        """Ends what was asked for and is still computed."""
+        await self._desk.close()
 
     def routes(self) -> list[web.RouteDef]:
         get, post, writer = web.get, web.post, self._writer
@@ -47,6 +54,7 @@ class Api:
             get("/api/v1/alerts/{id}", self._alert),
             get("/api/v1/keys", self._keys),
             get("/api/v1/series", self._series),
+            get("/api/v1/power", self._power),
             get("/api/v1/documents", self._documents),
             get("/api/v1/stream", self._stream),
             get("/api/v1/silences", self._silences),
@@ -130,6 +138,26 @@ class Api:
         since = moment(request.query.get("since")) or 0.0
         most = limit(request, 2_000, 10_000)
         return answer({"key": key, "series": await self._ask(self._daemon.read_model.series, key, since, most)})
+
+    async def _power(self, request: web.Request) -> web.StreamResponse:
+        key = request.query.get("key")
+        if not key:
+            raise Problem(400, "Bad query", "key is missing")
+        watched = self._daemon.read_model.watch.keys.get(key)
+        if watched is None:
+            raise Problem(404, "No such key", f"{key[:200]!r} is not watched; /api/v1/keys lists what is")
+        try:
+            kept = self._desk.answer(key)
+        except Busy:
+            raise Problem(429, "Too many questions", f"{WAITING} keys wait already; ask again in minutes") from None
+        if kept is None:
+            response = answer({"key": key, "state": "computing"}, 202)
+            response.headers["retry-after"] = str(RETRY_AFTER)
+            return response
+        if kept.failed is not None:
+            raise Problem(503, "Could not be computed", kept.failed)
+        told = {"key": key, "name": watched.name, "computed": iso(kept.computed), "configuration": kept.configuration}
+        return answer({**told, "answers": kept.answers})
 
     async def _documents(self, request: web.Request) -> web.StreamResponse:
         found = await self._ask(self._daemon.read_model.documents, request.query.get("key"), limit(request, 50, 1_000))

@@ -140,6 +140,32 @@ def replay(
 
 
 @app.command()
+def power(
+    config: Config = CONFIG,
+    key: Annotated[
+        list[str] | None, typer.Option(metavar="KEY", help="Only these keys, as shell patterns; all unless given.")
+    ] = None,
+    within: Annotated[
+        list[str] | None, typer.Option(metavar="LENGTH", help="How long a crisis is; 1h, 6h and 1d unless given.")
+    ] = None,
+    class_: Annotated[str | None, typer.Option("--class", help="news or social; both unless given.")] = None,
+    trials: Annotated[int, typer.Option(help="Most crises that a figure is counted on.")] = 100,
+    seed: Annotated[int, typer.Option(help="Of what is drawn: the same gives the same figures.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="File for a page with plots (.html) or a drawing (.svg).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of sentences.")] = False,
+) -> None:
+    """What would it catch? For each watched key the smallest crisis that rings, and how soon.
+
+    Bad stories are thrown into the recorded history, at many moments of it, and the detector is asked as it stood then:
+    "5 bad stories within 1 d: 60 % ring (50 to 69), median delay 14 h". The daemon may run or not.
+    """
+    from monitor.commands.power import run_power
+
+    lengths = within or ["1h", "6h", "1d"]
+    run_power(config, key or [], within=lengths, class_=class_, trials=trials, seed=seed, out=out, as_json=as_json)
+
+
+@app.command()
 def predict(
     source: Input = "-",
     model: cli_models.Model = "default",

@@ -24,6 +24,10 @@ READS = {
     ),
     "/api/v1/keys": ("Every watched key with its latest block.", ()),
     "/api/v1/series": ("A key's blocks: counted against expected.", ("key", "since", "limit")),
+    "/api/v1/power": (
+        "The smallest crises of a key that ring, tried out in its history; 202 with Retry-After until that is done.",
+        ("key",),
+    ),
     "/api/v1/documents": (
         "The latest documents, of a key or of all, newest first; history (`backfill`) after all others.",
         ("key", "limit"),

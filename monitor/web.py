@@ -33,6 +33,7 @@ class Web:
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
         self._token = daemon.settings.web.key()
+        self._api = Api(daemon, self._writer)
         self._runners: list[web.AppRunner] = []
         self.address = ""
         """Where the page is served, once started: its port may have been chosen by the system."""
@@ -50,6 +51,7 @@ class Web:
     async def stop(self) -> None:
         for runner in self._runners:
             await runner.cleanup()
+        await self._api.close()
 
     async def _serve(self, application: web.Application, key: str, listen: str) -> str:
         host, port = listen.rsplit(":", 1)
@@ -75,7 +77,7 @@ class Web:
                 web.get("/alerts/latest", self._latest),
                 web.get("/alerts/{id}", self._page),
                 web.get("/page/{name}", self._asset),
-                *Api(self._daemon, self._writer).routes(),
+                *self._api.routes(),
                 *self._probes(),
             ]
         )

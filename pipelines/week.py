@@ -7,6 +7,8 @@ and backfill learn as the daemon does.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from alerts.baseline import BLOCK, BlockSummary, Profile, learn_profile
@@ -64,13 +66,23 @@ def _next(table: Table[Blocks], previous: Profile, today: int) -> Profile | None
     blocks = []
     for name, held in table.items(below=f"{today:08d}"):
         day, class_, key = name.split("|", 2)
-        if key != MARKET and not key.startswith(("topic:", "list:")):
-            # Pooled over companies only: topics and the market hold the same documents again.
+        if counts(key):
             blocks += [
                 BlockSummary(key, class_, int(day) * DAY + place * BLOCK, held.bad[place], held.total[place])
                 for place in range(PER_DAY)
                 if held.total[place] > 0
             ]
+    return profile_of(blocks, previous, today)
+
+
+def counts(key: str) -> bool:
+    """Whether a key's blocks are learned from: companies' are; topics and the market hold the same documents again."""
+    return key != MARKET and not key.startswith(("topic:", "list:"))
+
+
+def profile_of(blocks: Sequence[BlockSummary], previous: Profile, today: int) -> Profile | None:
+    """What ``blocks``, all of days before ``today`` (since 1970), make the profile from the day after on; None where
+    that is too short a history."""
     span = today * DAY - min((block.start for block in blocks), default=today * DAY)
     if span < LEAST * DAY:
         return None
