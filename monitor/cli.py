@@ -124,19 +124,43 @@ def restore(
 
 @app.command()
 def replay(
-    inputs: Inputs,
-    out: Annotated[Path, typer.Option(help="Folder for alerts.jsonl and summary.json.")],
+    out: Annotated[Path, typer.Option(help="Folder for alerts.jsonl, summary.json, report.html and report.json.")],
+    inputs: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Files of documents: JSON Lines, CSV or Parquet, .gz too. Without any the daemon's own log."
+        ),
+    ] = None,
     config: Config = CONFIG,
     from_: Annotated[str | None, typer.Option("--from", help="Before it baselines learn and nothing rings.")] = None,
     to: Annotated[str | None, typer.Option("--to", help="Documents after it are left out.")] = None,
-    events: Annotated[Path | None, typer.Option(help="CSV of known events: entity, onset or onset_date, what.")] = None,
+    events: Annotated[
+        Path | None, typer.Option(help="CSV of known events: entity or key, onset or onset_date, what, verdict.")
+    ] = None,
     budget: Annotated[float | None, typer.Option(help="Overrides false_alarms_per_key_month.")] = None,
     class_: Annotated[str | None, typer.Option("--class", help="Overrides the documents' class.")] = None,
+    rescore: Annotated[
+        bool, typer.Option("--rescore", help="Judge the log's documents anew; else the scores in it are taken.")
+    ] = False,
 ) -> None:
-    """What would these settings have sent? Documents through the production code, on event time."""
+    """What would these settings have sent? Documents through the production code, on event time.
+
+    With events also which of them would have rung, how soon, and how much else; report.html shows it, report.json holds
+    the same (docs/replay.md).
+    """
     from monitor.commands.replay import run_replay
 
-    run_replay(config, inputs, out=out, start=from_, end=to, events=events, budget=budget, class_=class_)
+    run_replay(
+        config,
+        inputs or [],
+        out=out,
+        start=from_,
+        end=to,
+        events=events,
+        budget=budget,
+        class_=class_,
+        rescore=rescore,
+    )
 
 
 @app.command()

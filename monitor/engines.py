@@ -11,7 +11,7 @@ from prometheus_client import Gauge
 from models.registry import Registry
 from monitor.settings import Settings, SettingsError
 from pipelines.clock import Clock
-from pipelines.streams.base import Claim, Engine
+from pipelines.streams.base import Claim, Engine, LogReader
 from pipelines.streams.embedded import EmbeddedEngine
 
 if TYPE_CHECKING:
@@ -164,3 +164,16 @@ def _beside(settings: Settings, ending: str) -> Path:
     engine = settings.engine
     state = engine.kafka.data_dir if engine.kind == "kafka" else engine.path
     return state.with_name(state.name + ending)
+
+
+def log_reader(settings: Settings) -> LogReader:
+    """A way through the log of a daemon that may run beside this process, or not. Raises SettingsError."""
+    if settings.engine.kind == "kafka":
+        from pipelines.streams.kafka import KafkaReader
+
+        check_engine(settings)
+        return KafkaReader(kafka_connection(settings), kafka_layout(settings))
+    path = settings.engine.path
+    if not path.is_file():
+        raise SettingsError(f"{path}: there is no store yet; `tapewatch run` fills one, or name files of documents")
+    return EmbeddedEngine.log(path)

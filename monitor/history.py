@@ -12,15 +12,22 @@ from pipelines.sources.base import LineError, RawItem
 from pipelines.sources.files import read_documents
 from pipelines.sources.order import in_order
 
+DAY = 86_400.0
+
 KEPT = 100
 """Bad lines that are told each."""
 
 
 class BadLines(msgspec.Struct):
-    """Lines of history that could not be read: how many, and the first of them."""
+    """Lines of history that could not be read: how many, and the first of them. Beside them what was read."""
 
     count: int = 0
     first: list[LineError] = []
+    documents: int = 0
+    turned: int = 0
+    """Documents that stand behind one of a later time."""
+    zoneless: int = 0
+    """Documents whose time says not where it holds."""
 
     def add(self, error: LineError) -> None:
         self.count += 1
@@ -45,8 +52,15 @@ def history(paths: Sequence[Path | str], now: float, bad: BadLines, *, source: s
 
 def _items(paths: Sequence[Path | str], now: float, bad: BadLines) -> Iterator[RawItem]:
     for path in paths:
+        latest = 0.0
         for entry in read_documents(path, fetched=now):
             if isinstance(entry, LineError):
                 bad.add(entry)
-            else:
-                yield entry
+                continue
+            when = next(time for time in (entry.at, entry.published, entry.fetched) if time is not None)
+            bad.documents += 1
+            # Of a day without an hour only that can be said which stands behind a later day.
+            bad.turned += when < (latest if entry.precision == "second" else latest // DAY * DAY)
+            bad.zoneless += not entry.zoned
+            latest = max(latest, when)
+            yield entry

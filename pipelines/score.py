@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter as Counts
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
 import structlog
 from prometheus_client import Counter, Histogram
 
@@ -84,6 +85,9 @@ that calls itself UTC is mostly not."""
 EVIDENCE_TITLE = 200
 """Characters of a headline that travel with each piece of evidence."""
 
+Known = Callable[[Question], ScoredDocument | None]
+"""The judgement of a document by the same model that is there already; None where there is none."""
+
 
 class _Reader:
     """A model, and what reads and measures its answers."""
@@ -111,10 +115,13 @@ class Score:
         clock: Clock,
         ahead: float | None = None,
         others: Mapping[str, Classifier] | None = None,
+        known: Known | None = None,
     ) -> None:
         """``ahead``: seconds by which a record may be ahead of the clock; None where only ingest writes them.
-        ``others``: by language the models that judge it instead of the one for all."""
+        ``others``: by language the models that judge it instead of the one for all. ``known``: what need not be judged
+        again."""
         self._ahead = ahead
+        self._known = known
         self._clock = clock
         readers = {id(one): _Reader(one) for one in (others or {}).values()}
         self._others = {language: readers[id(one)] for language, one in (others or {}).items()}
@@ -139,7 +146,8 @@ class Score:
             for number, document in documents.items()
             if document.language in self._readers
         }
-        predictions = self._predict(asked, batch, outputs)
+        known = self._judged(asked)
+        predictions = self._predict({n: one for n, one in asked.items() if n not in known}, batch, outputs)
         scored_at = iso(self._clock.time())
         judged: list[ScoredDocument] = []
         for offset, record in enumerate(batch):
@@ -152,11 +160,14 @@ class Score:
             if offset not in asked:
                 UNSUPPORTED.inc()
                 outputs.append(self._unsupported(document, scored_at))
+            elif offset in known:
+                outputs.extend(self._tell_again(asked[offset], known[offset], scored_at))
             elif (prediction := predictions.get(offset)) is not None:
                 reader = self._readers[asked[offset].document.language]
                 judged.append(self._tell(asked[offset], prediction, reader, scored_at, outputs))
         _count(judged)
-        return outputs + self._readings(documents, predictions, scored_at)
+        fresh = {number: document for number, document in documents.items() if number not in known}
+        return outputs + self._readings(fresh, predictions, scored_at)
 
     def _readings(
         self, documents: Mapping[int, Document], predictions: Mapping[int, Prediction], at: str
@@ -167,6 +178,12 @@ class Score:
             own = {n: one for n, one in documents.items() if self._readers.get(one.language, self._reader) is reader}
             outputs += reader.readings.of(own, predictions, at)
         return outputs
+
+    def _judged(self, asked: Mapping[int, Question]) -> dict[int, ScoredDocument]:
+        """What need not be asked, by the number of its record."""
+        if self._known is None:
+            return {}
+        return {number: known for number, one in asked.items() if (known := self._known(one)) is not None}
 
     # -- reading and judging ------------------------------------------------------------------------------
 
@@ -269,6 +286,13 @@ class Score:
         outputs.append(Output(SCORES, document.id, encode(scored)))
         outputs.extend(self._testify(scored, asked))
         return scored
+
+    def _tell_again(self, asked: Question, known: ScoredDocument, scored_at: str) -> Iterator[Output]:
+        """A judgement that was there, of the document as it is here."""
+        document = asked.document
+        scored = msgspec.structs.replace(known, **_fields(document), scored=max(scored_at, document.fetched))
+        yield Output(SCORES, document.id, encode(scored))
+        yield from self._testify(scored, asked)
 
     def _testify(self, scored: ScoredDocument, asked: Question) -> Iterator[Output]:
         """Evidence for every watched key; for one of several companies it is what is worst for one of them."""

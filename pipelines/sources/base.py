@@ -67,6 +67,8 @@ class RawItem(msgspec.Struct, frozen=True, kw_only=True):
     """Stored detection time; only files have it."""
     class_: SourceClass | None = None
     """The item's own class, where its source lets items say so."""
+    zoned: bool = True
+    """Whether its time said where it holds; else it was taken for the source's zone, UTC if that has none."""
 
 
 class LineError(msgspec.Struct, frozen=True):

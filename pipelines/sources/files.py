@@ -7,6 +7,7 @@ import csv
 import gzip
 import io
 import math
+import re
 import shutil
 import sys
 import tempfile
@@ -45,6 +46,9 @@ SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")
 
 BROKEN = (OSError, EOFError, zlib.error)
 """What a file that ends too early or is no gzip raises."""
+
+_NAIVE = re.compile(r"\d{4}-?(\d\d-?\d\d|W\d\d-?\d).\d\d[\d:.,]*", re.ASCII)
+"""A day and a time of ISO 8601, and nothing behind them."""
 
 
 class FileError(SourceError):
@@ -90,8 +94,10 @@ def item_of(fields: Mapping[str, Any], *, fetched: float, timezone: str | None =
         raise ValueError("neither title nor text")
     published: float | None = None
     precision: Literal["second", "day"] = "second"
+    zoned = True
     if "published" in known:
         published, precision = moment(known["published"], timezone)
+        zoned = precision == "day" or _zoned(known["published"])
         if known.get("precision") == "day":
             precision = "day"
     elif not live:
@@ -113,7 +119,15 @@ def item_of(fields: Mapping[str, Any], *, fetched: float, timezone: str | None =
         fetched=fetched if live else _clock(known, "fetched", fetched) or fetched,
         at=None if live else _clock(known, "at", fetched),
         class_=class_,
+        zoned=zoned,
     )
+
+
+def _zoned(value: Any) -> bool:
+    """Whether a time that could be read says where it holds."""
+    if isinstance(value, datetime):
+        return value.tzinfo is not None
+    return not isinstance(value, str) or _NAIVE.fullmatch(value.strip()) is None
 
 
 def _clock(known: Mapping[str, Any], name: str, now: float) -> float | None:

@@ -107,6 +107,11 @@ class EmbeddedEngine:
         """What makes this process the only one on ``path``. Raises StoreLocked."""
         return Lock(path)
 
+    @staticmethod
+    def log(path: Path) -> LogTail:
+        """A way through the log of a store that another process may have open."""
+        return LogTail(path)
+
     # -- what others ask ----------------------------------------------------------------------------------
 
     @property

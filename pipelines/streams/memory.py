@@ -138,10 +138,10 @@ class MemoryEngine:
             self._write(task.stage.recovered(task.state))
             self._settle(task, lost=False)
 
-    def records(self, topic: str) -> list[Record]:
-        """Everything written to ``topic`` so far, in the order of writing, without watermarks."""
-        everything = [record for partition in self._logs(topic) for record, _ in partition]
-        return sorted((r for r in everything if r.key != WATERMARK), key=lambda record: record.offset)
+    def records(self, *topics: str, marks: bool = False) -> list[Record]:
+        """Everything written to ``topics`` so far, in the order of writing; watermarks only with ``marks``."""
+        everything = [record for topic in topics for partition in self._logs(topic) for record, _ in partition]
+        return sorted((r for r in everything if marks or r.key != WATERMARK), key=lambda record: record.offset)
 
     def state(self, stage: str, partition: int = 0) -> MemoryState:
         return next(t.state for t in self._tasks if t.stage.name == stage and t.partition == partition)

@@ -217,7 +217,7 @@ import re, sys
 from pathlib import Path
 from models.classifier import FakeClassifier
 from monitor.assembly import assemble
-from monitor.commands.replay import Player
+from monitor.replay.player import Player
 from monitor.history import BadLines, history
 from monitor.settings import load
 from pipelines.sources import order

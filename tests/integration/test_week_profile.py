@@ -13,7 +13,7 @@ import pytest
 from alerts.baseline import MONDAY, WEEK, BlockSummary, Profile, week_shape
 from models.classifier import FakeClassifier
 from monitor.app import assemble
-from monitor.commands import replay
+from monitor.replay import player as replay
 from monitor.settings import load
 from pipelines.clock import ManualClock
 from pipelines.documents import Candidate, decode

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from monitor.commands.replay import keys_of
+from monitor.replay.labels import keys_of
 from pipelines.entities import Entity
 from pipelines.watch import Watch, WatchList
 

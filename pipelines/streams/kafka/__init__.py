@@ -7,6 +7,7 @@ kafka-python producer in ``publisher``; page and API follow the log with ``reade
 
 from pipelines.streams.kafka.connection import Connection
 from pipelines.streams.kafka.engine import KafkaEngine
+from pipelines.streams.kafka.reader import KafkaReader
 from pipelines.streams.kafka.topics import Layout
 
-__all__ = ["Connection", "KafkaEngine", "Layout"]
+__all__ = ["Connection", "KafkaEngine", "KafkaReader", "Layout"]

@@ -1,0 +1,221 @@
+"""What a replay comes to, in figures with their intervals."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import msgspec
+
+from alerts import intervals
+from alerts.baseline import DAY, HOUR, MONTH, NEWS, SOCIAL
+from models.evaluate import wilson
+from monitor.assembly import Parts
+from monitor.replay.curve import Curve, Rang
+from monitor.replay.labels import Label, Outcome, match, scope
+from monitor.replay.player import Player
+from pipelines.documents import epoch, iso
+
+WITHOUT_LABELS = (
+    "judged_keys",
+    "judged_alerts",
+    "judged_alerts_per_key_month",
+    "judged_alerts_per_key_month_interval",
+)
+
+
+class Span(msgspec.Struct, frozen=True):
+    """The time in which alerts could ring, in seconds since 1970."""
+
+    begin: float
+    end: float
+    least: float
+    """Seconds of history that a baseline takes: news a week, posts a day."""
+
+    @property
+    def months(self) -> float:
+        return max(1e-9, (self.end - self.begin) / MONTH)
+
+
+class Outcomes(msgspec.Struct):
+    """Everything that a report tells of one setting: figures, and what they are made of."""
+
+    summary: dict[str, Any]
+    matched: set[str]
+    """Ids of the alerts that an event explains."""
+    unmatched: set[str]
+    """Of those that none does, though labels speak of such keys."""
+    notes: list[str]
+    told: bool
+    """Whether there was time enough for rates and shares to mean anything."""
+
+
+def span_of(player: Player, start: float | None) -> Span:
+    """``start``: before it nothing rang."""
+    begun = epoch(player.first or player.last)
+    least = SOCIAL.cold if set(player.classes) == {"social"} else NEWS.cold
+    return Span(max(begun, start or begun), epoch(player.last), least)
+
+
+def outcomes(player: Player, parts: Parts, labels: Sequence[Label] | None, span: Span) -> Outcomes:
+    """Counts, alarms per key and month and, with labels, what was found, how soon, and how much else rang.
+
+    Intervals are of 95 %: Wilson's for shares, Garwood's exact ones for rates (as if alarms came independently), of the
+    median delay by order statistics.
+    """
+    firing = [alert for alert in player.alerts if alert.type == "alert.firing"]
+    rang = [Rang(alert.key, epoch(alert.at), alert.alert) for alert in firing]
+    entities = {key for key, watched in parts.watch.keys.items() if key.startswith("entity:") and not watched.topic}
+    notes: list[str] = []
+    counts = player.counts
+    summary: dict[str, Any] = {
+        "documents": counts["documents"],
+        **{
+            name: counts[name]
+            for name in (
+                "accepted",
+                "duplicate",
+                "revision",
+                "empty",
+                "oversize",
+                "scored",
+                "unsupported",
+                "dead_letters",
+            )
+        },
+        "late": player.timeline.late,
+        "from": player.first,
+        "to": player.last,
+        "months": round(span.months, 2),
+        "watched_keys": len(parts.watch.keys),
+        "entity_keys": len(entities),
+        "alerts": len(firing),
+        "entity_alerts": sum(one.key in entities for one in rang),
+    }
+    if counts["unsupported"]:
+        notes.append(
+            f"{counts['unsupported']} documents are in a language that no model in use reads: they count nowhere"
+        )
+    told = _is_told(player, span, notes)
+    for name, keys in (("alerts", parts.watch.keys), ("entity_alerts", entities)):
+        summary |= _rate(f"{name}_per_key_month", summary[name], len(keys), span, told=told)
+    summary["by_key"] = dict(Counter(alert.key for alert in firing).most_common())
+    found, unmatched = set[str](), set[str]()
+    if labels is not None:
+        keys = scope(labels, parts.watch)
+        events, found, _ = match(labels, rang, span.begin, span.end)
+        unmatched = {one.id for one in rang if one.key in keys and one.id not in found}
+        summary |= rated(labels, rang, keys, span, told=told) | {
+            "events": [_told(outcome) for outcome in events],
+            "unlabelled": [
+                {"key": alert.key, "at": alert.at, "severity": alert.severity}
+                for alert in firing
+                if alert.alert not in found
+            ],
+        }
+        notes += _about(events, span)
+    return Outcomes(summary, found, unmatched, notes, told)
+
+
+def rated(
+    labels: Sequence[Label], rang: Sequence[Rang], keys: Collection[str], span: Span, *, told: bool
+) -> dict[str, Any]:
+    """What one detector's alerts are worth by labels. ``keys``: those that labels judge. Not ``told``: rates."""
+    events, found, wrong = match(labels, rang, span.begin, span.end)
+    hits, tried = sum(one.state == "found" for one in events), sum(one.state in ("found", "missed") for one in events)
+    inside = [one for one in rang if one.key in keys]
+    true = sum(one.id in found for one in inside)
+    delays = [delay for one in events if (delay := _delay(one)) is not None]
+    middle = intervals.median(delays)
+    return {
+        "events_known": len(events),
+        "events_counted": tried,
+        "events_found": hits,
+        **_share("recall", hits, tried, told=told),
+        **_share("precision_lower_bound", true, len(inside), told=told),
+        "judged_keys": len(keys),
+        "judged_alerts": len(inside),
+        "judged_false": sum(one.id in wrong for one in inside),
+        **_rate("judged_alerts_per_key_month", len(inside), len(keys), span, told=told),
+        "delay_days": round(statistics.median(delays), 2) if delays else None,
+        "delay_days_interval": None if middle is None else [round(value, 2) for value in middle],
+    }
+
+
+def points(
+    curve: Curve, parts: Parts, labels: Sequence[Label] | None, span: Span, *, told: bool
+) -> list[dict[str, Any]]:
+    """Of each budget what ``rated`` tells; without labels the alerts of companies alone."""
+    keys = scope(labels, parts.watch) if labels else {key for key in parts.watch.keys if key.startswith("entity:")}
+    found = []
+    for budget, rang in curve.rang.items():
+        point = rated(labels or (), rang, keys, span, told=told)
+        wanted = point if labels else {name: value for name, value in point.items() if name in WITHOUT_LABELS}
+        found.append({"budget": budget} | wanted)
+    return found
+
+
+def _is_told(player: Player, span: Span, notes: list[str]) -> bool:
+    """Whether rates mean anything."""
+    history, rung = epoch(player.last) - epoch(player.first or player.last), span.end - span.begin
+    if history < span.least:
+        short = (
+            f"the documents span {history / DAY:.1f} days, less than the {span.least / DAY:.0f} that a baseline takes"
+        )
+    elif rung < DAY:
+        short = f"alerts could ring for {max(0.0, rung) / HOUR:.1f} hours only, from --from to the last document"
+    else:
+        return True
+    notes.append(f"{short}: recall, precision and alarms per month are not told; replay a longer time")
+    return False
+
+
+def _about(events: Sequence[Outcome], span: Span) -> list[str]:
+    """What the figures leave out, and what to bear in mind of them."""
+    notes = []
+    for one in events:
+        label = one.label
+        name = f"{label.subject!r}, {iso(label.onset)[:10]}"
+        if one.state == "unwatched":
+            notes.append(f"{name}: no watched key has that name: it can't be found, and recall leaves it out")
+        elif one.state == "outside":
+            notes.append(f"{name}: outside of the time in which alerts could ring: recall leaves it out")
+        elif label.onset < span.begin + span.least and span.begin <= label.onset:
+            notes.append(f"{name}: in the first {span.least / DAY:.0f} days, in which baselines ask for more evidence")
+    return notes
+
+
+def _delay(outcome: Outcome) -> float | None:
+    """Days from the onset to the first alert."""
+    return None if outcome.first is None else round((outcome.first.at - outcome.label.onset) / DAY, 4) + 0.0
+
+
+def _told(outcome: Outcome) -> dict[str, Any]:
+    label, first, delay = outcome.label, outcome.first, _delay(outcome)
+    return {
+        "entity": label.subject,
+        "what": label.what,
+        "onset": iso(label.onset),
+        "dated": label.dated,
+        "keys": sorted(label.keys),
+        "state": outcome.state,
+        "rang": iso(first.at) if first else None,
+        "key": first.key if first else None,
+        "delay_days": None if delay is None else round(delay, 2) + 0.0,  # never -0.0
+    }
+
+
+def _share(name: str, hits: int, of: int, *, told: bool) -> dict[str, Any]:
+    if not of or not told:
+        return {name: None, f"{name}_interval": None}
+    return {name: round(hits / of, 4), f"{name}_interval": wilson(hits, of)}
+
+
+def _rate(name: str, count: int, keys: int, span: Span, *, told: bool) -> dict[str, Any]:
+    if not keys or not told:
+        return {name: None, f"{name}_interval": None}
+    exposure = keys * span.months
+    low, high = intervals.poisson(count)
+    return {name: round(count / exposure, 5), f"{name}_interval": [round(low / exposure, 5), round(high / exposure, 5)]}

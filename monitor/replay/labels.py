@@ -1,0 +1,155 @@
+"""What is known to have happened, and which alerts found it."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import zlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from alerts.baseline import DAY
+from monitor.assembly import Parts
+from monitor.commands.detect import LineError, moment
+from monitor.replay.curve import Rang
+from monitor.settings import SettingsError
+from pipelines.watch import Watch
+
+BEFORE = DAY
+AFTER = 3 * DAY
+"""An alert of an event's key from a day before its onset (dates are days) to three days after finds it."""
+
+VERDICTS = {"": True, "true": True, "false": False, "unsure": None}
+
+
+class Label(msgspec.Struct, frozen=True):
+    """That something happened, or that somebody looked and nothing had."""
+
+    subject: str
+    """A company, or a watched key."""
+    onset: float
+    """Seconds since 1970; of a day without an hour its midnight, UTC."""
+    what: str = ""
+    dated: bool = False
+    """Whether only the day is known."""
+    happened: bool = True
+    keys: frozenset[str] = frozenset()
+    """The watched keys that it is about."""
+
+    @property
+    def window(self) -> tuple[float, float]:
+        """The time in which an alert would find it."""
+        return self.onset - BEFORE, self.onset + AFTER
+
+
+State = Literal["found", "missed", "unwatched", "outside"]
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of a label that something happened."""
+
+    label: Label
+    state: State
+    first: Rang | None = None
+    """The alert that found it first."""
+
+
+def read_labels(path: Path, parts: Parts) -> tuple[list[Label], int]:
+    """Labels of a CSV by their onset, and how many rows were unsure. Raises SettingsError that names line and field,
+    or says that nothing could be found."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+            lines = stream.read().decode("utf-8-sig").splitlines()
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise SettingsError(f"--events {path}: {error}") from None
+    rows, found, unsure = csv.DictReader(lines), list[Label](), 0
+    columns = set(rows.fieldnames or ())
+    if not columns & {"entity", "key"} or not columns & {"onset", "onset_date"}:
+        named = ", ".join(rows.fieldnames or ())
+        raise SettingsError(
+            f"--events {path}: columns {named!r}; needed are entity (or key) and onset or onset_date, what and verdict "
+            "may follow"
+        )
+    for number, row in enumerate(rows, 2):
+        happened = VERDICTS.get((row.get("verdict") or "").strip().lower(), "unknown")
+        if happened == "unknown":
+            raise SettingsError(f"{path}, line {number}: verdict {row['verdict']!r}: is true, false or unsure")
+        if happened is None:
+            unsure += 1
+            continue
+        onset = (row.get("onset") or row.get("onset_date") or "").strip()
+        dated = "T" not in onset and " " not in onset
+        try:
+            at = moment(f"{onset}T00:00:00Z" if dated else onset)
+        except LineError as error:
+            raise SettingsError(f"{path}, line {number}: onset: {error}") from None
+        subject = (row.get("key") or row.get("entity") or "").strip()
+        keys = frozenset(keys_of(subject, parts))
+        found.append(Label(subject, at, row.get("what") or "", dated, bool(happened), keys))
+    if not found:
+        raise SettingsError(f"--events {path}: holds no event; give a row each, or leave the option out")
+    if not any(label.keys for label in found):
+        raise SettingsError(
+            f"--events {path}: none of its {len(found)} events is about a watched key ({found[0].subject!r}, …): "
+            "nothing could be found; watch these companies, or leave the option out"
+        )
+    return sorted(found, key=lambda label: (label.onset, label.subject)), unsure
+
+
+def keys_of(name: str, parts: Parts) -> set[str]:
+    """The keys that a label's subject may have: itself, or those of a company by its name, or by a name that its name
+    contains."""
+    wanted = name.casefold()
+    if wanted in ("market", "the market"):
+        return {"market"}
+    if name in parts.watch.keys:
+        return {name}
+    keys = set()
+    for key, watched in parts.watch.keys.items():
+        if not key.startswith("entity:"):
+            continue
+        names = {n.casefold() for entity in watched.entities for n in (entity.name, entity.id, *entity.aliases)}
+        # A ticker only as it is: "A" and "T" are words of many names.
+        names |= {ticker.casefold() for entity in watched.entities for ticker in entity.tickers if ticker == name}
+        if wanted in names or any(n in wanted.split() or wanted in n.split() for n in names):
+            keys.add(key)
+    return keys
+
+
+def match(
+    labels: Sequence[Label], rang: Iterable[Rang], begin: float, end: float
+) -> tuple[list[Outcome], set[str], set[str]]:
+    """What became of each label between two times, and the ids of the alerts that found one, and of those that rang
+    only where nothing had happened."""
+    alerts = sorted(rang, key=lambda one: (one.at, one.key))
+    near = [
+        [one for one in alerts if one.key in label.keys and label.window[0] <= one.at < label.window[1]]
+        for label in labels
+    ]
+    found = {one.id for label, those in zip(labels, near, strict=True) if label.happened for one in those}
+    wrong = {one.id for label, those in zip(labels, near, strict=True) if not label.happened for one in those} - found
+    outcomes = []
+    for label, those in zip(labels, near, strict=True):
+        state: State = "found" if those else "missed"
+        if not label.keys:
+            state = "unwatched"
+        elif not those and not begin <= label.onset <= end:
+            state = "outside"
+        if label.happened:
+            outcomes.append(Outcome(label, state, those[0] if those else None))
+    return outcomes, found, wrong
+
+
+def scope(labels: Iterable[Label], watch: Watch) -> set[str]:
+    """The keys that are judged by labels: those of the kinds that labels speak of. A company's topics count beside it
+    only where labels name them."""
+    kinds = {_kind(key) for label in labels for key in label.keys}
+    kinds = kinds - {"pair"} or kinds
+    return {key for key in watch.keys if _kind(key) in kinds}
+
+
+def _kind(key: str) -> str:
+    return "pair" if "/" in key else key.partition(":")[0]

@@ -1,0 +1,385 @@
+"""What a replay promises: no look-ahead, the same bytes again, the log as it came, figures and a report that say so."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings, target
+from hypothesis import strategies as st
+
+from models.classifier import FakeClassifier
+from monitor.assembly import Parts, assemble
+from monitor.commands import replay as command
+from monitor.replay.curve import BUDGETS
+from monitor.replay.log import Log
+from monitor.replay.player import Fed, Player
+from monitor.settings import Settings, SettingsError, load
+from pipelines.documents import AlertRecord, Document, decode, epoch
+from tests.daemon_bench import BAD_NEWS, request
+from tests.inside_bench import inside
+from tests.stream_bench import DAY, HOUR, T0, Tape, Told
+
+NAMES = ("Acme", "Borealis")
+WEEKS = 5
+CONFIG = (
+    "[detection]\nfalse_alarms_per_key_month = 1\n[[watchlists]]\nname = 'mine'\nentities = ["
+    + ", ".join(f"{{ name = '{name} Corp', aliases = ['{name}'] }}" for name in NAMES)
+    + "]\n"
+)
+CRISIS = T0 + 25 * DAY
+
+
+@pytest.fixture(scope="module")
+def configured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Parts]:
+    path = tmp_path_factory.mktemp("replay") / "tapewatch.toml"
+    path.write_text(CONFIG)
+    found = load(path, {})
+    return found, assemble(found, FakeClassifier().topics)
+
+
+def tape(seed: int = 5) -> list[Told]:
+    """Two companies for weeks, and a crisis of Acme; in the order of arrival, which of some is days late."""
+    made = Tape(seed)
+    stories = [one for name in NAMES for one in made.poisson(T0, T0 + WEEKS * 7 * DAY, 5.0, "wire", name)]
+    stories += [made.story(CRISIS + n * 0.2 * HOUR, "wire", "Acme", bad=True) for n in range(15)]
+    for one in stories:
+        if made.rng.random() < 0.1:
+            one.fetched = one.at + made.rng.expovariate(1 / DAY)
+    return sorted(stories)
+
+
+def fed(stories: Iterable[Told]) -> list[Fed]:
+    return [decode(Document, story.output().value) for story in stories]
+
+
+def played(
+    configured: tuple[Settings, Parts], feed: Sequence[Fed], *, finish: bool = True, **more: Any
+) -> tuple[list[AlertRecord], Player]:
+    player = Player(*configured, FakeClassifier(), None, **more)
+    alerts = [*player.play(feed)]
+    return alerts + ([*player.finish(None)] if finish else []), player
+
+
+@pytest.fixture(scope="module")
+def by_time(configured: tuple[Settings, Parts]) -> tuple[list[Fed], list[AlertRecord]]:
+    """The tape in the order of its time, as files are replayed, and its alerts."""
+    feed = fed(sorted(tape(), key=lambda one: (one.at, one.number)))
+    return feed, played(configured, feed)[0]
+
+
+@pytest.fixture(scope="module")
+def as_it_came(configured: tuple[Settings, Parts]) -> tuple[list[Fed], list[AlertRecord], Player]:
+    """The tape as it arrived, as the log is replayed."""
+    feed = fed(tape())
+    return feed, *played(configured, feed)
+
+
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_what_comes_after_a_moment_changes_nothing_before_it(
+    configured: tuple[Settings, Parts], by_time: tuple[list[Fed], list[AlertRecord]], data: st.DataObject
+) -> None:
+    feed, whole = by_time
+    told = st.sampled_from([epoch(alert.at) for alert in whole])
+    near = st.builds(lambda at, off: at + off, told, st.sampled_from([-HOUR, -1.0, 1.0, HOUR]))
+    cut = data.draw(st.one_of(near, st.floats(T0 + DAY, T0 + WEEKS * 7 * DAY)))
+    before = [alert.body for alert in whole if epoch(alert.at) < cut]
+    target(len(before))
+    part = played(configured, [one for one in feed if epoch(one.at) < cut])[0]
+    assert [alert.body for alert in part if epoch(alert.at) < cut] == before
+
+
+@settings(max_examples=10, deadline=None, derandomize=True)
+@given(share=st.floats(0.1, 0.95))
+def test_nor_where_documents_come_late(
+    configured: tuple[Settings, Parts], as_it_came: tuple[list[Fed], list[AlertRecord], Player], share: float
+) -> None:
+    feed, whole, player = as_it_came
+    assert player.timeline.late > 10, "otherwise the test proved nothing"
+    part = played(configured, feed[: int(len(feed) * share)], finish=False)[0]
+    assert [alert.body for alert in part] == [alert.body for alert in whole[: len(part)]]
+
+
+def test_what_comes_too_late_counts_as_it_does_live(configured: tuple[Settings, Parts]) -> None:
+    """A crisis that is told two days after it happened, between the news of then, is no burst any more."""
+    made = Tape(8)
+    calm = [*made.poisson(T0, T0 + WEEKS * 7 * DAY, 5.0, "wire", "Acme", bad=0.05)]
+    crisis = [made.story(CRISIS + n * 0.2 * HOUR, "wire", "Acme", bad=True) for n in range(15)]
+    late = [dataclasses.replace(one, fetched=one.at + 2 * DAY) for one in crisis]
+
+    def rang(stories: list[Told]) -> list[str]:
+        firing = (a for a in played(configured, fed(sorted(stories)))[0] if a.type == "alert.firing")
+        return [a.at for a in firing if a.key == "entity:acme-corp" and CRISIS <= epoch(a.at) < CRISIS + 4 * DAY]
+
+    assert rang(calm + crisis) and not rang(calm + late)
+
+
+def test_the_curve_is_what_each_budget_gives(configured: tuple[Settings, Parts]) -> None:
+    """Detectors beside the replayed one ring as it would with their budget."""
+    given, parts = configured
+    feed = fed(tape(6))
+    curve = played(configured, feed, budgets=BUDGETS)[1].curve
+    counts = []
+    for budget in (0.05, 0.5, 2.0):
+        detection = given.detection.model_copy(update={"false_alarms_per_key_month": budget})
+        alone = played((given.model_copy(update={"detection": detection}), parts), feed)[0]
+        rang = [(alert.key, epoch(alert.at)) for alert in alone if alert.type == "alert.firing"]
+        assert [(one.key, round(one.at, 3)) for one in curve.rang[budget]] == rang
+        counts.append(len(rang))
+    assert 0 < counts[0] < counts[-1]
+
+
+async def test_the_log_rings_as_the_daemon_did_and_its_scores_are_taken(tmp_path: Path) -> None:
+    async with inside(tmp_path, CONFIG) as one:
+        start = one.clock.time() - 20 * DAY
+        lines = [{"title": f"Acme opens depot number {n}", "published": start + n * 9_000.0} for n in range(180)]
+        bad = [title for title in BAD_NEWS if any(word in title.lower() for word in FakeClassifier.BAD)]
+        crisis = [title.replace("Acme", "Borealis") for title in bad]
+        lines += [{"title": title, "published": start + 15 * DAY + n} for n, title in enumerate(crisis)]
+        history = tmp_path / "history.jsonl"
+        history.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        await one.daemon.intake.backfill([history])
+        await one.ring()
+        await one.pass_time(30.0, idle=True)
+        listed = await asyncio.to_thread(request, f"{one.web.address}/api/v1/alerts?limit=100")
+        live = {(alert["alert"], alert["key"]) for alert in json.loads(listed[2])["alerts"]}
+        given = load(one.config, {})
+
+        def replayed(*, rescore: bool = False, history: bool = False) -> tuple[list[AlertRecord], int, int]:
+            model = FakeClassifier()
+            log = Log(given, one.clock.time(), {"": model.name})
+            known = None if rescore else log.known
+            player = Player(given, assemble(given, model.topics), model, None, known=known)
+            alerts = [*player.play(log.feed(None, None, history=history)), *player.finish(log.end)]
+            assert log.documents == player.counts["scored"] > len(lines)
+            log.close()
+            return alerts, log.reused, log.documents
+
+        found, reused, documents = await asyncio.to_thread(replayed)
+        anew, none, _ = await asyncio.to_thread(lambda: replayed(rescore=True))
+        whole = (await asyncio.to_thread(lambda: replayed(history=True)))[0]
+    assert live and {(alert.alert, alert.key) for alert in found} == live
+    assert (reused, none) == (documents, 0)
+    assert [bytes(alert.body) for alert in found] == [bytes(alert.body) for alert in anew]
+    past = [alert for alert in whole if epoch(alert.at) < start + 16 * DAY]
+    assert "entity:borealis-corp" in {alert.key for alert in past}, "history rings where it is asked to"
+
+
+def test_scores_of_another_model_or_of_other_companies_are_not_taken(tmp_path: Path) -> None:
+    async def filled() -> Settings:
+        async with inside(tmp_path, CONFIG) as one:
+            await one.ring()
+            await one.push({"title": "Acme and Quillmark settle their lawsuit"})
+            await one.pass_time(5.0, idle=True)
+            return load(one.config, {})
+
+    given = asyncio.run(filled())
+    model = FakeClassifier()
+    wider = load(_written(tmp_path / "wider.toml", CONFIG + WIDER, given.engine.path), {})
+    for settings_, name, anew in ((given, model.name, 0), (given, "other@1", None), (wider, model.name, 1)):
+        log = Log(settings_, 2e9, {"": name})
+        player = Player(settings_, assemble(settings_, model.topics), model, None, known=log.known)
+        list(player.play(log.feed(None, None, history=False)))
+        assert player.counts["scored"] == log.documents > 3
+        assert log.reused == (0 if anew is None else log.documents - anew)
+        log.close()
+
+
+WIDER = "[[watchlists]]\nname = 'more'\nentities = [{ name = 'Quillmark Ltd', aliases = ['Quillmark'] }]\n"
+"""A company that one of the headlines names as well."""
+
+
+def _written(path: Path, config: str, store: Path) -> Path:
+    path.write_text(config + f"[engine]\npath = '{store}'\n")
+    return path
+
+
+# -- the command ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """With settings, and a model that judges by keywords in the place of whichever they name."""
+    (tmp_path / "tapewatch.toml").write_text(CONFIG)
+    monkeypatch.setattr(command, "load", lambda *_, **__: FakeClassifier())
+    return tmp_path
+
+
+def documents(folder: Path, stories: Sequence[Told], name: str = "tape.jsonl", zone: str = "Z") -> Path:
+    path = folder / name
+    with path.open("w") as target:
+        for one in stories:
+            when = datetime.fromtimestamp(one.at, UTC).strftime("%Y-%m-%dT%H:%M:%S") + zone
+            line = {"id": str(one.number), "title": one.title, "published": when, "publisher": f"P{one.number % 5}"}
+            line["language"] = "en"  # made of words that are none
+            target.write(json.dumps(line) + "\n")
+    return path
+
+
+def labels(folder: Path, *rows: str, columns: str = "entity,onset,what,verdict") -> Path:
+    path = folder / "events.csv"
+    path.write_text("\n".join([columns, *rows]) + "\n")
+    return path
+
+
+def replay(folder: Path, *inputs: Path, out: str = "out", **options: Any) -> dict[str, Any]:
+    given = {"start": None, "end": None, "events": None, "budget": None, "class_": None} | options
+    command.run_replay(folder / "tapewatch.toml", inputs, out=folder / out, **given)
+    found: dict[str, Any] = json.loads((folder / out / "summary.json").read_bytes())
+    return found
+
+
+def day(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d")
+
+
+def test_figures_have_intervals_and_what_is_missed_has_evidence(folder: Path) -> None:
+    stories = sorted(tape(), key=lambda one: one.at)
+    rows = (
+        f"Acme Corp,{datetime.fromtimestamp(CRISIS, UTC).isoformat()},a crisis,",
+        f"Borealis,{day(T0 + 29 * DAY)},nobody wrote of it,true",
+        f"Borealis,{day(T0 + 15 * DAY)},looked into,false",
+        f"Acme,{day(T0 + 18 * DAY)},perhaps,unsure",
+        f"Unheard Of,{day(T0 + 12 * DAY)},not watched,",
+        f"Acme Corp,{day(T0 - 90 * DAY)},before the tape,",
+    )
+    summary = replay(folder, documents(folder, stories), events=labels(folder, *rows))
+    report = json.loads((folder / "out" / "report.json").read_bytes())
+    assert (summary["events_known"], summary["events_counted"], summary["events_found"]) == (4, 2, 1)
+    assert summary["recall"] == 0.5 and summary["recall_interval"] == [0.0945, 0.9055]
+    states = {event["what"]: event["state"] for event in report["events"]}
+    assert states == {
+        "a crisis": "found",
+        "nobody wrote of it": "missed",
+        "not watched": "unwatched",
+        "before the tape": "outside",
+    }
+    missed = next(event for event in report["events"] if event["state"] == "missed")
+    assert missed["nearest"]["score"] < missed["nearest"]["threshold"] and missed["stories"]
+    assert all("Borealis" in story["headline"] for story in missed["stories"])
+    assert 0.0 < summary["delay_days"] < 0.2
+    rate, (low, high) = summary["judged_alerts_per_key_month"], summary["judged_alerts_per_key_month_interval"]
+    assert low < rate < high and rate == pytest.approx(summary["judged_alerts"] / 2 / summary["months"], rel=0.01)
+    counts = [point["judged_alerts"] for point in summary["curve"]]
+    assert [point["budget"] for point in summary["curve"]] == list(BUDGETS) and counts == sorted(counts)
+    said = " ".join(summary["notes"])
+    for words in ("'Unheard Of'", "no watched key", "'Acme Corp'", "outside of the time", "1 events are marked unsure"):
+        assert words in said
+    unmatched = [alert for alert in report["alerts"] if alert["matches"] is False]
+    assert all(alert["stories"] for alert in unmatched)
+    acme = next(key for key in report["keys"] if key["key"] == "entity:acme-corp")
+    place = report["columns"].index("bad")
+    assert sum(row[place] for row in acme["stretches"]) > 15 * 0.8
+    assert summary["speed"]["documents_per_second_without_scoring"] >= summary["speed"]["documents_per_second"] > 0
+
+
+def test_the_same_files_give_the_same_bytes(folder: Path) -> None:
+    path = documents(folder, tape())
+    for out in ("one", "two"):
+        replay(folder, path, out=out)
+    for name in ("alerts.jsonl", "report.json", "report.html"):
+        first, second = ((folder / out / name).read_bytes() for out in ("one", "two"))
+        assert first == second and len(first) > 1_000
+
+
+def test_what_was_done_about_the_input_is_told(folder: Path) -> None:
+    stories = sorted(tape(), key=lambda one: one.at)
+    turned = documents(folder, stories[::-1], zone="")
+    notes = " ".join(replay(folder, turned, out="turned")["notes"])
+    assert f"{len(stories) - 1} of {len(stories)} documents stand behind later ones" in notes
+    assert f"{len(stories)} of {len(stories)} documents have a time without a zone: it was taken for UTC" in notes
+    straight = documents(folder, stories, name="straight.jsonl")
+    (only,) = replay(folder, straight, out="straight")["notes"]
+    assert "in a language that no model in use reads" in only, "of made-up words some are taken for other languages"
+    assert (folder / "turned" / "alerts.jsonl").read_bytes() == (folder / "straight" / "alerts.jsonl").read_bytes()
+
+
+def test_a_history_shorter_than_a_baseline_has_no_rates(folder: Path) -> None:
+    stories = [one for one in tape() if one.at < T0 + 3 * DAY]
+    events = labels(folder, f"Acme Corp,{day(T0 + DAY)},something,")
+    summary = replay(folder, documents(folder, stories), events=events)
+    for name in ("recall", "precision_lower_bound", "entity_alerts_per_key_month", "judged_alerts_per_key_month"):
+        assert summary[name] is None and summary[f"{name}_interval"] is None
+    assert all(point["recall"] is None for point in summary["curve"])
+    assert "less than the 7 that a baseline takes" in " ".join(summary["notes"])
+    assert "<svg" in (folder / "out" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "says"),
+    [
+        (("Acme Corp,2026-10-01T10:00:00,a crisis,",), None, ("line 2", "no offset", "2026-01-31T12:00:00Z")),
+        (("Nobody,2026-10-01,a crisis,",), None, ("none of its 1 events is about a watched key", "'Nobody'")),
+        (("Acme Corp,2026-10-01,a crisis,maybe",), None, ("line 2", "'maybe'", "true, false or unsure")),
+        ((), None, ("holds no event",)),
+        (("Acme Corp,a crisis",), "entity,what", ("'entity, what'", "onset or onset_date")),
+    ],
+)
+def test_events_that_mean_nothing_are_refused(
+    folder: Path, rows: tuple[str, ...], columns: str | None, says: tuple[str, ...]
+) -> None:
+    path = labels(folder, *rows, **({"columns": columns} if columns else {}))
+    with pytest.raises(SettingsError) as refused:
+        replay(folder, documents(folder, tape()[:50]), events=path)
+    assert all(words in str(refused.value) for words in says), refused.value
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize(("content", "options"), [("", {}), ("{no JSON\n", {}), (None, {"end": "2020-01-01"})])
+def test_nothing_to_replay_is_refused(folder: Path, content: str | None, options: dict[str, str]) -> None:
+    path = documents(folder, tape()[:50])
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(SettingsError, match=r"no documents to replay: (they are empty|all 50 are after)"):
+        replay(folder, path, **options)
+    with pytest.raises(SettingsError, match="there is no store yet"):
+        replay(folder)
+
+
+# -- the report, in a browser ---------------------------------------------------------------------------------
+
+CHROMIUM = shutil.which("chromium")
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None and not os.environ.get("CI"), reason="apt-get install chromium")
+async def test_the_report_needs_nothing_and_runs_nothing(folder: Path) -> None:
+    from playwright.async_api import async_playwright
+
+    stories = sorted(tape(), key=lambda one: one.at)
+    for one in stories:
+        if one.at >= CRISIS - DAY:
+            one.title += " <script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+    hostile = f"Borealis,{day(T0 + 29 * DAY)},<img src=x onerror=alert(1)>,"
+    await asyncio.to_thread(replay, folder, documents(folder, stories), events=labels(folder, hostile))
+    wanted: list[str] = []
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        backs = set()
+        for scheme in ("light", "dark"):
+            page = await browser.new_page(color_scheme=scheme, viewport={"width": 1000, "height": 800})  # type: ignore[arg-type]
+            page.on("console", lambda message: wanted.append(message.text))
+            page.on("request", lambda request: wanted.append(request.url))
+            await page.goto((folder / "out" / "report.html").as_uri())
+            assert (await page.title()).startswith("Replay, 2026-")
+            assert await page.locator("svg[role=img]").count() >= 4
+            assert await page.locator("script, img, link").count() == 0
+            backs.add(await page.evaluate("getComputedStyle(document.body).backgroundColor"))
+            first = page.locator("details").first
+            await first.locator("summary").click()
+            assert "<script>" in await first.locator(".stories").inner_text()
+            fits = "document.documentElement.scrollWidth <= window.innerWidth"
+            assert await page.evaluate(fits), "nothing hangs out of the page"
+            await page.close()
+        await browser.close()
+    assert len(backs) == 2, "light and dark"
+    assert {one for one in wanted if not one.startswith("file:")} == set()
