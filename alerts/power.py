@@ -6,14 +6,14 @@ crisis, at times drawn evenly from the crisis's length. How bad and how new they
 smallest crisis for a probability is found among the very trials that its probability is told of: that flatters it by a
 third of the interval's arm at most.
 
-Pure: the same past, stories and ``rng`` give the same figures. Intervals: Wilson 1927.
+Pure: the same past, stories and ``rng`` give the same figures.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from math import ceil, sqrt
+from math import ceil
 from random import Random
 from statistics import median
 from typing import NamedTuple
@@ -40,9 +40,6 @@ WORK = 25
 """Items that a trial may pass on average while the smallest crisis is looked for; where it passes more there are fewer
 trials."""
 
-Z = 1.96
-"""Normal deviate of a 95 % interval."""
-
 
 class Story(NamedTuple):
     """A bad story as one came: probability of bad news, and novelty times relevance."""
@@ -52,13 +49,12 @@ class Story(NamedTuple):
 
 
 class Past(msgspec.Struct):
-    """One key's past. ``items``: of both classes, in the order of time; before ``learned`` they only teach."""
+    """One key's past, as far as it is known: exposure began at ``since``. ``items``: of both classes, by time."""
 
     key: str
     since: float
     end: float
     items: list[Item]
-    learned: float = 0.0
 
 
 class Chance(msgspec.Struct, frozen=True):
@@ -72,13 +68,6 @@ class Chance(msgspec.Struct, frozen=True):
     @property
     def probability(self) -> float:
         return self.rang / self.trials
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """95 % interval of the probability (Wilson's)."""
-        n, p = self.trials, self.probability
-        centre, width = p + Z * Z / (2 * n), Z * sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
-        return max(0.0, (centre - width) / (1 + Z * Z / n)), min(1.0, (centre + width) / (1 + Z * Z / n))
 
 
 class Reach(msgspec.Struct, frozen=True):
@@ -144,9 +133,9 @@ class Trials:
 
     def _span(self, longest: float) -> tuple[float, float]:
         past, settings = self._past, SOCIAL if self._social else NEWS
-        first, last = max(past.since + settings.cold, past.learned), past.end - longest
+        first, last = past.since + settings.cold, past.end - longest
         if last <= first:
-            raise TooShort(past.end - past.since, first - past.since + longest)
+            raise TooShort(past.end - past.since, settings.cold + longest)
         return first, last
 
     def _moments(self, count: int) -> list[float]:
@@ -160,7 +149,7 @@ class Trials:
         for moment in moments:
             end = bisect_right(self._times, moment)
             for item in self._past.items[place:end]:
-                self._observe(state, item, learning=item.at < self._past.learned)
+                self._observe(state, item)
             place = end
             stood = msgspec.msgpack.encode(state)
             if state.episode is not None:
@@ -172,11 +161,9 @@ class Trials:
             found.append((moment, stood))
         return found
 
-    def _observe(self, state: KeyState, item: Item, *, learning: bool = False) -> bool:
+    def _observe(self, state: KeyState, item: Item) -> bool:
         """Whether the item made it ring."""
-        step = self._detector.observe(
-            self._past.key, state, item, self._shape(item.at), learning=learning, budget=self._budget
-        )
+        step = self._detector.observe(self._past.key, state, item, self._shape(item.at), budget=self._budget)
         return any(event.kind == "firing" for event in step.events)
 
     # -- crises -------------------------------------------------------------------------------------------

@@ -66,8 +66,8 @@ def blocks(seed: int) -> Iterator[SeriesPoint]:
             yield decode(SeriesPoint, point_of("k", block, closed_at=state.clock, backfill=False).value)
 
 
-def measure() -> None:
-    keys = tuple(f"entity:{number}" for number in range(200))
+def measure(count: int) -> None:
+    keys = tuple(f"entity:{number}" for number in range(count))
     points = [(key, list(blocks(number))) for number, key in enumerate(keys)]
     question = Question(keys=keys, watched=keys, budget=0.05, min_open=600.0, lateness=600.0)
     began, worked = time.perf_counter(), time.process_time()
@@ -82,4 +82,9 @@ def measure() -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("demo", "time"))
-    {"demo": demo, "time": measure}[parser.parse_args().what]()
+    parser.add_argument("--keys", type=int, default=200)
+    given = parser.parse_args()
+    if given.what == "demo":
+        demo()
+    else:
+        measure(given.keys)

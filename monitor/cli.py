@@ -165,6 +165,12 @@ def replay(
 
 @app.command()
 def power(
+    inputs: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Files of documents for history: JSON Lines, CSV or Parquet, .gz too. Without any the daemon's own."
+        ),
+    ] = None,
     config: Config = CONFIG,
     key: Annotated[
         list[str] | None, typer.Option(metavar="KEY", help="Only these keys, as shell patterns; all unless given.")
@@ -180,13 +186,23 @@ def power(
 ) -> None:
     """What would it catch? For each watched key the smallest crisis that rings, and how soon.
 
-    Bad stories are thrown into the recorded history, at many moments of it, and the detector is asked as it stood then:
-    "5 bad stories within 1 d: 60 % ring (50 to 69), median delay 14 h". The daemon may run or not.
+    Bad stories are put into the recorded history, at many moments of it, and the detector is asked as it stood then:
+    "5 bad stories within 1 d: 60 % (50 to 69), median delay 14 h". The daemon may run or not. With INPUTS their
+    documents go through the stages first, as in replay.
     """
     from monitor.commands.power import run_power
 
-    lengths = within or ["1h", "6h", "1d"]
-    run_power(config, key or [], within=lengths, class_=class_, trials=trials, seed=seed, out=out, as_json=as_json)
+    run_power(
+        config,
+        inputs or [],
+        key or [],
+        within=within or ["1h", "6h", "1d"],
+        class_=class_,
+        trials=trials,
+        seed=seed,
+        out=out,
+        as_json=as_json,
+    )
 
 
 @app.command()

@@ -59,7 +59,9 @@ def sentences(found: Found) -> Iterator[str]:
 
 def about(answer: Answer) -> str:
     """What its figures rest on."""
-    said = f"{counted(answer.documents, 'item')} from {answer.since[:10]} to {answer.until[:10]}"
+    said = counted(answer.documents, "item")
+    if answer.since is not None and answer.until is not None:
+        said += f" from {answer.since[:10]} to {answer.until[:10]}"
     if answer.within:
         stories = counted(answer.stories_known, "bad story")
         said += f"; a crisis draws on {stories} of {WHOSE[answer.drawn_from]}, {answer.badness:.2f} bad on average"

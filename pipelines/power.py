@@ -18,6 +18,7 @@ import msgspec
 from alerts.baseline import DAY
 from alerts.detector import Detector
 from alerts.power import AlwaysRinging, Chance, Reach, TooShort, Trials
+from models.evaluate import wilson
 from pipelines.answers import Answers
 from pipelines.documents import iso
 from pipelines.recorded import OWN, Of, Recorded, kind
@@ -81,11 +82,11 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, rename={"class_": "class
     class_: Class
     documents: int
     """Of the class, in the key's history."""
-    since: str
-    until: str
-    drawn_from: Of
+    since: str | None = None
+    until: str | None = None
+    drawn_from: Of = "any"
     """Whose bad stories a crisis draws on."""
-    stories_known: int
+    stories_known: int = 0
     badness: float = 0.0
     """Of those stories, on average: their probability of being bad news."""
     at_rest: float = 1.0
@@ -102,7 +103,9 @@ def run(recorded: Recorded, question: Question) -> Iterator[Answer]:
     for key in question.keys:
         # Of keys that nothing is known of, one is like the other.
         name = key if recorded.knows(key) else kind(key)
-        for social in recorded.classes(key):
+        if not (classes := recorded.classes(key)):
+            yield Answer(key=key, class_=question.classes[0], documents=0, why="nothing is recorded yet of any key")
+        for social in classes:
             if ("social" if social else "news") in question.classes:
                 alike = name, social, question.budgets.get(key)
                 if alike not in found:
@@ -160,7 +163,7 @@ def _within(reach: Reach) -> Within:
 
 
 def _caught(chance: Chance) -> Caught:
-    low, high = chance.interval
+    low, high = wilson(chance.rang, chance.trials)
     return Caught(
         stories=chance.stories,
         probability=round(chance.probability, 3),

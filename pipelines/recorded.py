@@ -21,8 +21,10 @@ from alerts.power import Past, Story, shape_of
 from pipelines import week
 from pipelines.documents import SeriesPoint, epoch
 
-DETAILED = 50_000
-"""Latest items of a key that are told apart; of a busier key what was before only teaches, a block at once."""
+ITEMS = 50_000
+LATEST = 28 * DAY
+"""A key's latest items that are gone through, and the time of which all are: what a busier key knows it has from that
+time, since it forgets by items."""
 
 REPRINT = 0.3
 """Weight of an item below which it is taken for a story told again, or one that hardly touches the key."""
@@ -70,7 +72,7 @@ class Recorded:
     def __init__(
         self, points: Iterable[tuple[str, Iterable[SeriesPoint]]], keys: Iterable[str], held: float | None = None
     ) -> None:
-        wanted = set(keys)
+        self._wanted = frozenset(keys)
         self.begun, self.end = float("inf"), 0.0
         """When the stream began, as far as is known, and up to when it is."""
         self._held = held
@@ -82,14 +84,15 @@ class Recorded:
         company: list[BlockSummary] = []
         for key, told in points:
             blocks = self._read(key, told)
-            if key in wanted and blocks:
+            if key in self._wanted and blocks:
                 self._blocks[key] = blocks
             if week.counts(key):
                 company += [_summary(key, block) for block in blocks]
         self.shape: Callable[[float], Shape] = shape_of(_shapes(company))
 
     def classes(self, key: str) -> list[bool]:
-        """The classes that a key has had items of, as whether they are social; of a key without any those of all."""
+        """The classes that a key has had items of, as whether they are social; of a key without any those of all, and
+        none where nothing is recorded at all."""
         found = {block.social for block in self._blocks.get(key, ())}
         return sorted(found or self._classes)
 
@@ -99,14 +102,14 @@ class Recorded:
         since = self._since.get(key, self.begun)
         if self._held is not None:
             since = max(since, self.end - self._held)  # what was counted before is not there any more
-        detailed, place = 0, len(blocks)
-        while place > 0 and detailed + blocks[place - 1].documents <= DETAILED:
+        count, place = 0, len(blocks)
+        while place > 0 and (count <= ITEMS or blocks[place - 1].start >= self.end - LATEST):
             place -= 1
-            detailed += blocks[place].documents
-        early = [_lump(block) for block in blocks[:place]]
-        items = early + [item for block in blocks[place:] for item in _items(block, rng)]
-        items.sort()
-        return Past(key, since, self.end, items, blocks[place].start if place and place < len(blocks) else 0.0)
+            count += blocks[place].documents
+        if place > 0:
+            since = max(since, blocks[place].start)
+        items = [item for block in blocks[place:] for item in _items(block, rng)]
+        return Past(key, since, self.end, sorted(items))
 
     def knows(self, key: str) -> bool:
         """Whether it holds anything of a key."""
@@ -134,13 +137,13 @@ class Recorded:
         for class_, told in by_class.items():
             mine = [Came(*pair, class_ == "social") for pair in _firsts(told)]
             blocks += mine
-            if told and told[0].closed_at is not None:
-                since = epoch(told[0].closed_at) - told[0].baseline_span
+            if mine:
+                first = told[0]
+                since = mine[0].start if first.closed_at is None else epoch(first.closed_at) - first.baseline_span
                 self._since[key] = min(since, self._since.get(key, since))
                 self.begun = min(self.begun, since)
-            if mine:
-                self._classes.add(class_ == "social")
                 self.end = max(self.end, mine[-1].start + BLOCK)
+                self._classes.add(class_ == "social")
             self._note_stories(key, mine, class_ == "social")
         return sorted(blocks)
 
@@ -150,7 +153,8 @@ class Recorded:
             weight = block.bad + block.others
             if block.documents == 1 and weight >= REPRINT and block.bad >= CLEAR * weight:
                 story = Story(min(1.0, block.bad / weight), weight)
-                self._own[key, social].append(story)
+                if key in self._wanted:
+                    self._own[key, social].append(story)
                 pool = self._pools[kind(key), social]
                 if len(pool) < POOL:
                     pool.append(story)
@@ -177,20 +181,13 @@ def _summary(key: str, block: Came) -> BlockSummary:
     return BlockSummary(key, "social" if block.social else "news", block.start, block.bad, block.bad + block.others)
 
 
-def _lump(block: Came) -> Item:
-    weight = block.bad + block.others
-    return Item(block.first, block.bad / weight if weight > 0 else 0.0, weight, block.social)
-
-
 def _items(block: Came, rng: Random) -> list[Item]:
     """As many items as there were documents, the first one at its time."""
-    if block.documents == 1:
-        return [_lump(block)]
     weight = (block.bad + block.others) / block.documents
     gap = (block.start + BLOCK - block.first) / block.documents
     badness, left = [0.0] * block.documents, block.bad
-    for place in rng.sample(range(block.documents), block.documents):
-        badness[place] = min(1.0, left / weight) if weight > 0 else 0.0
+    for place in rng.sample(range(block.documents), block.documents) if weight > 0 else ():
+        badness[place] = min(1.0, left / weight)
         left = max(0.0, left - weight)
     return [
         Item(block.first + gap * place, b, weight, block.social, new_story=weight >= REPRINT)

@@ -75,7 +75,7 @@ def run_replay(
         )
     first, last = time_option("--from", start), time_option("--to", end)
     with ExitStack() as stack:
-        classifier, others = _models(settings, stack)
+        classifier, others = judges(settings, stack)
         parts = assemble(settings, classifier.topics)
         labels, unsure = read_labels(events, parts) if events is not None else (None, 0)
         names = {"": classifier.name} | {language: one.name for language, one in others.items()}
@@ -90,7 +90,7 @@ def run_replay(
             stack.callback(log.close)
             feed = _of_log(log, class_, first, last)
         else:
-            feed = _of_files(inputs, player, class_, last)
+            feed = of_files(inputs, player, class_, last)
         _make(out)
         episodes = Episodes()
         with (out / "alerts.jsonl").open("wb") as target:
@@ -114,7 +114,8 @@ def run_replay(
     sys.stdout.write(json.dumps({name: value for name, value in summary.items() if name not in BESIDE}) + "\n")
 
 
-def _of_files(inputs: Sequence[Path], player: Player, class_: str | None, last: float | None) -> Feed:
+def of_files(inputs: Sequence[Path], player: Player, class_: str | None, last: float | None) -> Feed:
+    """The documents of files up to ``last``; lines that can't be read are told. Raises SettingsError, FileError."""
     read = BadLines()
     documents = player.documents(from_files(inputs, time.time(), read, source=SOURCE), class_, last)
     one = next(documents, None)
@@ -142,7 +143,7 @@ def _speed(player: Player, seconds: float) -> dict[str, float]:
     }
 
 
-def _models(settings: Settings, stack: ExitStack) -> tuple[Classifier, dict[str, Classifier]]:
+def judges(settings: Settings, stack: ExitStack) -> tuple[Classifier, dict[str, Classifier]]:
     """The model for all, and those of single languages; closed with ``stack``."""
     versions = {"": choice(settings, time.time()).version} | other_models(settings)
     model, loaded = settings.model, dict[str, Classifier]()

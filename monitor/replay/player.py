@@ -33,6 +33,7 @@ from pipelines.streams.base import (
     EVIDENCE,
     PROFILES,
     SCORES,
+    SERIES,
     SOURCES,
     TOPICS,
     WATERMARK,
@@ -57,7 +58,7 @@ Fed = Document | Watermark | SourceRecord
 Taker = Callable[[Sequence[Record]], None]
 """Is given what each chunk wrote to TAKEN, watermarks among it, in the order of the log."""
 
-TAKEN = (EVIDENCE, PROFILES, SOURCES, SCORES)
+TAKEN = (EVIDENCE, PROFILES, SOURCES, SCORES, SERIES)
 
 
 class Stopwatch:

@@ -112,6 +112,27 @@ def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
     return run
 
 
+def test_of_files_it_says_what_it_says_of_a_store_that_learned_them(
+    store: Path, tmp_path: Path, here: Callable
+) -> None:
+    """Judged by the shipped model here and there by a fake: what is counted is not the same, what it rests on is."""
+    path = store / "history.jsonl"
+    lines = path.read_text().splitlines()
+    (tmp_path / "history.jsonl").write_text("\n".join([*lines, "{no JSON"]) + "\n")
+    told, why = asked(
+        tmp_path, str(tmp_path / "history.jsonl"), "--key", "entity:acme-corp", "--within", "1d", "--json"
+    )
+    assert "history.jsonl, line 161" in why
+    found = json.loads(told)
+    (answer,) = found["answers"]
+    assert found["history"] == "history.jsonl" and answer["documents"] == 159
+    first = json.loads(lines[0])["published"]
+    assert answer["since"][:16] == first[:16], "exposure begins with the first document"
+    assert 1 < answer["within"][0]["half"]["stories"] <= answer["within"][0]["most"]["stories"] < 30
+    code, _, why = here(store, "nowhere.jsonl")
+    assert code == 1 and "nowhere.jsonl" in why
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

@@ -12,6 +12,7 @@ from alerts.baseline import DAY, Profile, Shape
 from alerts.detector import Detector
 from alerts.key_state import Item
 from alerts.power import AlwaysRinging, Chance, Past, Reach, Story, TooShort, Trials
+from models.evaluate import wilson
 from pipelines.documents import SeriesPoint, decode
 from pipelines.points import point_of
 from pipelines.power import Question, run
@@ -42,6 +43,10 @@ def trials(items: Sequence[Item], days: float, *, seed: int = 1, count: int = 15
         trials=count,
         rng=random.Random(seed),
     )
+
+
+def interval(chance: Chance) -> list[float]:
+    return wilson(chance.rang, chance.trials)
 
 
 def rang(items: Sequence[Item], onset: float, length: float) -> float | None:
@@ -85,7 +90,7 @@ def test_the_figures_are_those_of_a_plain_simulation(per_day: float, social: boo
     plain = Chance(half.stories, len(delays), count)
     print(f"\n{half.stories} stories: {half.probability:.2f} of {half.trials}, plainly {plain.probability:.2f}")
     # Two independent 95 % intervals: both ends of each within the other's reach but once in some hundred seeds.
-    assert half.interval[0] <= plain.interval[1] and plain.interval[0] <= half.interval[1]
+    assert interval(half)[0] <= interval(plain)[1] and interval(plain)[0] <= interval(half)[1]
     assert half.delay is not None
     assert half.delay == pytest.approx(sorted(delays)[len(delays) // 2], rel=0.25)
 
@@ -96,7 +101,7 @@ def test_a_larger_crisis_rings_no_less_often() -> None:
     assert shares == sorted(shares) and shares[0] == 0.0 and shares[-1] == 1.0
     half, most = reach.smallest
     assert half is not None and most is not None and half.stories <= most.stories
-    assert half.rang <= most.rang and most.interval[1] > 0.9
+    assert half.rang <= most.rang and most.probability >= 0.9
 
 
 def test_without_a_crisis_it_rings_as_often_as_the_past_did() -> None:
@@ -180,7 +185,26 @@ def test_a_key_that_nothing_is_known_of_is_taken_for_one_of_its_kind_and_says_so
     tapes = {f"entity:{name}": tape(20 + n, 30, 2.0, bad=0.25) for n, name in enumerate("abcd")}
     (answer,) = run(recorded(tapes, "entity:new"), ask("entity:new", watched=(*tapes, "entity:new")))
     assert answer.documents == 0 and answer.drawn_from == "alike" and "no item of its own" in answer.notes[0]
-    assert answer.within[0].half is not None and answer.since[:10] == "2026-09-21"
+    assert answer.within[0].half is not None and (answer.since or "").startswith("2026-09-21")
+
+
+def test_of_a_busy_key_the_latest_time_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it knows it has from there: with the whole past the figures are the same."""
+    tapes = {"entity:a": tape(11, 60, 30.0, bad=0.1)}
+    (whole,) = run(recorded(tapes), ask("entity:a", trials=300))
+    monkeypatch.setattr("pipelines.recorded.ITEMS", 100)
+    monkeypatch.setattr("pipelines.recorded.LATEST", 28 * DAY)
+    (latest,) = run(recorded(tapes), ask("entity:a", trials=300))
+    assert whole.since == "2026-09-21T14:13:20.000Z" and latest.since is not None and latest.since > "2026-10-22"
+    assert whole.documents == latest.documents > 1_500
+    for (stories, first), (_, second) in zip(whole.within[0].curve, latest.within[0].curve, strict=True):
+        assert first == pytest.approx(second, abs=0.2), stories
+
+
+def test_before_anything_is_recorded_that_is_told() -> None:
+    for points in ({}, {"entity:a": []}):
+        (answer,) = run(recorded(points, "entity:a"), ask("entity:a"))
+        assert answer.why == "nothing is recorded yet of any key" and answer.since is None
 
 
 def test_without_any_bad_story_there_is_no_figure() -> None:
