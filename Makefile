@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 # Tests start a few hundred processes: without bytecode each would compile all that it imports, two seconds of a core.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup setup-dev setup-train run kafka run-kafka test test-train test-packages image-check faults lint bench bench-detection bench-model bench-kafka train train-bilingual docs lock screenshot card dashboards clean
+.PHONY: setup setup-dev setup-train run kafka run-kafka test test-train test-packages image-check faults lint bench bench-detection bench-knob bench-model bench-kafka train train-bilingual docs lock screenshot card dashboards clean
 
 # uv installs the locked set in seconds; pip alone would take half a minute.
 $(VENV)/.uv:
@@ -109,6 +109,10 @@ bench: setup-dev
 # The detector beside others on simulated streams: its table and plot in docs. Seven minutes of processor time.
 bench-detection: setup-dev
 	$(BIN)/python -m benchmarks.matched --out docs
+
+# Whether the knob means what it says: false alarms over the budget on streams in which nothing happens. Half an hour.
+bench-knob: setup-dev
+	$(BIN)/python -m benchmarks.knob --out docs
 
 # The model beside transformers, ONNX Runtime and others, in turns: a table, some five minutes on two quiet cores.
 bench-model: $(TRAIN)/.ready

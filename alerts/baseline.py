@@ -98,10 +98,53 @@ class ClassSettings(msgspec.Struct, frozen=True):
     """Raw bad evidence below which nothing fires."""
     cold: float
     """Span of history in seconds below which more evidence is asked: twice ``least`` at none."""
+    lasting: float
+    """Share of a burst's rate at its height from which it goes on."""
+    patience: float
+    """Cluster discount of the test for its end."""
+    level: float
+    """Evidence in nats above which it is counted how often chance brings it."""
+    apart: float
+    """Seconds below that level after which the next is another time."""
+    passages: tuple[float, float, float, float]
+    """How often a month that happens to a key with n bad items a month, where its own history does not say:
+    t·n^p / (1 + n/m) · n/(n + f), as (f, t, p, m)."""
+    slopes: tuple[float, float, float]
+    """By how much each nat above makes it rarer: the least of a + b·ln(1 + n) and c, as (a, b, c)."""
 
 
-NEWS = ClassSettings("news", (2.0, 4.0, 16.0, 64.0), 1.0, 0.0, 180 * DAY, 5 * DAY, 2.0, 7 * DAY)
-SOCIAL = ClassSettings("social", (2.0, 4.0), 2.0, 0.05, 14 * DAY, 2 * DAY, 4.0, DAY)
+NEWS = ClassSettings(
+    name="news",
+    ratios=(2.0, 4.0, 16.0, 64.0),
+    phi=1.0,
+    pi=0.0,
+    longest_half_life=180 * DAY,
+    longest_excursion=5 * DAY,
+    least=2.0,
+    cold=7 * DAY,
+    lasting=0.35,
+    patience=1.0,
+    level=4.0,
+    apart=3 * DAY,
+    passages=(0.1, 0.043, 0.66, 1e9),
+    slopes=(0.33, 0.21, 1.05),
+)
+SOCIAL = ClassSettings(
+    name="social",
+    ratios=(2.0, 4.0),
+    phi=2.0,
+    pi=0.05,
+    longest_half_life=14 * DAY,
+    longest_excursion=2 * DAY,
+    least=4.0,
+    cold=DAY,
+    lasting=0.5,
+    patience=1.5,
+    level=1.5,
+    apart=6 * HOUR,
+    passages=(6.0, 0.0175, 1.0, 400.0),
+    slopes=(1.25, 0.17, 2.9),
+)
 
 HALF_LIFE_ITEMS = 50.0
 HALF_LIFE_SPAN = log(2) * HALF_LIFE_ITEMS

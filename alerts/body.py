@@ -1,7 +1,7 @@
 """The bodies that receivers get: an alert, an operational event, a test ping.
 
 Their JSON Schema is generated from these types (``make docs``). All times are ISO 8601 in UTC with
-milliseconds; probabilities and shares lie between 0 and 1; scores are in nats.
+milliseconds; probabilities and shares lie between 0 and 1.
 """
 
 from __future__ import annotations
@@ -184,9 +184,9 @@ class Unusual(msgspec.Struct, frozen=True, kw_only=True):
     share: Share
     usual_share: Share
     score: float
-    """In nats."""
+    """ln(1 + 1/n), n the times a month that chance would bring the key to so much evidence."""
     threshold: float
-    """In nats: the logarithm of the month's chances over the budget."""
+    """The same of the budget: ln(1 + 1/B)."""
     class_scores: dict[str, float]
     baseline_span_seconds: float
     """How much history the expectation rests on."""

@@ -12,11 +12,13 @@ import msgspec
 
 from alerts import episode as life
 from alerts.baseline import BLOCK, NEWS, SOCIAL, ClassSettings, Closed, Shape, roll
+from alerts.chance import learn as learn_chance
+from alerts.chance import note, surprise, threshold
 from alerts.episode import EpisodeEvent
 from alerts.excursions import burst_rates, contribution, excess, figures_of
-from alerts.key_state import Item, KeyState, begin, breadth, classes, count, learn
+from alerts.key_state import STORIES, Item, KeyState, begin, breadth, classes, count, enough, grounds
 from alerts.resolution import NOTHING, decided, sequential, unseen
-from alerts.spike import ClassState, Terms, best, combine, expectation, fold, monthly, reset, terms_of, threshold
+from alerts.spike import ClassState, Terms, combine, expectation, fold, monthly, reset, terms_of
 
 VERSION = "1"
 
@@ -95,25 +97,31 @@ class Detector:
         past = blind[social]
         base = one.base
         prior = shape.prior[settings.name]
-        if not one.run:
-            one.usual = monthly(one, shape, settings)
         other = state.news if social else state.social
-        expected = one.usual if other is None else one.usual + monthly(other, shape, NEWS if social else SOCIAL)
-        h = threshold(expected, self.budget if budget is None else budget)
+        h = threshold(self.budget if budget is None else budget)
         closed = roll(base, at, past, shape, prior, settings) if at >= (base.block + 1) * BLOCK else None
         terms = terms_of(base, prior)
         if closed is not None:
             step.blocks.append(_block(state, one, closed, settings, h, terms))
+        if closed is not None or one.tail.slope == 0.0:
+            seconds = 0.0 if base.pending is None else base.pending[3]
+            learn_chance(one.tail, at, seconds, monthly(one, shape, settings), one.score, settings)
         count(one, x, y)
-        if learning:
-            learn(one, at, past)
-            return step
+        if state.learning and not learning:
+            for each, _ in classes(state):
+                reset(each)  # what happened while learning is history, not news
+        state.learning = learning
         missing = NOTHING if state.episode is None else unseen(state, at, blind)
         fold(one, at, past, x, y, shape, settings, terms)
         if one.score > 0.0:
             breadth(one, item)
-            step.nats = contribution(one, x, settings)
-        step.score = one.score if other is None else self._score(one, other, at, social, blind, shape)
+            if one.score >= settings.level and enough(state, one, settings):
+                note(one.tail, at, one.score, settings)
+        if learning:
+            return step
+        step.nats = contribution(one, x, settings)
+        mine = surprise(one.tail, one.score, settings)
+        step.score = mine if other is None else self._score(mine, other, at, social, blind, shape)
         step.threshold = h
         if state.episode is not None:
             step.events = self._continue(key, state, item, step, shape, missing, budget)
@@ -122,22 +130,14 @@ class Detector:
         return step
 
     def _score(
-        self, one: ClassState, other: ClassState, at: float, social: bool, blind: tuple[float, float], shape: Shape
+        self, mine: float, other: ClassState, at: float, social: bool, blind: tuple[float, float], shape: Shape
     ) -> float:
-        """Of both classes, after an item of ``one``: time passes for the other as well."""
+        """Of both classes, after an item of one, whose score is ``mine``: time passes for the other as well."""
         if other.score > 0 and at > other.last:
             settings = NEWS if social else SOCIAL
             terms = terms_of(other.base, shape.prior[settings.name])
             fold(other, at, blind[not social], 0.0, 0.0, shape, settings, terms)
-        return combine([one.score, other.score])
-
-    def _threshold(self, state: KeyState, shape: Shape, budget: float | None) -> float:
-        expected = 0.0
-        if state.news is not None:
-            expected += monthly(state.news, shape, NEWS)
-        if state.social is not None:
-            expected += monthly(state.social, shape, SOCIAL)
-        return threshold(expected, self.budget if budget is None else budget)
+        return combine([mine, surprise(other.tail, other.score, NEWS if social else SOCIAL)])
 
     # -- episodes -----------------------------------------------------------------------------------------
 
@@ -150,16 +150,11 @@ class Detector:
 
     def _enough(self, state: KeyState) -> bool:
         """Raw bad evidence, from two stories; a young baseline asks up to twice as much."""
-        stories, share = 0, 0.0
+        share, stories = 0.0, 0
         for one, settings in classes(state):
-            top = best(one)
-            if top is None:
-                continue
-            span = state.clock - one.base.since
-            asked = settings.least * (1.0 + max(0.0, 1.0 - span / settings.cold))
-            share = max(share, top.x / asked)
-            stories += top.stories
-        return share >= 1.0 and stories >= 2
+            part, told = grounds(state, one, settings)
+            share, stories = max(share, part), stories + told
+        return share >= 1.0 and stories >= STORIES
 
     def _continue(
         self,
@@ -178,7 +173,7 @@ class Detector:
             over = self._doubt(key, state, state.clock, shape, missing, budget)
             if over is not None:
                 return [over]
-        # A quarter of the burst's rate is what "going on" means: of its rate at its height, not at its first sign.
+        # What "going on" means is a part of the burst's rate at its height, not at its first sign.
         news, social = burst_rates(state)
         bursts = episode.bursts
         if news > bursts[False]:
@@ -188,7 +183,7 @@ class Detector:
         settings = SOCIAL if item.social else NEWS
         off, on = sequential(state, item.social, state.clock, shape, bursts[item.social])
         if on > 0:
-            episode.doubt = max(0.0, episode.doubt - item.weight * item.b * log(on / off) / settings.phi)
+            episode.doubt = max(0.0, episode.doubt - item.weight * item.b * log(on / off) / settings.patience)
         if not life.may_update(episode, *excess(state)):
             return []
         figures = figures_of(state, step.score, step.threshold, shape)
@@ -238,8 +233,8 @@ class Detector:
     ) -> EpisodeEvent:
         if state.episode is None:
             raise ValueError(f"{key}: no open episode")
-        score = combine([one.score for one, _ in classes(state)])
-        figures = figures_of(state, score, self._threshold(state, shape, budget), shape)
+        score = combine([surprise(one.tail, one.score, settings) for one, settings in classes(state)])
+        figures = figures_of(state, score, threshold(self.budget if budget is None else budget), shape)
         event = life.resolved(key, state.episode, at, figures, reason)
         state.episode = None
         for one, _ in classes(state):
@@ -248,7 +243,7 @@ class Detector:
 
     def open_blocks(self, state: KeyState, shape: Shape, budget: float | None = None) -> list[Block]:
         """The blocks that are still open, as they stand: what a page draws before they close."""
-        h = self._threshold(state, shape, budget)
+        h = threshold(self.budget if budget is None else budget)
         blocks = []
         for one, settings in classes(state):
             start = one.base.block * BLOCK
@@ -262,4 +257,6 @@ class Detector:
 
 def _block(state: KeyState, one: ClassState, closed: Closed, settings: ClassSettings, h: float, terms: Terms) -> Block:
     low, high = expectation(closed.expected, terms)
-    return Block(settings.name, closed, low, high, one.score, h, state.clock - one.base.since)
+    return Block(
+        settings.name, closed, low, high, surprise(one.tail, one.score, settings), h, state.clock - one.base.since
+    )

@@ -50,7 +50,7 @@ class EpisodeEvent(msgspec.Struct, frozen=True, kw_only=True):
     excess_low: float
     monthly_bad: float
     scores: dict[str, float] = {}
-    """Class to its score in nats."""
+    """Class to its score."""
     reason: Reason | None = None
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import inf
 
 from alerts.baseline import ClassSettings, Shape, bad_share
+from alerts.chance import surprise
 from alerts.episode import Figures
 from alerts.key_state import KeyState, classes
 from alerts.spike import GAINS, ClassState, Excursion, best, expectation, gamma_quantile, monthly, terms_of
@@ -51,7 +52,7 @@ def figures_of(state: KeyState, score: float, h: float, shape: Shape) -> Figures
         excess=observed - expected,
         excess_low=max(0.0, certain - high),
         monthly_bad=sum(monthly(one, shape, settings) for one, settings in classes(state)),
-        scores={settings.name: one.score for one, settings in classes(state)},
+        scores={settings.name: surprise(one.tail, one.score, settings) for one, settings in classes(state)},
     )
 
 

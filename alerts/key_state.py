@@ -9,7 +9,10 @@ import msgspec
 
 from alerts.baseline import NEWS, SOCIAL, ClassSettings
 from alerts.episode import Episode
-from alerts.spike import PUBLISHERS, ClassState, new_class, reset
+from alerts.spike import PUBLISHERS, ClassState, best, new_class
+
+STORIES = 2
+"""What an alarm needs at least."""
 
 CLEAR = 0.5
 """Probability from which a new story counts towards the two that an alarm needs."""
@@ -37,6 +40,8 @@ class KeyState(msgspec.Struct, array_like=True):
     episode: Episode | None = None
     episodes: int = 0
     late: int = 0
+    learning: bool = False
+    """Whether its last item was history."""
 
 
 def begin(state: KeyState, social: bool) -> ClassState:
@@ -75,7 +80,17 @@ def count(one: ClassState, x: float, y: float) -> None:
     one.base.block_documents += 1
 
 
-def learn(one: ClassState, at: float, blind: float) -> None:
-    """No excursion runs while baselines learn."""
-    reset(one)
-    one.last, one.blind = at, blind
+def grounds(state: KeyState, one: ClassState, settings: ClassSettings) -> tuple[float, int]:
+    """The raw bad evidence of a class as a share of what is asked of it, which for a young baseline is up to twice as
+    much; and its stories."""
+    top = best(one)
+    if top is None:
+        return 0.0, 0
+    span = state.clock - one.base.since
+    return top.x / (settings.least * (1.0 + max(0.0, 1.0 - span / settings.cold))), top.stories
+
+
+def enough(state: KeyState, one: ClassState, settings: ClassSettings) -> bool:
+    """Whether a class has the evidence and the stories that an alarm asks for."""
+    share, stories = grounds(state, one, settings)
+    return share >= 1.0 and stories >= STORIES

@@ -27,8 +27,8 @@ def decided(state: KeyState, to: float, shape: Shape, missing: tuple[float, floa
         for social in (False, True):
             if episode.bursts[social] > 0.0:
                 off, on = sequential(state, social, episode.doubted_to, shape, episode.bursts[social])
-                whole += (on - off) / (SOCIAL if social else NEWS).phi
-                slope += (1.0 - missing[social]) * (on - off) / (SOCIAL if social else NEWS).phi
+                whole += (on - off) / (SOCIAL if social else NEWS).patience
+                slope += (1.0 - missing[social]) * (on - off) / (SOCIAL if social else NEWS).patience
         need = max(0.0, RESOLVE - episode.doubt) / slope if slope > 0 else math.inf
         due = max(episode.doubted_to + need, episode.opened_at + min_open + episode.unseen)
         if due <= until:
@@ -48,7 +48,7 @@ def sequential(state: KeyState, social: bool, t: float, shape: Shape, burst: flo
     settings = SOCIAL if social else NEWS
     usual = rates(one.base, shape.prior[settings.name])[0] * shape.at(t)
     off = TAU * usual + 1e-9
-    return off, max(2.0 * usual, 0.25 * burst, 1.5 * off)  # always above off
+    return off, max(2.0 * usual, settings.lasting * burst, 1.5 * off)  # always above off
 
 
 def unseen(state: KeyState, at: float, blind: tuple[float, float]) -> tuple[float, float]:

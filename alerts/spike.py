@@ -3,7 +3,7 @@
 For each tested ratio an excursion is kept: bad and other evidence since it began, against their expectations. Its
 log-likelihood ratio is a Gamma-Poisson one whose expectation follows the other items (a volume surge with the
 usual mood explains itself), and an excursion whose ratio falls to zero starts again, as in Page's CUSUM. The
-mixture over ratios and classes is an e-value, so that the threshold is ln(chances / budget).
+mixture over ratios is an e-value; how often chance brings it is learned besides (``alerts.chance``).
 
 Sources: Page 1954 (CUSUM); Vovk and Wang 2021 (merging e-values by their mean); Wald 1945 (the sequential test
 that resolves). Pure; times in seconds since 1970.
@@ -31,6 +31,7 @@ from alerts.baseline import (
     rate_wander,
     rates,
 )
+from alerts.chance import Tail
 
 TAU = 1.25
 """A rise below a quarter is no burst."""
@@ -41,11 +42,7 @@ SHARE_WANDER = 0.3
 SURGE_SHAPE = 0.03
 """Shape of the second null: near zero, so that the expectation follows the other items alone."""
 
-CHANCES = 35.0
-"""Most independent chances of a false alarm that a key has in a month."""
-
 RESOLVE = log(20.0)
-MONTHLY_FLOOR = 1.0
 MAX_LOG = 600.0
 PUBLISHERS = 12
 """Publishers told apart within an excursion; breadth beyond a dozen changes no decision."""
@@ -79,8 +76,7 @@ class ClassState(msgspec.Struct, array_like=True):
     run: list[Excursion] = []
     """Running excursions, the oldest first; each ratio is in at most one."""
     score: float = 0.0
-    usual: float = 0.0
-    """Bad items a month that were expected when the running excursions began."""
+    tail: Tail = msgspec.field(default_factory=Tail)
 
 
 def new_class(since: float, blind: float) -> ClassState:
@@ -250,24 +246,13 @@ def best(state: ClassState) -> Excursion | None:
 
 
 def combine(scores: list[float]) -> float:
-    """Mean of e-values, as a log: the combined score of the classes a key has."""
+    """The combined score of the classes a key has, as e-values are merged: by their mean."""
     total = sum(exp(min(score, MAX_LOG)) - 1.0 for score in scores)
     return log1p(total / len(scores)) if total > 0 else 0.0
 
 
-def threshold(monthly_bad: float, budget: float) -> float:
-    """h = ln(C / B): ``budget`` expected false alarms per key and month."""
-    chances = MONTHLY_FLOOR + monthly_bad
-    return log((chances if chances < CHANCES else CHANCES) / budget)
-
-
 def monthly(state: ClassState, shape: Shape, settings: ClassSettings) -> float:
-    """Bad items that the baseline expects a month; while an excursion runs, those expected before it.
-
-    A burst is learned bit by bit while it goes on, and must not raise its own threshold.
-    """
-    if state.run:
-        return state.usual
+    """Bad items that the baseline expects a month."""
     base = state.base
     return (A0 + base.bad) / (A0 / shape.prior[settings.name] + base.bad_exposure) * MONTH
 

@@ -5,11 +5,12 @@ A verdict holds the figures itself: it outlives its alert wherever that is kept 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
+
+from alerts.chance import threshold
 
 Said = Literal["true", "false", "unsure"]
 
@@ -122,9 +123,9 @@ def _margin(data: dict[str, Any]) -> float:
 def would_ring(alert: Figures, budget: float) -> bool:
     """Whether an alert would have rung at another budget of false alarms a month.
 
-    The threshold is ln(chances/budget): at ``budget`` it lies ln(the alert's own budget/``budget``) higher.
+    A threshold is that of its budget: both are compared by how far above its own the alert rose, whatever scale it had.
     """
-    return alert.score - alert.threshold >= math.log(alert.budget / budget)
+    return alert.score - alert.threshold >= threshold(budget) - threshold(alert.budget)
 
 
 def latest(verdicts: Sequence[Verdict]) -> list[Verdict]:

@@ -142,7 +142,7 @@ def budgets(tuned: Side) -> list[float]:
         parts = [shipped.scores(population) for population in tuned.populations]
         every = together(parts, [len(population.keys) for population in tuned.populations])
         one = of_scores(every, every, tuned.world)
-        return [math.exp(-matched(tuned.truth, one.rings[0], one.ladder, rate)) for rate in RATES]
+        return [1 / math.expm1(matched(tuned.truth, one.rings[0], one.ladder, rate)) for rate in RATES]
     rates = [false_rate(tuned.truth, begun(tuned.world, episodes(tuned, budget))) for budget in BUDGETS]
     logs = np.log(np.maximum.accumulate(np.maximum(rates, 1e-5)))
     return [float(np.exp(np.interp(math.log(rate), logs, np.log(BUDGETS)))) for rate in RATES]
@@ -268,7 +268,7 @@ def main() -> None:
         report = dict(zip(KEYS, pool.map(of_class, KEYS, [arguments.scale] * 2), strict=True))
     print(json.dumps(report, indent=2))
     if arguments.out is not None:
-        write(arguments.out / "detection.md", table(report))
+        write(arguments.out / "detection.md", "matched", table(report))
         draw(report, arguments.out / "images" / "detectors.png")
 
 

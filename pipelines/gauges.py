@@ -33,7 +33,7 @@ HIGH = Gauge(
     "tapewatch_negative_stories_expected_high", "Upper end of the 90 % interval of what is expected.", ["key", "class"]
 )
 SPAN = Gauge("tapewatch_baseline_span_seconds", "History that a key's expectation rests on.", ["key", "class"])
-SCORE = Gauge("tapewatch_spike_score", "A key's score in nats.", ["key"])
+SCORE = Gauge("tapewatch_spike_score", "How seldom chance brings so much evidence, as a logarithm.", ["key"])
 THRESHOLD = Gauge("tapewatch_spike_threshold", "The score at which a key rings.", ["key"])
 FIRING = Gauge("tapewatch_alert_firing", "1 while a key's alert is firing.", ["key", "severity"])
 

@@ -11,7 +11,6 @@ import matplotlib as mpl
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-BEGIN, END = "<!-- python -m benchmarks.matched: begin -->", "<!-- python -m benchmarks.matched: end -->"
 MAIN = ("tapewatch", "oracle")
 KINDS = {"social": "posts", "news": "news"}
 
@@ -58,11 +57,12 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def write(page: Path, made: str) -> None:
-    """Puts the table between its marks."""
-    before, rest = page.read_text(encoding="utf-8").split(BEGIN)
-    after = rest.split(END)[1]
-    page.write_text(f"{before}{BEGIN}\n{made}{END}{after}", encoding="utf-8")
+def write(page: Path, bench: str, made: str) -> None:
+    """Puts a bench's table between its marks."""
+    begin, end = (f"<!-- python -m benchmarks.{bench}: {place} -->" for place in ("begin", "end"))
+    before, rest = page.read_text(encoding="utf-8").split(begin)
+    after = rest.split(end)[1]
+    page.write_text(f"{before}{begin}\n{made}{end}{after}", encoding="utf-8")
 
 
 def draw(report: dict[str, Any], path: Path) -> None:

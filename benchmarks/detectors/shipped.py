@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import repeat
-from math import inf, log
+from math import inf
 from typing import NamedTuple
 
 import numpy as np
@@ -39,7 +39,7 @@ class Episode(NamedTuple):
 
 
 def scores(population: Population) -> Scores:
-    """After each item the score less the log of the key's chances, to be compared with -ln B; it stands until the next.
+    """After each item the score, to be compared with ln(1 + 1/B); it stands until the next.
 
     It is infinitely low where the evidence is not enough to ring at all.
     """
@@ -50,7 +50,7 @@ def scores(population: Population) -> Scores:
         if step.score > 0.0:
             observed, _, stories = excess(state)
             if observed >= LEAST[world.social] and stories >= 2:
-                found.append((number, item.at, step.score - step.threshold - log(NEVER)))
+                found.append((number, item.at, step.score))
                 return
         if item.at >= START + world.warm:
             found.append((number, item.at, -inf))

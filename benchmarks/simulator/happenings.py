@@ -36,7 +36,9 @@ def plan(world: World, rates: Rates, rng: np.random.Generator) -> list[list[Plan
     slots = int((world.span - world.warm) // world.period)
     keys = len(rates.traits)
     names = kinds(world)
-    order = np.concatenate([rng.permutation(len(names)) for _ in range(-(-keys * slots // len(names)))])
+    order = np.concatenate(
+        [np.empty(0, int), *(rng.permutation(len(names)) for _ in range(-(-keys * slots // len(names))))]
+    )
     plans: list[list[Plan]] = [[] for _ in range(keys)]
     for number in range(keys * slots):
         key, slot = number % keys, number // keys

@@ -26,6 +26,10 @@ class Traits(NamedTuple):
     hours: Floats
     """168 factors with mean 1."""
     branching: float
+    fast: float = 0.0
+    slow: float = 0.0
+    mood: float = 0.0
+    """Standard deviations of its wander: of the log rate, fast and slow, and of the share on the logit scale."""
 
 
 class Rates(NamedTuple):
@@ -58,11 +62,17 @@ def draw(world: World, keys: int, rng: np.random.Generator) -> Rates:
     steps = round(world.span / world.step)
     of_week = (np.arange(steps) * world.step % WEEK // HOUR).astype(int)
     stories = np.array([one.rate * one.hours[of_week] for one in traits])
+    spread = []
     for sd, tau in ((world.wander_fast, world.tau_fast), (world.wander_slow, world.tau_slow)):
-        stories *= np.exp(wander(world, rng.uniform(*sd, keys), rng.uniform(*tau, keys), rng, centred=True))
+        spread.append(rng.uniform(*sd, keys))
+        stories *= np.exp(wander(world, spread[-1], rng.uniform(*tau, keys), rng, centred=True))
     sd_share = rng.choice(world.share_wander, keys)
     logit = np.array([np.log(one.share / (1 - one.share)) for one in traits])[:, None]
     logit = logit + wander(world, sd_share, rng.uniform(*world.tau_share, keys), rng)
+    traits = [
+        one._replace(fast=fast, slow=slow, mood=mood)
+        for one, fast, slow, mood in zip(traits, *spread, sd_share, strict=True)
+    ]
     births = disturb(world, stories, rng)
     moves = market(world, stories, logit, rng)
     outages = [gaps(world, rng) for _ in range(keys)]

@@ -96,7 +96,7 @@ function story(one) {
 
 const WEIGHED = "Bad stories are weighed: each counts by how new it is (a reprint counts nothing), how much it is about the subject and how surely it is bad. So what is observed is usually below the number of stories.";
 const EXPECTED = "The same weight as the subject's own history explains it, and the range in which it would lie nine times of ten.";
-const SCORE = "How much better a burst explains the stories than the usual course of things does, as a logarithm: 0 is no better, and each nat more is 2.7 times better. At the threshold it rings.";
+const SCORE = "How seldom chance alone would bring this key to so much evidence, as a logarithm: 3 is what chance does once in 19 months, 7 once in 90 years. At the threshold it rings.";
 
 function figures(unusual, rang) {
   const expected = unusual.expected;
@@ -105,7 +105,7 @@ function figures(unusual, rang) {
     ["expected", `${number(expected.value, 2)} (${number(expected.low, 2)} to ${number(expected.high, 2)})`, EXPECTED],
     ["stories", unusual.negative_stories],
     ["publishers", unusual.publishers],
-    [rang ? "score when it rang" : "score when last told", `${number(unusual.score)} of ${number(unusual.threshold)} nats`, SCORE],
+    [rang ? "score when it rang" : "score when last told", `${number(unusual.score)} of ${number(unusual.threshold)}`, SCORE],
     ["baseline", span(unusual.baseline_span_seconds)],
     ["share", `${Math.round(100 * unusual.share)} % bad, usually ${Math.round(100 * unusual.usual_share)} %`],
   ];

@@ -110,13 +110,13 @@ async def test_page_shows_what_rings_and_why(served: tuple[Daemon, Web], tmp_pat
         await post(web.address, *bad_news())
         await page.wait_for_selector("article.alert h3:has-text('Acme Corp')", timeout=10_000)
         card = await page.inner_text("article.alert:has(h3:has-text('Acme Corp'))")
-        for part in ("observed", "expected", "baseline", "20 days", "nats"):
+        for part in ("observed", "expected", "baseline", "20 days", "score"):
             assert part in card
         meant = await page.locator("article.alert abbr").evaluate_all(
             "all => all.map(one => [one.textContent, one.title])"
         )
         told = {name.split()[0]: meaning for name, meaning in meant}
-        assert "reprint" in told["observed"] and "history" in told["expected"] and "nat" in told["score"]
+        assert "reprint" in told["observed"] and "history" in told["expected"] and "chance" in told["score"]
         await page.wait_for_selector("#tape li .mood.negative")
         assert "Acme bridge falls" in await page.inner_text("#tape")
         history = [await row.locator(".tag:text-is('history')").count() for row in await page.locator("#tape li").all()]
@@ -153,7 +153,7 @@ async def test_page_shows_what_rings_and_why(served: tuple[Daemon, Web], tmp_pat
         await page.click("article.alert h3 a")
         await page.wait_for_selector("#one article.alert")
         whole = await page.inner_text("#one")
-        assert "firing" in whole and "a reprint counts nothing" in whole and "each nat more" in whole
+        assert "firing" in whole and "a reprint counts nothing" in whole and "once in 19 months" in whole
         await page.goto(web.address)
         await page.wait_for_selector("#state.live")
         assert wrong == []

@@ -31,7 +31,7 @@ from tests.stream_bench import DAY, HOUR, T0, Tape, Told
 NAMES = ("Acme", "Borealis")
 WEEKS = 5
 CONFIG = (
-    "[detection]\nfalse_alarms_per_key_month = 1\n[[watchlists]]\nname = 'mine'\nentities = ["
+    "[detection]\nfalse_alarms_per_key_month = 0.2\n[[watchlists]]\nname = 'mine'\nentities = ["
     + ", ".join(f"{{ name = '{name} Corp', aliases = ['{name}'] }}" for name in NAMES)
     + "]\n"
 )

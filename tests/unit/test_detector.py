@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 import json
 import math
@@ -14,7 +15,8 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerts.baseline import DAY, MONDAY, Profile, Shape, learn_profile
+from alerts.baseline import DAY, MONDAY, NEWS, Profile, Shape, learn_profile
+from alerts.chance import surprise
 from alerts.detector import Detector
 from alerts.episode import EpisodeEvent
 from alerts.key_state import Item, KeyState
@@ -101,10 +103,16 @@ def test_a_burst_does_not_raise_its_own_threshold() -> None:
     assert state.news is not None
     state.news.run.clear()  # no excursion runs when the burst begins
     learned = state.news.base.bad
-    steps = [detector.observe("k", state, item, FLAT) for item in burst(T0 + 41 * DAY, 8, 7_200.0)]
+    first, *others = burst(T0 + 41 * DAY, 8, 7_200.0)
+    steps = [detector.observe("k", state, first, FLAT)]
+    before = copy.copy(state.news.tail)
+    steps += [detector.observe("k", state, item, FLAT) for item in others]
     assert state.news.base.bad > learned + 3, "nothing of the burst was learned: the test proved nothing"
     assert len({step.threshold for step in steps}) == 1
     assert steps[-1].score > steps[0].score
+    # Nor what chance is thought to bring: read with what was concluded before, the last score is the same.
+    tail = state.news.tail
+    assert steps[-1].score == surprise(before, state.news.score, NEWS) and tail.times == 1.0
 
 
 def test_one_loud_story_is_not_enough() -> None:
@@ -121,8 +129,11 @@ def test_a_young_baseline_asks_for_more() -> None:
 def test_learning_opens_nothing_and_leaves_no_excursion() -> None:
     detector, state = Detector(), Detector().new(T0)
     for item in burst(T0 + 5 * DAY, 30, 60.0):
-        assert detector.observe("k", state, item, FLAT, learning=True).events == []
-    assert state.news is not None and state.news.score == 0.0 and not state.news.run
+        step = detector.observe("k", state, item, FLAT, learning=True)
+        assert (step.events, step.score) == ([], 0.0)
+    assert state.news is not None and state.news.tail.times == 1.0, "a burst in history is one that there was"
+    step = detector.observe("k", state, Item(T0 + 5 * DAY + 1900.0, 0.05), FLAT)
+    assert step.score < 0.1 and [run.since for run in state.news.run] == [T0 + 5 * DAY + 1900.0]
 
 
 def test_blind_time_is_no_quiet_time_and_its_end_no_news() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from alerts.chance import threshold
 from benchmarks.detectors import sequential, shipped
 from benchmarks.detectors.counts import Counts, count
 from benchmarks.detectors.judge import Truth, judge, matched, recall, share
@@ -98,7 +99,7 @@ def test_the_shipped_detectors_scores_ring_where_it_does(posts: Population) -> N
     scores = shipped.scores(posts)
     for budget in (0.05, 1.0):
         since = START + posts.world.warm
-        rang = alarms(scores, -np.log(budget), posts.world.quiet)
+        rang = alarms(scores, threshold(budget), posts.world.quiet)
         found = [one for one in shipped.episodes(posts, budget) if one.fired >= since]
         assert found
         assert {one.key for one in found} == set(rang.key.tolist())

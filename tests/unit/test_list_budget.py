@@ -87,14 +87,19 @@ def test_check_config_says_what_it_means_for_a_key_and_the_sum(tmp_path: Path) -
 
 
 def test_two_hundred_keys_ring_about_as_often_as_their_list_may(capsys: pytest.CaptureFixture[str]) -> None:
-    """Independent stories, a share of .15 bad, a third of a story to two a day; alarms count after two months."""
+    """A share of .15 bad, a third of a story to two a day, each drawing .4 others of its mood; alarms count after two
+    months."""
     rng, months, keys = random.Random(8), 8, 200
     lines = []
     for key in range(keys):
         at, a_day = START, 0.33 * 6 ** (key / keys)
         while (at := at + rng.expovariate(a_day / DAY)) < START + (2 + months) * MONTH:
             b = rng.betavariate(8, 1.5) if rng.random() < 0.15 else rng.betavariate(1, 12)
-            lines.append((at, json.dumps({"key": f"k{key}", "ts": at, "p_negative": b})))
+            told = at
+            lines.append((told, json.dumps({"key": f"k{key}", "ts": told, "p_negative": b})))
+            while rng.random() < 0.4 / 1.4:
+                told += rng.expovariate(1 / DAY)
+                lines.append((told, json.dumps({"key": f"k{key}", "ts": told, "p_negative": b})))
     stdin = "\n".join(line for _, line in sorted(lines)).encode()
 
     options = ("--false-alarms-per-month", 2, "--list-of", keys, "--class", "news", "--start", START + 2 * MONTH)

@@ -60,6 +60,7 @@ def test_a_file_of_before_learns_which_of_its_documents_are_history(tmp_path: Pa
     model.apply(LOG, "1")
     model.close()
     with sqlite3.connect(tmp_path / "view") as db:
+        db.execute("DROP TABLE verdicts")
         db.execute("DROP INDEX documents_tape")
         db.execute("ALTER TABLE documents DROP COLUMN backfill")
         db.execute("PRAGMA user_version = 3")

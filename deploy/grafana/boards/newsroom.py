@@ -121,7 +121,7 @@ KEYS = [
         unit="short", wide=24, high=8, overrides=BAND, links=[ONE_ALERT], repeat="key", defaults={"min": 0},
     ),
     timeseries(
-        "Score against threshold", "In nats. A key rings while its score (line) is above its threshold (dashes), which "
+        "Score against threshold", "How seldom chance brings so much evidence, as a logarithm. A key rings while its score (line) is above its threshold (dashes), which "
         "follows from the budget of false alarms.",
         Query('max by (key) (tapewatch_spike_score{key=~"$key"})', "{{key}}"),
         Query('max by (key) (tapewatch_spike_threshold{key=~"$key"})', "{{key}}, threshold"),
