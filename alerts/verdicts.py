@@ -21,7 +21,7 @@ NOTE = 1_000
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True, rename={"class_": "class"}):
-    """An alert as far as its events tell. Times are ISO 8601 in UTC; scores are in nats.
+    """An alert as far as its events tell. Times are ISO 8601 in UTC.
 
     The figures are those of its peak: the event whose score was farthest above its threshold.
     """

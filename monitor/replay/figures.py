@@ -126,7 +126,7 @@ def rated(
     events, found, wrong = match(labels, rang, span.begin, span.end)
     hits, tried = sum(one.state == "found" for one in events), sum(one.state in ("found", "missed") for one in events)
     inside = [one for one in rang if one.key in keys]
-    true = sum(one.id in found for one in inside)
+    true, false = (sum(one.id in those for one in inside) for those in (found, wrong))
     delays = [delay for one in events if (delay := _delay(one)) is not None]
     middle = intervals.median(delays)
     return {
@@ -135,9 +135,10 @@ def rated(
         "events_found": hits,
         **_share("recall", hits, tried, told=told),
         **_share("precision_lower_bound", true, len(inside), told=told),
+        **_share("precision_labelled", true, true + false, told=told),
         "judged_keys": len(keys),
         "judged_alerts": len(inside),
-        "judged_false": sum(one.id in wrong for one in inside),
+        "judged_false": false,
         **_rate("judged_alerts_per_key_month", len(inside), len(keys), span, told=told),
         "delay_days": round(statistics.median(delays), 2) if delays else None,
         "delay_days_interval": None if middle is None else [round(value, 2) for value in middle],

@@ -199,6 +199,14 @@ def test_verdicts_are_exported_and_summed_up(daemon: Daemon, hooks: Receiver, tm
         assert row["watchlists"].split(";") == (figures["watchlists"] or [""])
         assert row["quoted"].split(";") == figures["quoted"]
 
+    done = daemon.cli("replay", "--events", str(tmp_path / "v.csv.gz"), "--out", str(tmp_path / "replay"))
+    assert done.returncode == 0, done.stderr
+    replayed = json.loads((tmp_path / "replay" / "summary.json").read_text())
+    (event,) = replayed["events"]
+    acme = fired(hooks)["entity:acme-corp"].body
+    assert (event["keys"], event["state"], event["rang"]) == (["entity:acme-corp"], "found", acme["timestamp"])
+    assert (replayed["events_known"], replayed["judged_false"]) == (1, 1), "the market's alert was judged false"
+
     done = daemon.cli("feedback", "report", "--json", "--budget", "0.05", "--budget", "1e-99", "--budget", "5")
     told = json.loads(done.stdout)
     assert told == online

@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 from models.classifier import FakeClassifier
 from monitor.assembly import Parts, assemble
 from monitor.commands import replay as command
-from monitor.replay.curve import BUDGETS
+from monitor.replay.curve import BUDGETS, Rang
+from monitor.replay.figures import Span, rated
+from monitor.replay.labels import Label
 from monitor.replay.log import Log
 from monitor.replay.player import Fed, Player
 from monitor.settings import Settings, SettingsError, load
@@ -280,6 +282,16 @@ def test_figures_have_intervals_and_what_is_missed_has_evidence(folder: Path) ->
     place = report["columns"].index("bad")
     assert sum(row[place] for row in acme["stretches"]) > 15 * 0.8
     assert summary["speed"]["documents_per_second_without_scoring"] >= summary["speed"]["documents_per_second"] > 0
+
+
+def test_precision_is_told_of_all_alerts_and_of_those_that_labels_speak_of() -> None:
+    said = [("acme", 10, True), ("acme", 30, False), ("borealis", 20, False), ("borealis", 40, True)]
+    known = [Label(key, T0 + at * DAY, happened=so, keys=frozenset({key})) for key, at, so in said]
+    times = [("acme", 10.5), ("acme", 12.9), ("acme", 20), ("acme", 30), ("borealis", 19.1), ("borealis", 23.1)]
+    rang = [Rang(key, T0 + at * DAY, f"{key} {at}") for key, at in times]
+    told = rated(known, rang, {"acme", "borealis"}, Span(T0, T0 + 50 * DAY, 7 * DAY), told=True)
+    assert (told["events_found"], told["judged_alerts"], told["judged_false"]) == (1, 6, 2)
+    assert (told["precision_lower_bound"], told["precision_labelled"]) == (round(2 / 6, 4), 0.5)
 
 
 def test_the_same_files_give_the_same_bytes(folder: Path) -> None:
