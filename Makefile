@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 # Tests start a few hundred processes: without bytecode each would compile all that it imports, two seconds of a core.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup setup-dev setup-train run kafka run-kafka test test-train test-packages image-check faults lint bench bench-detection bench-knob bench-model bench-kafka train train-bilingual docs lock screenshot card dashboards clean
+.PHONY: setup setup-dev setup-train run kafka run-kafka test test-train test-packages image-check faults lint bench bench-detection bench-knob replay-headlines bench-model bench-kafka train train-bilingual docs lock screenshot card dashboards clean
 
 # uv installs the locked set in seconds; pip alone would take half a minute.
 $(VENV)/.uv:
@@ -113,6 +113,11 @@ bench-detection: setup-dev
 # Whether the knob means what it says: false alarms over the budget on streams in which nothing happens. Half an hour.
 bench-knob: setup-dev
 	$(BIN)/python -m benchmarks.knob --out docs
+
+# A labelled replay of the headlines in a folder: which events ring, and what else, by budget, into docs/replay.md.
+REPLAY ?= ../shared/data/replay
+replay-headlines: setup-dev
+	$(BIN)/python -m benchmarks.headlines $(REPLAY)/business_headlines.csv.gz $(REPLAY)/events.csv --docs docs
 
 # The model beside transformers, ONNX Runtime and others, in turns: a table, some five minutes on two quiet cores.
 bench-model: $(TRAIN)/.ready

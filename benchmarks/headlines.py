@@ -1,11 +1,12 @@
 """What would have rung: ``tapewatch replay`` of a file of headlines with every company of the universe watched, and
 those of the events.
 
-    python -m benchmarks.headlines HEADLINES EVENTS [--budget 0.05] [--out build/replay] [--draw 60]
+    python -m benchmarks.headlines HEADLINES EVENTS [--budget 0.05] [--out build/replay] [--draw 60] [--docs docs]
 
-HEADLINES: a document file (columns as in docs/sources.md), EVENTS: CSV with ``entity`` and ``onset_date``. Prints which
-events rang, every other alert about a company by its date, and what so many alarms show (``--draw``), drawn at random,
-to be read by eye. Texts are read where they lie and go nowhere but to the terminal.
+HEADLINES: a document file (columns as in docs/sources.md), EVENTS: CSV with ``entity`` and ``onset_date``. Prints the
+figures by budget, which events rang, and every other alert about a company by its date; ``--docs`` writes that into
+``replay.md`` there, with the day and the model. ``--draw``: what so many alarms show, drawn at random, to be read by
+eye. Texts are read where they lie and go nowhere but to ``--out`` and the terminal.
 """
 
 from __future__ import annotations
@@ -15,11 +16,16 @@ import csv
 import json
 import random
 import tempfile
+import textwrap
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from monitor.commands.replay import run_replay
 from pipelines.entities import EntityConfigError, resolve
 from pipelines.universe import load_universe
+
+BEGIN, END = "<!-- python -m benchmarks.headlines: begin -->", "<!-- python -m benchmarks.headlines: end -->"
 
 
 def configuration(folder: Path, events: Path) -> Path:
@@ -53,6 +59,50 @@ def shown(alerts: Path, number: int) -> list[str]:
     return lines
 
 
+def told(report: dict[str, Any], when: datetime) -> str:
+    """Figures, companies and days, as Markdown."""
+    figures = report["figures"]
+    lines = [
+        f"{when:%Y-%m-%d}, model `{report['model']}`: {figures['documents']:,} headlines of {figures['months']:.1f} "
+        f"months, {figures['entity_keys']:,} companies.",
+        "",
+        f"| budget | events found, of {figures['events_counted']} | alerts | per key and month | explained by an event "
+        "| median delay, days |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {point['budget']:g} | {point['events_found']}: {_ranged(point, 'recall')} | {point['judged_alerts']} "
+        f"| {_ranged(point, 'judged_alerts_per_key_month')} | {_ranged(point, 'precision_lower_bound')} "
+        f"| {point['delay_days']} |"
+        for point in report["curve"]
+    ]
+    lines += [
+        "",
+        f"At {report['budget']:g}:",
+        "",
+        "| event | | first alert | days after the onset |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {one['entity']} {one['onset'][:10]} | {one['what']} | {(one['rang'] or one['state'])[:10]} "
+        f"| {'' if one['delay_days'] is None else one['delay_days']} |"
+        for one in report["events"]
+    ]
+    days: dict[str, list[str]] = {}
+    for one in report["alerts"]:
+        if one["matches"] is False and one["key"].startswith("entity:"):
+            days.setdefault(one["name"], []).append(one["at"][:10])
+    others = "; ".join(f"{name} {', '.join(those)}" for name, those in sorted(days.items()))
+    number = sum(map(len, days.values()))
+    lines += ["", *textwrap.wrap(f"{number} alerts of companies that no event explains: {others}.", 120)]
+    return "\n".join(lines)
+
+
+def _ranged(point: dict[str, Any], name: str) -> str:
+    low, high = point[f"{name}_interval"]
+    return f"{point[name]:.3g} ({low:.3g} to {high:.3g})"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("headlines", type=Path)
@@ -60,6 +110,7 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=0.05)
     parser.add_argument("--out", type=Path, default=Path("build/replay"))
     parser.add_argument("--draw", type=int, default=0, help="alarms to be read by eye")
+    parser.add_argument("--docs", type=Path, help="write the figures into replay.md of this folder")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         run_replay(
@@ -72,15 +123,16 @@ def main() -> None:
             budget=arguments.budget,
             class_=None,
         )
-    summary = json.loads((arguments.out / "summary.json").read_bytes())
-    names = {f"entity:{entity.id}": entity.name for entity in load_universe()}
-    for event in summary["events"]:
-        rang = f"rang {event['rang'][:10]} ({event['delay_days']:+.1f} days)" if event["rang"] else "did not ring"
-        print(f"{event['onset'][:10]}  {event['entity']}: {event['what']}: {rang}")
-    others = [alert for alert in summary["unlabelled"] if alert["key"].startswith("entity:")]
-    print(f"\n{len(others)} other alerts about companies:")
-    for alert in others:
-        print(f"{alert['at'][:10]}  {names.get(alert['key'], alert['key'])}: {alert['severity']}")
+    report = json.loads((arguments.out / "report.json").read_bytes())
+    text = told(report, datetime.now(UTC))
+    print(text)
+    if arguments.docs is not None:
+        path = arguments.docs / "replay.md"
+        before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+        _, found, after = rest.partition(END)
+        if not found:
+            raise SystemExit(f"{path}: lacks the lines {BEGIN} and {END}")
+        path.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
     print("", *shown(arguments.out / "alerts.jsonl", arguments.draw), sep="\n")
 
 

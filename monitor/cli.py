@@ -142,6 +142,9 @@ def replay(
     rescore: Annotated[
         bool, typer.Option("--rescore", help="Judge the log's documents anew; else the scores in it are taken.")
     ] = False,
+    compare: Annotated[
+        Path | None, typer.Option(help="Another settings file: which alerts would appear, vanish or move, and why.")
+    ] = None,
 ) -> None:
     """What would these settings have sent? Documents through the production code, on event time.
 
@@ -160,6 +163,7 @@ def replay(
         budget=budget,
         class_=class_,
         rescore=rescore,
+        compare=compare,
     )
 
 

@@ -21,7 +21,7 @@ from monitor import log as logs
 from monitor import power_report
 from monitor.assembly import assemble
 from monitor.commands.export import read_model
-from monitor.commands.replay import judges, of_files
+from monitor.commands.replay import Models, of_files
 from monitor.plots import COLOURS
 from monitor.power import question_of
 from monitor.power_report import Found
@@ -106,8 +106,8 @@ def _kept(settings: Settings, stack: ExitStack) -> History:
 def _replayed(settings: Settings, inputs: Sequence[Path], stack: ExitStack) -> History:
     """What the stages make of the documents of files."""
     logs.configure("console", "warning")
-    classifier, others = judges(settings, stack)
-    parts = assemble(settings, classifier.topics)
+    judges = Models(stack).of(settings)
+    parts = assemble(settings, judges.classifier.topics)
 
     def read(question: Question) -> Recorded:
         points: defaultdict[str, list[SeriesPoint]] = defaultdict(list)
@@ -117,7 +117,7 @@ def _replayed(settings: Settings, inputs: Sequence[Path], stack: ExitStack) -> H
                 if record.topic == SERIES:
                     points[record.key].append(decode(SeriesPoint, record.value))
 
-        player = Player(settings, parts, classifier, None, others=others, takers=[take])
+        player = Player(settings, parts, judges.classifier, None, others=judges.others, takers=[take])
         feed = of_files(inputs, player, None, None)
         for note in feed.notes:
             typer.echo(note, err=True)

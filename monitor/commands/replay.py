@@ -22,6 +22,7 @@ from monitor.commands.detect import time_option
 from monitor.history import BadLines
 from monitor.model_choice import choice
 from monitor.model_choice import others as other_models
+from monitor.replay.compare import Side, compared
 from monitor.replay.curve import BUDGETS
 from monitor.replay.evidence import Episodes, Near
 from monitor.replay.figures import outcomes, points, span_of
@@ -29,17 +30,29 @@ from monitor.replay.inputs import from_files, told
 from monitor.replay.labels import read_labels
 from monitor.replay.log import Log
 from monitor.replay.page import render
-from monitor.replay.player import SOURCE, Fed, Player
+from monitor.replay.player import SOURCE, Fed, Player, Taker
 from monitor.replay.progress import shown
 from monitor.replay.report import BESIDE, build
+from monitor.replay.scores import Scores
 from monitor.sections import MOST_ALARMS
 from monitor.settings import Settings, SettingsError
 from monitor.settings import load as load_settings
-from pipelines.score import Known
+from pipelines.documents import AlertRecord
+
+
+class Asked(NamedTuple):
+    """What is to be replayed."""
+
+    inputs: Sequence[Path]
+    """Files; none: the daemon's own log."""
+    first: float | None
+    last: float | None
+    class_: str | None
+    rescore: bool = False
 
 
 class Feed(NamedTuple):
-    """What is replayed, from its first entry on, and what there is to say of it."""
+    """What a player is fed, and what there is to say of it."""
 
     entries: Iterator[Fed]
     total: int
@@ -47,6 +60,18 @@ class Feed(NamedTuple):
     """Up to when time passes; None where the documents don't say."""
     notes: list[str]
     bad_lines: int
+
+
+class Judges(NamedTuple):
+    """The model for all, and those of single languages."""
+
+    classifier: Classifier
+    others: dict[str, Classifier]
+
+    @property
+    def names(self) -> dict[str, str]:
+        """By language, "" for all others."""
+        return {"": self.classifier.name} | {language: one.name for language, one in self.others.items()}
 
 
 def run_replay(
@@ -60,66 +85,103 @@ def run_replay(
     budget: float | None,
     class_: str | None,
     rescore: bool = False,
+    compare: Path | None = None,
 ) -> None:
     """Writes alerts.jsonl, summary.json and the report into ``out``. Without ``inputs`` the daemon's own log is
-    replayed."""
+    replayed. ``compare``: other settings, and what would be different with them."""
     if class_ not in (None, "news", "filing", "social"):
         raise typer.BadParameter("--class is news, filing or social")
     if budget is not None and not 0 < budget <= MOST_ALARMS:
         raise typer.BadParameter(f"--budget {budget:g}: is above 0, and at most {MOST_ALARMS:g}, as in the settings")
     logs.configure("console", "warning")
-    settings = load_settings(config)
-    if budget is not None:
-        settings = settings.model_copy(
-            update={"detection": settings.detection.model_copy(update={"false_alarms_per_key_month": budget})}
-        )
-    first, last = time_option("--from", start), time_option("--to", end)
+    settings = _with(load_settings(config), budget)
+    other = load_settings(compare) if compare is not None else None
+    asked = Asked(inputs, time_option("--from", start), time_option("--to", end), class_, rescore)
     with ExitStack() as stack:
-        classifier, others = judges(settings, stack)
-        parts = assemble(settings, classifier.topics)
+        models = Models(stack)
+        judges = models.of(settings)
+        parts = assemble(settings, judges.classifier.topics)
         labels, unsure = read_labels(events, parts) if events is not None else (None, 0)
-        names = {"": classifier.name} | {language: one.name for language, one in others.items()}
-        log = None if inputs else Log(settings, time.time(), names)
-        known: Known | None = log.known if log is not None and not rescore else None
-        near = Near(labels or ())
+        log = None if inputs else Log(settings, time.time())
+        scores = log.scores if log is not None else Scores()
+        stack.callback(log.close if log is not None else scores.close)
+        near, episodes = Near(labels or ()), Episodes()
+        known = scores.known(judges.names) if log is not None and not rescore else None
+        takers: list[Taker] = [near.take] if other is None else [near.take, scores.take]
         player = Player(
-            settings, parts, classifier, first, others=others, known=known, takers=[near.take], budgets=BUDGETS
+            settings,
+            parts,
+            judges.classifier,
+            asked.first,
+            others=judges.others,
+            known=known,
+            takers=takers,
+            budgets=BUDGETS,
         )
         began = time.perf_counter()
-        if log is not None:
-            stack.callback(log.close)
-            feed = _of_log(log, class_, first, last)
-        else:
-            feed = of_files(inputs, player, class_, last)
+        feed = _feed(asked, log, player, aloud=True)
         _make(out)
-        episodes = Episodes()
         with (out / "alerts.jsonl").open("wb") as target:
-            for alert in chain(player.play(shown(feed.entries, feed.total)), player.finish(last or feed.end)):
+            for alert in _played(player, feed, asked):
                 episodes.take(alert)
                 target.write(bytes(alert.body) + b"\n")
-    span = span_of(player, first)
-    outcome = outcomes(player, parts, labels, span)
-    outcome.notes[:0] = [*feed.notes, *([f"{unsure} events are marked unsure: they count nowhere"] if unsure else [])]
+        speed, reused = _speed(player, time.perf_counter() - began), scores.reused
+        span = span_of(player, asked.first)
+        outcome = outcomes(player, parts, labels, span)
+        outcome.notes[:0] = [
+            *feed.notes,
+            *([f"{unsure} events are marked unsure: they count nowhere"] if unsure else []),
+        ]
+        outcome.summary |= {"bad_lines": feed.bad_lines, "reused_scores": reused}
+        outcome.summary["curve"] = points(player.curve, parts, labels, span, told=outcome.told)
+        about: dict[str, Any] = {"version": __version__, "model": " + ".join(dict.fromkeys(judges.names.values()))}
+        about |= {"budget": settings.detection.false_alarms_per_key_month, "configuration": settings.sha256()[:12]}
+        report = about | build(outcome, labels or (), near, episodes.all(), player.timeline, parts.watch, span)
+        if other is not None:
+            side = Side(settings, parts.watch, episodes.all(), player.timeline)
+            report["compare"] = compared(side, _again(other, models.of(other), asked, log, scores))
     for note in outcome.notes:
         typer.echo(note, err=True)
-    outcome.summary |= {"bad_lines": feed.bad_lines, "reused_scores": log.reused if log is not None else 0}
-    outcome.summary["curve"] = points(player.curve, parts, labels, span, told=outcome.told)
-    about: dict[str, Any] = {"version": __version__, "model": " + ".join(dict.fromkeys(names.values()))}
-    about |= {"budget": settings.detection.false_alarms_per_key_month, "configuration": settings.sha256()[:12]}
-    report = about | build(outcome, labels or (), near, episodes.all(), player.timeline, parts.watch, span)
     _write(out / "report.json", report)
     (out / "report.html").write_text(render(report), encoding="utf-8")
-    summary = about | outcome.summary | {"speed": _speed(player, time.perf_counter() - began)}
+    summary = about | outcome.summary | {"speed": speed}
+    if other is not None:
+        summary["compare"] = {name: value for name, value in report["compare"].items() if name != "changes"}
     _write(out / "summary.json", summary | {"notes": outcome.notes})
     sys.stdout.write(json.dumps({name: value for name, value in summary.items() if name not in BESIDE}) + "\n")
 
 
-def of_files(inputs: Sequence[Path], player: Player, class_: str | None, last: float | None) -> Feed:
-    """The documents of files up to ``last``; lines that can't be read are told. Raises SettingsError, FileError."""
+def _again(settings: Settings, judges: Judges, asked: Asked, log: Log | None, scores: Scores) -> Side:
+    """The same documents under other settings, with the judgements that are the same."""
+    parts, episodes = assemble(settings, judges.classifier.topics), Episodes()
+    known = scores.known(judges.names)
+    player = Player(settings, parts, judges.classifier, asked.first, others=judges.others, known=known)
+    for alert in _played(player, _feed(asked, log, player, aloud=False), asked):
+        episodes.take(alert)
+    return Side(settings, parts.watch, episodes.all(), player.timeline)
+
+
+def _played(player: Player, feed: Feed, asked: Asked) -> Iterator[AlertRecord]:
+    yield from player.play(shown(feed.entries, feed.total))
+    yield from player.finish(asked.last or feed.end)
+
+
+def _feed(asked: Asked, log: Log | None, player: Player, *, aloud: bool) -> Feed:
+    if log is None:
+        return of_files(asked.inputs, player, asked.class_, asked.last, aloud=aloud)
+    entries = log.feed(asked.class_, asked.last, history=asked.first is not None)
+    return Feed(entries, log.documents, log.end or None, [], log.unreadable)
+
+
+def of_files(
+    inputs: Sequence[Path], player: Player, class_: str | None, last: float | None, *, aloud: bool = True
+) -> Feed:
+    """The documents of files up to ``last``. ``aloud``: lines that can't be read are told. Raises SettingsError,
+    FileError."""
     read = BadLines()
     documents = player.documents(from_files(inputs, time.time(), read, source=SOURCE), class_, last)
     one = next(documents, None)
-    for line in read.told():
+    for line in read.told() if aloud else ():
         typer.echo(line, err=True)
     if one is None:
         why = f"all {read.documents} are after --to" if read.documents else "they are empty, or no line can be read"
@@ -127,9 +189,11 @@ def of_files(inputs: Sequence[Path], player: Player, class_: str | None, last: f
     return Feed(chain([one], documents), read.documents, None, list(told(read)), read.count)
 
 
-def _of_log(log: Log, class_: str | None, first: float | None, last: float | None) -> Feed:
-    entries = log.feed(class_, last, history=first is not None)
-    return Feed(entries, log.documents, log.end or None, [], log.unreadable)
+def _with(settings: Settings, budget: float | None) -> Settings:
+    if budget is None:
+        return settings
+    detection = settings.detection.model_copy(update={"false_alarms_per_key_month": budget})
+    return settings.model_copy(update={"detection": detection})
 
 
 def _speed(player: Player, seconds: float) -> dict[str, float]:
@@ -143,15 +207,25 @@ def _speed(player: Player, seconds: float) -> dict[str, float]:
     }
 
 
-def judges(settings: Settings, stack: ExitStack) -> tuple[Classifier, dict[str, Classifier]]:
-    """The model for all, and those of single languages; closed with ``stack``."""
-    versions = {"": choice(settings, time.time()).version} | other_models(settings)
-    model, loaded = settings.model, dict[str, Classifier]()
-    for folder in dict.fromkeys(str(version.folder) for version in versions.values()):
-        loaded[folder] = load(folder, device=model.device, threads=model.threads, memory_mb=model.memory_mb)
-        stack.callback(loaded[folder].close)
-    judging = {language: loaded[str(version.folder)] for language, version in versions.items()}
-    return judging.pop(""), judging
+class Models:
+    """Loads each model once, and closes it with ``stack``."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._loaded: dict[str, Classifier] = {}
+
+    def of(self, settings: Settings) -> Judges:
+        """Those that judge by these settings. Raises ModelError."""
+        versions = {"": choice(settings, time.time()).version} | other_models(settings)
+        judging = {language: self._load(str(one.folder), settings) for language, one in versions.items()}
+        return Judges(judging.pop(""), judging)
+
+    def _load(self, folder: str, settings: Settings) -> Classifier:
+        if folder not in self._loaded:
+            model = settings.model
+            self._loaded[folder] = load(folder, device=model.device, threads=model.threads, memory_mb=model.memory_mb)
+            self._stack.callback(self._loaded[folder].close)
+        return self._loaded[folder]
 
 
 def _write(path: Path, told: Mapping[str, Any]) -> None:

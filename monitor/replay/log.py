@@ -10,9 +10,9 @@ import msgspec
 
 from monitor.engines import log_reader
 from monitor.replay.player import Fed
+from monitor.replay.scores import Scores
 from monitor.settings import Settings, SettingsError
-from pipelines.documents import Document, RecordError, ScoredDocument, SourceRecord, Watermark, decode, epoch
-from pipelines.judgements import Question
+from pipelines.documents import Document, RecordError, SourceRecord, Watermark, decode, epoch
 from pipelines.streams.base import DOCUMENTS, SCORES, SOURCES, WATERMARK, Record
 
 AT_ONCE = 2_000
@@ -24,11 +24,6 @@ KINDS: Mapping[str, type[Fed]] = {DOCUMENTS: Document, SOURCES: SourceRecord, WA
 Row = tuple[float, str, int, int, str, bytes]
 
 
-class _Named(msgspec.Struct):
-    id: str
-    revision: int = 0
-
-
 class _Timed(msgspec.Struct):
     at: str
 
@@ -38,20 +33,18 @@ class Log:
     on, and lets go of what is old. Documents keep the log's order; those of several partitions come by the clock of
     their partition. Raises SettingsError where there is none.
 
-    ``now``: once it is read up to there, it is read. ``models``: by language the name of the one that judges it, "" for
-    all others.
+    ``now``: once it is read up to there, it is read.
     """
 
-    def __init__(self, settings: Settings, now: float, models: Mapping[str, str]) -> None:
-        self._models = models
+    def __init__(self, settings: Settings, now: float) -> None:
         self._now = now
-        self.documents = self.unreadable = self.reused = 0
+        self.scores = Scores()
+        self.documents = self.unreadable = 0
         self._db = sqlite3.connect("", isolation_level=None)
         self._db.execute("PRAGMA journal_mode=OFF")
         self._db.execute(
             "CREATE TABLE fed(clock REAL, place TEXT, partition INTEGER, offset INTEGER, kind TEXT, value BLOB)"
         )
-        self._db.execute("CREATE TABLE scores(name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID")
         self._ordered = settings.engine.kind == "embedded"
         self._clocks: dict[tuple[str, int], float] = {}
         self._marks: dict[int, Row] = {}
@@ -88,8 +81,7 @@ class Log:
 
     def _keep(self, record: Record) -> None:
         if record.topic == SCORES:
-            named = msgspec.json.decode(record.value, type=_Named)
-            self._db.execute("INSERT OR REPLACE INTO scores VALUES (?, ?)", (_name(named), record.value))
+            self.scores.take([record])
             return
         at = epoch(msgspec.json.decode(record.value, type=_Timed).at)
         # Offsets of the embedded engine count all topics together.
@@ -124,26 +116,6 @@ class Log:
                 entry = msgspec.structs.replace(entry, class_=class_ or entry.class_, backfill=backfill)
             yield entry
 
-    def known(self, asked: Question) -> ScoredDocument | None:
-        """The judgement of a document by the model that would judge it now, of the companies that are found in it
-        now."""
-        row = self._db.execute("SELECT value FROM scores WHERE name = ?", (_name(asked.document),)).fetchone()
-        if row is None:
-            return None
-        try:
-            scored = decode(ScoredDocument, row[0])
-        except RecordError:
-            return None
-        model = self._models.get(asked.document.language, self._models[""])
-        same = [one.id for one in scored.entities] == [hit.id for hit in asked.hits]
-        if not (scored.supported and same and scored.model == model):
-            return None
-        self.reused += 1
-        return scored
-
     def close(self) -> None:
+        self.scores.close()
         self._db.close()
-
-
-def _name(one: _Named | Document) -> str:
-    return f"{one.id} {one.revision}"

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from alerts.wording import link
+from monitor import plots
 from monitor.replay import drawing
 
 LISTED = 300
 """Alerts in a table; the others are in report.json."""
 
-STYLE = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
+STYLE = plots.STYLE + (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
 
 FIGURES = (
     ("documents", "documents"),
@@ -46,6 +47,7 @@ def render(report: Mapping[str, Any]) -> str:
         *_notes(report["notes"]),
         *_tiles(figures),
         *_curves(report),
+        *_compared(report.get("compare")),
         *_events(report),
         *_timelines(report),
         *_alerts(report),
@@ -108,6 +110,23 @@ def _curves(report: Mapping[str, Any]) -> Iterator[str]:
     yield "</tbody></table></div></section>"
 
 
+def _compared(compare: Mapping[str, Any] | None) -> Iterator[str]:
+    if compare is None:
+        return
+    changes = compare["changes"]
+    yield f"<section><h2>With {escape(compare['with'])}</h2><p>{compare['same']} alerts are the same, "
+    yield f"{compare['appears']} appear, {compare['vanishes']} vanish, {compare['moves']} move.</p>"
+    yield f'<ul class="stories">{"".join(f"<li>{escape(one)}</li>" for one in compare["settings"])}</ul>'
+    yield '<div class="scroll"><table><thead><tr><th>alert<th>of<th><th>why</thead><tbody>' if changes else ""
+    for one in changes[:LISTED]:
+        moment = _time(one["at"]) + (f" → {_time(one['other_at'])}" if one["other_at"] else "")
+        yield f"<tr><td>{moment}<td>{escape(one['name'])}<td>{one['kind']}<td>{escape(one['why'])}"
+    yield "</tbody></table></div>" if changes else ""
+    if len(changes) > LISTED:
+        yield f'<p class="hint">{len(changes) - LISTED} more are in report.json.</p>'
+    yield "</section>"
+
+
 def _events(report: Mapping[str, Any]) -> Iterator[str]:
     events = report["events"]
     if not events:
@@ -146,8 +165,8 @@ def _timelines(report: Mapping[str, Any]) -> Iterator[str]:
     yield "<section><h2>Timelines</h2>"
     yield (
         '<p class="hint">Bars: bad stories, weighed as in alerts; band: where nine in ten counts are expected, line: '
-        "the expectation. Flags: alerts, until they were over (filled: matches an event). Broken uprights: labelled "
-        "events.</p>"
+        "the expectation. Flags: alerts, until they were over (hollow: no event explains it). Broken uprights: "
+        "labelled events.</p>"
     )
     for key in keys:
         shown = key | {"events": [report["events"][number] for number in key["events"]]}

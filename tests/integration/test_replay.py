@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterable, Sequence
@@ -158,13 +159,13 @@ async def test_the_log_rings_as_the_daemon_did_and_its_scores_are_taken(tmp_path
 
         def replayed(*, rescore: bool = False, history: bool = False) -> tuple[list[AlertRecord], int, int]:
             model = FakeClassifier()
-            log = Log(given, one.clock.time(), {"": model.name})
-            known = None if rescore else log.known
+            log = Log(given, one.clock.time())
+            known = None if rescore else log.scores.known({"": model.name})
             player = Player(given, assemble(given, model.topics), model, None, known=known)
             alerts = [*player.play(log.feed(None, None, history=history)), *player.finish(log.end)]
             assert log.documents == player.counts["scored"] > len(lines)
             log.close()
-            return alerts, log.reused, log.documents
+            return alerts, log.scores.reused, log.documents
 
         found, reused, documents = await asyncio.to_thread(replayed)
         anew, none, _ = await asyncio.to_thread(lambda: replayed(rescore=True))
@@ -188,11 +189,12 @@ def test_scores_of_another_model_or_of_other_companies_are_not_taken(tmp_path: P
     model = FakeClassifier()
     wider = load(_written(tmp_path / "wider.toml", CONFIG + WIDER, given.engine.path), {})
     for settings_, name, anew in ((given, model.name, 0), (given, "other@1", None), (wider, model.name, 1)):
-        log = Log(settings_, 2e9, {"": name})
-        player = Player(settings_, assemble(settings_, model.topics), model, None, known=log.known)
+        log = Log(settings_, 2e9)
+        known = log.scores.known({"": name})
+        player = Player(settings_, assemble(settings_, model.topics), model, None, known=known)
         list(player.play(log.feed(None, None, history=False)))
         assert player.counts["scored"] == log.documents > 3
-        assert log.reused == (0 if anew is None else log.documents - anew)
+        assert log.scores.reused == (0 if anew is None else log.documents - anew)
         log.close()
 
 
@@ -355,6 +357,37 @@ def test_nothing_to_replay_is_refused(folder: Path, content: str | None, options
         replay(folder, path, **options)
     with pytest.raises(SettingsError, match="there is no store yet"):
         replay(folder)
+
+
+def test_two_settings_are_compared_by_the_term_that_changed(folder: Path) -> None:
+    stories = sorted(tape(), key=lambda one: one.at)
+    path = documents(folder, stories)
+    stricter = CONFIG.replace("month = 0.2", "month = 0.001").replace("Borealis", "Cygnus")
+    (folder / "tapewatch.toml").write_text(CONFIG.replace("month = 0.2", "month = 3"))
+    (folder / "other.toml").write_text(stricter)
+    replay(folder, path, compare=folder / "other.toml")
+    report = json.loads((folder / "out" / "report.json").read_bytes())
+    found = report["compare"]
+    assert "detection.false_alarms_per_key_month: 3.0 to 0.001" in found["settings"]
+    assert "watchlists: 1 entries less, 1 more" in found["settings"]
+    assert found["same"] + found["moves"] + found["vanishes"] == len(report["alerts"])
+    changes = {change["kind"]: change for change in found["changes"] if change["key"] != "entity:borealis-corp"}
+    assert changes["vanishes"]["why"].startswith("threshold: "), changes
+    low, high = changes["vanishes"]["terms"]["threshold"]
+    assert (low, high) == pytest.approx((math.log1p(1 / 3), math.log1p(1_000)), abs=0.01)
+    assert changes["vanishes"]["terms"]["score"][1] < high
+    lost = [change for change in found["changes"] if change["key"] == "entity:borealis-corp"]
+    assert lost and all(change["why"] == "not watched any more" for change in lost)
+    turned = folder / "tapewatch.toml"
+    (folder / "first.toml").write_text(turned.read_text())
+    turned.write_text(stricter)
+    replay(folder, path, out="turned", compare=folder / "first.toml")
+    back = json.loads((folder / "turned" / "report.json").read_bytes())["compare"]
+    assert (back["same"], back["appears"], back["vanishes"]) == (found["same"], found["vanishes"], found["appears"])
+    assert "watched only now" in {change["why"] for change in back["changes"]}
+    assert "With " in (folder / "out" / "report.html").read_text()
+    replay(folder, path, out="same", compare=folder / "tapewatch.toml")
+    assert json.loads((folder / "same" / "report.json").read_bytes())["compare"]["changes"] == []
 
 
 # -- the report, in a browser ---------------------------------------------------------------------------------
