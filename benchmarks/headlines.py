@@ -80,11 +80,11 @@ def told(report: dict[str, Any], when: datetime) -> str:
         "",
         f"At {report['budget']:g}:",
         "",
-        "| event | | first alert | days after the onset |",
-        "|---|---|---|---|",
+        "| event | first alert | days after the onset |",
+        "|---|---|---|",
     ]
     lines += [
-        f"| {one['entity']} {one['onset'][:10]} | {one['what']} | {(one['rang'] or one['state'])[:10]} "
+        f"| {one['entity']} {one['onset'][:10]} | {(one['rang'] or one['state'])[:10]} "
         f"| {'' if one['delay_days'] is None else one['delay_days']} |"
         for one in report["events"]
     ]
@@ -94,7 +94,8 @@ def told(report: dict[str, Any], when: datetime) -> str:
             days.setdefault(one["name"], []).append(one["at"][:10])
     others = "; ".join(f"{name} {', '.join(those)}" for name, those in sorted(days.items()))
     number = sum(map(len, days.values()))
-    lines += ["", *textwrap.wrap(f"{number} alerts of companies that no event explains: {others}.", 120)]
+    rest = f"{number} alerts of companies that no event explains: {others}."
+    lines += ["", *textwrap.wrap(rest, 120, break_on_hyphens=False)]
     return "\n".join(lines)
 
 

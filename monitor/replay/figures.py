@@ -95,9 +95,8 @@ def outcomes(player: Player, parts: Parts, labels: Sequence[Label] | None, span:
         "entity_alerts": sum(one.key in entities for one in rang),
     }
     if counts["unsupported"]:
-        notes.append(
-            f"{counts['unsupported']} documents are in a language that no model in use reads: they count nowhere"
-        )
+        unread = f"{counts['unsupported']} of {counts['documents']} documents"
+        notes.append(f"{unread} count nowhere: no model in use reads their language")
     told = _is_told(player, span, notes)
     for name, keys in (("alerts", parts.watch.keys), ("entity_alerts", entities)):
         summary |= _rate(f"{name}_per_key_month", summary[name], len(keys), span, told=told)

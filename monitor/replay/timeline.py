@@ -92,7 +92,7 @@ class Timeline:
         if self._held > MOST and self.width < WIDTHS[-1]:
             self._widen()
 
-    def of(self, key: str, begin: float, end: float, most: int = 300) -> tuple[float, list[Stretch]]:
+    def of(self, key: str, begin: float, end: float, most: int = 600) -> tuple[float, list[Stretch]]:
         """A key's bins between two times, in their order, and their width in seconds, for ``most`` of them if that can
         be; where no item came what its last baseline expects."""
         wide = [width for width in WIDTHS if width >= self.width]
