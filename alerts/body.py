@@ -11,6 +11,7 @@ from typing import Annotated, Literal, TypedDict, get_args
 import msgspec
 
 from alerts.episode import Reason, Severity
+from alerts.rules import RuleKind
 from alerts.wording import Time
 
 AlertType = Literal["alert.firing", "alert.updated", "alert.resolved"]
@@ -146,8 +147,12 @@ class Links(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rule(msgspec.Struct, frozen=True):
+    """What rang."""
+
     name: str
+    """As it is configured; a burst's is ``burst``."""
     version: str
+    kind: RuleKind = "burst"
 
 
 class EpisodeIdentity(msgspec.Struct, frozen=True, kw_only=True):

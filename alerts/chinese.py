@@ -43,6 +43,13 @@ _REASONS = {
     "merged": "已并入另一条警报",
     "operator": "由值班人员关闭",
 }
+_ENDS = {
+    "back": "消息量已恢复",
+    "unseen": "当时其消息来源不可用",
+    "expired": "如此之少已成常态",
+    "operator": "由值班人员关闭",
+}
+"""Of silences."""
 
 
 def span(seconds: float) -> str:
@@ -61,6 +68,29 @@ def summary(event: EpisodeEvent, subject: str, mostly: str | None = None) -> str
         return f"{subject}：负面消息潮历时{span(event.at - event.opened_at)}后结束（{why}）；{_counts(event, mostly)}。"
     lead = "" if event.kind == "firing" else f"现为“{_SEVERITIES[event.severity]}”级别，"
     return f"{subject}：{lead}{_counts(event, mostly)}。"
+
+
+def flash(event: EpisodeEvent, subject: str, rule: str) -> str:
+    """One sentence of a flash, as ``wording.flash`` has it."""
+    by = f"{event.publishers}家媒体报道“{rule}”"
+    if event.kind == "resolved":
+        return f"{subject}：触发{span(event.at - event.opened_at)}后，“{rule}”已无新的报道；共{by}。"
+    lasted = event.at - event.since
+    within = f"{span(lasted)}内" if lasted >= 0.5 else ""
+    lead = "" if event.kind == "firing" else f"现为“{_SEVERITIES[event.severity]}”级别，"
+    return f"{subject}：{lead}{within}{by}，为负面消息的概率{event.share:.2f}。"
+
+
+def silence(event: EpisodeEvent, subject: str) -> str:
+    """One sentence of a silence, as ``wording.silence`` has it."""
+    if event.kind == "resolved":
+        why = _ENDS.get(event.reason or "", "已结束")
+        return f"{subject}：沉寂{span(event.at - event.since)}后结束（{why}）。"
+    expected = f"{amount(event.expected)}条（{amount(event.expected_low)}至{amount(event.expected_high)}）"
+    return (
+        f"{subject}：已{span(event.at - event.since)}没有任何消息，"
+        f"而按{span(event.baseline_span)}的历史预期为{expected}，其消息来源均可用。"
+    )
 
 
 def _counts(event: EpisodeEvent, mostly: str | None) -> str:

@@ -14,7 +14,7 @@ import msgspec
 
 Kind = Literal["firing", "updated", "resolved"]
 Severity = Literal["info", "warning", "error", "critical"]
-Reason = Literal["quiet", "expired", "merged", "operator"]
+Reason = Literal["quiet", "expired", "merged", "operator", "back", "unseen"]
 
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error", "critical")
 

@@ -36,6 +36,7 @@ from alerts.body import (
 from alerts.detector import VERSION
 from alerts.episode import EpisodeEvent, Severity, dedupe_key, episode_id, event_id
 from alerts.exhibits import Exhibit, Why, fit, kinds, mostly
+from alerts.rules import RuleKind, kind_of
 from alerts.wording import HEADLINE, NAME, iso, name, plain, share
 
 __all__ = [
@@ -51,7 +52,6 @@ __all__ = [
 ]
 
 Language = Literal["en", "zh"]
-SUMMARIES = {"en": wording.summary, "zh": chinese.summary}
 
 NAMES = 5
 STALE = 10
@@ -111,16 +111,17 @@ def build_alert(
     ``timestamp`` is the event's own time, so that the same log gives the same bytes.
     """
     episode = episode_id(rule, event.key, event.opened_by)
+    kind, named = kind_of(rule)
     shown, cuts = _subject(event.key, subject)
     data = AlertData(
-        summary=plain(SUMMARIES[language](event, _named(shown), mostly(exhibits)), 480),
+        summary=plain(_summary(language, kind, named, event, _named(shown), exhibits), 480),
         id=event_id(episode, event.kind, event.sequence),
         dedupe_key=dedupe_key(rule, event.key),
         episode=EpisodeIdentity(id=episode, number=event.episode, opened=iso(event.opened_at), sequence=event.sequence),
         status=event.kind,
         reason=event.reason,
         severity=event.severity,
-        rule=Rule(rule, rule_version),
+        rule=Rule(named, rule_version, kind),
         subject=shown,
         unusual=_unusual(event, budget, sum(one.reprints for one in exhibits)),
         evidence=Shown(stories=(), first_source=_first(exhibits), counter=(), events=kinds(exhibits)),
@@ -129,17 +130,17 @@ def build_alert(
         links=_links(event, episode, external_url, grafana_url),
         truncated=(*cuts, "stale") if len(coverage.stale) > STALE else cuts,
     )
-    kind: AlertType = _TYPES[event.kind]
+    type_: AlertType = _TYPES[event.kind]
     return Alert(
         id=data.id,
-        type=kind,
+        type=type_,
         key=event.key,
         severity=event.severity,
         alert=episode,
         order=data.dedupe_key,
         summary=data.summary,
         watchlists=subject.watchlists,
-        body=fit(AlertBody(type=kind, timestamp=iso(event.at), data=data), exhibits, counter, why or {}),
+        body=fit(AlertBody(type=type_, timestamp=iso(event.at), data=data), exhibits, counter, why or {}),
     )
 
 
@@ -183,6 +184,17 @@ def ping(channel: str, at: float) -> Alert:
     """The signed event that ``tapewatch channels test`` sends."""
     text = f"Test of channel {channel}: if you read this, alerts reach you."
     return build_operation("test.ping", at=at, subject=channel, summary_text=text, severity="info")
+
+
+def _summary(
+    language: Language, kind: RuleKind, rule: str, event: EpisodeEvent, subject: str, exhibits: Sequence[Exhibit]
+) -> str:
+    zh = language == "zh"
+    if kind == "flash":
+        return (chinese.flash if zh else wording.flash)(event, subject, rule)
+    if kind == "silence":
+        return (chinese.silence if zh else wording.silence)(event, subject)
+    return (chinese.summary if zh else wording.summary)(event, subject, mostly(exhibits))
 
 
 def _detail(value: object) -> Detail:

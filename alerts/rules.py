@@ -1,4 +1,5 @@
-"""What users configure about alerts: who is told (routes) and what is kept quiet (silences). Pure.
+"""What users configure about alerts: what rings beside bursts (rules), who is told (routes) and what is kept quiet
+(silences). Pure.
 
 Without routes every alert goes to every channel and operational events go to log and metrics alone. With routes the
 first that matches decides; an event that none matches goes nowhere and is still seen on the page and in the log.
@@ -6,12 +7,86 @@ first that matches decides; an event that none matches goes nowhere and is still
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import hashlib
+from collections.abc import Collection, Iterable, Sequence
 from fnmatch import fnmatchcase
+from typing import Literal
 
 import msgspec
 
 from alerts.episode import Severity
+
+RuleKind = Literal["burst", "flash", "silence"]
+
+CODE = "1"
+"""Version of what decides on flashes and silences."""
+
+
+class _Rule(msgspec.Struct, frozen=True, kw_only=True):
+    """What rules share. ``budget``: false alarms a month that its owner is willing to get, all its keys together.
+    ``watchlists``: whose keys it watches; none means all."""
+
+    name: str
+    budget: float = 1.0
+    watchlists: tuple[str, ...] = ()
+
+    def watches(self, watchlists: Collection[str]) -> bool:
+        """Whether it watches a key of these lists."""
+        return any(name in watchlists for name in self.watchlists) if self.watchlists else bool(watchlists)
+
+    @property
+    def version(self) -> str:
+        """Of its kind's code, and eight digits of the rule as it is configured: a changed rule is another one."""
+        return f"{CODE}+{hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:8]}"
+
+
+class FlashRule(_Rule, frozen=True, kw_only=True):
+    """One devastating story about a company. What it tells must be one of ``risks`` (kinds of adverse events),
+    ``topics`` or ``phrases``, and be bad news for the company with at least ``probability``, by ``publishers``
+    independent ones within ``within`` seconds. ``cooldown``: seconds without another such story after which it is over.
+    """
+
+    risks: tuple[str, ...] = ()
+    topics: tuple[str, ...] = ()
+    phrases: tuple[str, ...] = ()
+    probability: float = 0.9
+    publishers: int = 1
+    within: float = 3_600.0
+    cooldown: float = 86_400.0
+
+    @property
+    def id(self) -> str:
+        """What alerts are told apart by, beside their key."""
+        return f"flash:{self.name}"
+
+
+class SilenceRule(_Rule, frozen=True, kw_only=True):
+    """Nothing about a key where at least ``expected`` items are usual, while its sources live."""
+
+    expected: float = 10.0
+
+    @property
+    def id(self) -> str:
+        return f"silence:{self.name}"
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """What rings beside bursts. Of several rules for silence the first that watches a key decides."""
+
+    flash: tuple[FlashRule, ...] = ()
+    silence: tuple[SilenceRule, ...] = ()
+
+
+NO_RULES = Rules()
+
+
+def kind_of(rule: str) -> tuple[RuleKind, str]:
+    """A rule's kind and its name, of what a candidate is told apart by: a burst's is its kind."""
+    kind, _, name = rule.partition(":")
+    for known in ("flash", "silence"):
+        if kind == known:
+            return known, name
+    return "burst", rule
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):

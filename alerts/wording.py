@@ -41,6 +41,14 @@ _REASONS = {
     "operator": "closed by an operator",
 }
 
+_ENDS = {
+    "back": "it is back to a usual volume",
+    "unseen": "its sources could not be seen",
+    "expired": "so little is the usual now",
+    "operator": "closed by an operator",
+}
+"""Of silences."""
+
 
 def iso(seconds: float) -> str:
     """Seconds since 1970 as ISO 8601 in UTC with milliseconds."""
@@ -114,6 +122,32 @@ def summary(event: EpisodeEvent, subject: str, mostly: str | None = None) -> str
     return f"{subject}: {lead}{_counts(event, mostly)}."
 
 
+def flash(event: EpisodeEvent, subject: str, rule: str) -> str:
+    """One sentence of a flash: which rule, told by how many, how probable it is that it is bad news."""
+    by = f"“{rule}” told by {counted(event.publishers, 'publisher')}"
+    if event.kind == "resolved":
+        return f"{subject}: nothing more of “{rule}”, {span(event.at - event.opened_at)} after it rang; {by}."
+    lead = "" if event.kind == "firing" else f"now {event.severity}, "
+    return f"{subject}: {lead}{by} {_within(event)}, bad news with a probability of {event.share:.2f}."
+
+
+def silence(event: EpisodeEvent, subject: str) -> str:
+    """One sentence of a silence: for how long, where how much was expected."""
+    if event.kind == "resolved":
+        why = _ENDS.get(event.reason or "", "it ended")
+        return f"{subject}: the silence is over after {span(event.at - event.since)} ({why})."
+    expected = f"{amount(event.expected)} ({amount(event.expected_low)} to {amount(event.expected_high)})"
+    return (
+        f"{subject}: nothing for {span(event.at - event.since)} where {expected} items were expected from "
+        f"{span(event.baseline_span)} of history, while its sources live."
+    )
+
+
+def _within(event: EpisodeEvent) -> str:
+    lasted = event.at - event.since
+    return f"in {span(lasted)}" if lasted >= 0.5 else "at once"
+
+
 def _counts(event: EpisodeEvent, mostly: str | None) -> str:
     what = "negative story" if event.publishers else "negative post"
     told = f" from {counted(event.publishers, 'publisher')}" if event.publishers else ""
@@ -121,9 +155,7 @@ def _counts(event: EpisodeEvent, mostly: str | None) -> str:
     expected = amount(event.expected)
     if event.expected_high >= 0.05:
         expected += f" ({amount(event.expected_low)} to {amount(event.expected_high)})"
-    lasted = event.at - event.since
-    within = f"in {span(lasted)}" if lasted >= 0.5 else "at once"
     return (
-        f"{counted(event.stories, what)}{told} {within}{about}, weighing "
+        f"{counted(event.stories, what)}{told} {_within(event)}{about}, weighing "
         f"{amount(event.observed)} where {expected} was expected from {span(event.baseline_span)} of history"
     )

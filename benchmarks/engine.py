@@ -171,7 +171,7 @@ class Passage:
 def questions(titles: Sequence[str], classifier: Classifier) -> list[Question]:
     """What the score stage asks a classifier about these headlines: the text, and what is said of each company."""
     with tempfile.TemporaryDirectory() as folder:
-        entities = assemble(settings(Path(folder)), classifier.topics).entities
+        entities = assemble(settings(Path(folder)), classifier.topics, classifier.risks).entities
     at = iso(time.time())
     return [
         question(

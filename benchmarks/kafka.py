@@ -248,11 +248,12 @@ def keys(sizes: Sequence[int], count: int) -> Figures:
 @contextlib.contextmanager
 def _watching(size: int) -> Iterator[tuple[Rig, list[str]]]:
     """A rig whose settings watch some ``size`` keys, and these: companies with each of the topics; of 1 the market."""
-    topics = facts_on_card(folder_of("default")).topics
+    facts = facts_on_card(folder_of("default"))
+    topics = facts.topics
     companies = [f"Company {number} Works" for number in range(max(1, size // (len(topics) + 1)))]
     text = engine.watch_list("", companies).replace("entities", f"topics = {json.dumps(list(topics))}\nentities", 1)
     with tempfile.TemporaryDirectory() as folder:
-        watch = assemble(engine.settings(Path(folder), text), topics).watch
+        watch = assemble(engine.settings(Path(folder), text), topics, facts.risks).watch
     with rig(text, partitions=PARTITIONS) as kafka:
         yield kafka, list(watch.keys) if size > 1 else [MARKET]
 

@@ -107,6 +107,11 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     """Of a model that was adapted: name, version and sha256 of the one that it was made of."""
     licence: str = "Apache-2.0"
 
+    @property
+    def risks(self) -> tuple[str, ...]:
+        """The kinds of adverse events that it names; none without a head for them."""
+        return self.risk.labels if self.risk is not None else ()
+
     def digest(self) -> str:
         """Hash of the graph, which names the model together with ``name``."""
         return self.files["model.onnx"]

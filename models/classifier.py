@@ -63,7 +63,7 @@ class OnnxClassifier:
         self.name = card.identity()
         self.sentiments = card.sentiment.labels
         self.topics = card.topic.labels
-        self.risks = card.risk.labels if card.risk is not None else ()
+        self.risks = card.risks
         self.languages = card.languages
         self.reference = measures.reference_of(card)
         self._tokenizer = _tokenizer(folder / "tokenizer.json")

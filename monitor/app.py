@@ -49,7 +49,7 @@ READY = Gauge("tapewatch_ready", "1 while the daemon can do its work, as /readyz
 PARTS = ("ingest", "score", "aggregate", "notify", "view")
 """What ``--only`` may name."""
 
-RELOADABLE = ("watchlists", "routes", "silences")
+RELOADABLE = ("watchlists", "rules", "routes", "silences")
 
 
 class NotHere(Exception):
@@ -112,7 +112,7 @@ class Daemon:
         """Opens model, engine, stages and view, without sources and deliveries: what backfill needs."""
         settings = self.settings
         loaded = await self.model_use.open()
-        self.parts = assemble(settings, self.model.topics)
+        self.parts = assemble(settings, self.model.topics, self.model.risks)
         BUILD.labels(__version__).set(1)
         CONFIG.labels(settings.sha256()).set(1)
         claimed = self.claim()
@@ -220,9 +220,9 @@ class Daemon:
     # -- taking over --------------------------------------------------------------------------------------
 
     async def reload(self) -> list[str]:
-        """Reads the settings file again and takes over what may change while running: watch-lists, routes, silences
-        (budgets of lists too), the model's name. Everything is validated before anything changes; what needs a restart
-        is refused."""
+        """Reads the settings file again and takes over what may change while running: watch-lists (their budgets too),
+        rules, routes, silences, the model's name. Everything is validated before anything changes; what needs a
+        restart is refused."""
         if self._reread is None:
             raise SettingsError("this daemon was not started from a settings file")
         async with self._changing:
@@ -264,7 +264,7 @@ class Daemon:
             self.stages.adopt(settings, parts, model)
 
         try:
-            parts = assemble(settings, model.facts.topics)
+            parts = assemble(settings, model.facts.topics, model.facts.risks)
             if chosen is not None:
                 await self.model_use.write_down(chosen)
             await self.engine.between_batches(switch)

@@ -1,4 +1,4 @@
-"""What the settings mean: watch-lists, routes and silences as the stages take them, channels and sources built."""
+"""What the settings mean: watch-lists, rules, routes, silences as the stages take them; channels and sources built."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import structlog
 from alerts.channels import Channel
 from alerts.channels import build as build_channel
 from alerts.detector import VERSION as DETECTOR_VERSION
-from alerts.rules import Matcher, Route, Silence
+from alerts.rules import Matcher, Route, Rules, Silence
 from monitor import __version__
 from monitor.addresses import page_of
 from monitor.http import USER_AGENT, GuardedClient
+from monitor.rule_settings import rules_of
 from monitor.sections import MOST_ALARMS, ChannelSettings, NetworkSettings, WatchListSettings
 from monitor.settings import Settings, SettingsError
 from monitor.source_settings import SourceSettings
@@ -36,10 +37,12 @@ class Parts(msgspec.Struct):
     entities: EntityIndex
     routes: tuple[Route, ...]
     silences: tuple[Silence, ...]
+    rules: Rules
 
 
-def assemble(settings: Settings, topics: Sequence[str]) -> Parts:
-    """Watch-lists, routes and silences from settings. Raises SettingsError with the key that can't work."""
+def assemble(settings: Settings, topics: Sequence[str], risks: Sequence[str] = ()) -> Parts:
+    """Watch-lists, rules, routes and silences from settings. ``topics``, ``risks``: the model's; of the latter none
+    without a head for adverse events. Raises SettingsError with the key that can't work."""
     universe = load_universe()
     lists = [
         _watchlist(f"{settings.file}: watchlists #{number} ({entry.name})", entry, universe, topics)
@@ -47,6 +50,7 @@ def assemble(settings: Settings, topics: Sequence[str]) -> Parts:
     ]
     _check_ids(settings, lists)
     watch = Watch(lists, topics)
+    _check_rules(settings, topics, risks)
     routes = tuple(
         Route(
             types=entry.types,
@@ -58,7 +62,8 @@ def assemble(settings: Settings, topics: Sequence[str]) -> Parts:
         for entry in settings.routes
     )
     # The user's own companies come first: where names clash, theirs is meant.
-    return Parts(watch, EntityIndex([*watch.entities(), *universe]), routes, _silences(settings))
+    entities = EntityIndex([*watch.entities(), *universe])
+    return Parts(watch, entities, routes, _silences(settings), rules_of(settings.rules))
 
 
 def _watchlist(where: str, entry: WatchListSettings, universe: Sequence[Entity], topics: Sequence[str]) -> WatchList:
@@ -111,6 +116,17 @@ def _check_ids(settings: Settings, lists: Sequence[WatchList]) -> None:
             if other != thing:
                 remedy = "another name" if thing is watched else "another id"
                 raise SettingsError(f"{settings.file}: {where}.{what}: has the key {key} of {first}; give one {remedy}")
+
+
+def _check_rules(settings: Settings, topics: Sequence[str], risks: Sequence[str]) -> None:
+    """A rule for what the model never names would never ring."""
+    for number, entry in enumerate(settings.rules, 1):
+        where = f"{settings.file}: rules #{number} ({entry.name})"
+        for what, asked, known in (("risks", entry.risks, risks), ("topics", entry.topics, topics)):
+            for label in asked or ():
+                if label not in known:
+                    remedy = ", ".join(known) or "none: it has no head for adverse events; give phrases or topics"
+                    raise SettingsError(f"{where}: {what}: {label!r} is none of the model's {what}: {remedy}")
 
 
 def _silences(settings: Settings) -> tuple[Silence, ...]:

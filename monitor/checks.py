@@ -32,7 +32,7 @@ def check(settings: Settings, only: Collection[str] = PARTS) -> Parts:
             cards.verify(other.folder)
     except cards.ModelError as error:
         raise SettingsError(f"{settings.file}: {error}") from None
-    return assemble(settings, card.topic.labels)
+    return assemble(settings, card.topic.labels, card.risks)
 
 
 def _store(settings: Settings) -> Iterator[str]:

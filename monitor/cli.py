@@ -25,6 +25,7 @@ for name, group in (
     ("silences", cli_operations.silences),
     ("deliveries", cli_operations.deliveries),
     ("channels", cli_operations.channels),
+    ("rules", cli_operations.rules),
     ("kafka", cli_operations.kafka),
     ("feedback", cli_operations.feedback),
     ("export", cli_operations.export),

@@ -16,6 +16,7 @@ deliveries = typer.Typer(
 )
 feedback = typer.Typer(help="What analysts say of alerts: true, false or unsure.", no_args_is_help=True)
 channels = typer.Typer(help="Try where alerts go.", no_args_is_help=True)
+rules = typer.Typer(help="What rings beside bursts.", no_args_is_help=True)
 kafka = typer.Typer(help="Make and check the topics of the Kafka engine.", no_args_is_help=True)
 documents = typer.Typer(help="Find what was taken in, and take it out again.", no_args_is_help=True)
 export = typer.Typer(help="The watched keys' history, for other tools.", no_args_is_help=True)
@@ -164,6 +165,17 @@ def channels_test(name: str, config: Config = CONFIG) -> None:
     from monitor.commands.operations import test_channel
 
     test_channel(config, name)
+
+
+@rules.command(name="check")
+def rules_check(config: Config = CONFIG) -> None:
+    """Count what the flash rules would have rung over the history that the log still has, against their budgets.
+
+    A JSON object a line; a rule above its budget is named on standard error. The daemon may run or not.
+    """
+    from monitor.commands.rules import check_rules
+
+    check_rules(config)
 
 
 @documents.command(name="find")

@@ -41,17 +41,25 @@ class ModelFacts(msgspec.Struct, frozen=True):
     name: str
     topics: tuple[str, ...]
     languages: tuple[str, ...]
+    risks: tuple[str, ...] = ()
+    """Kinds of adverse events; none without a head for them."""
     device: str = "none"
 
 
 def facts_of(classifier: Classifier) -> ModelFacts:
-    return ModelFacts(classifier.name, tuple(classifier.topics), tuple(classifier.languages), classifier.device)
+    return ModelFacts(
+        classifier.name,
+        tuple(classifier.topics),
+        tuple(classifier.languages),
+        tuple(classifier.risks),
+        classifier.device,
+    )
 
 
 def facts_on_card(folder: Path) -> ModelFacts:
     """Of the model in a folder, every file verified. Raises ModelError."""
     card = cards.verify(folder)
-    return ModelFacts(card.identity(), card.topic.labels, card.languages)
+    return ModelFacts(card.identity(), card.topic.labels, card.languages, card.risks)
 
 
 class Loaded(NamedTuple):

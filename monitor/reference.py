@@ -81,7 +81,7 @@ def configuration() -> str:
         "Durations are texts with a unit (`ms`, `s`, `m`, `h`, `d`, `w`); relative paths start at the "
         "file's folder. A wrong setting stops the start and names file, key, value and what is allowed. "
         "`tapewatch init` writes a commented file, `tapewatch check-config` validates one. SIGHUP or "
-        "`POST /api/v1/reload` takes over watch-lists, routes, silences and the model's name without a restart.",
+        "`POST /api/v1/reload` takes over watch-lists, rules, routes, silences and the model's name without a restart.",
         "",
     ]
     for name, model, many in sections(Settings):

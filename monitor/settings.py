@@ -19,6 +19,7 @@ from pydantic import PrivateAttr, ValidationError, model_validator
 from monitor import settings_file
 from monitor.engine_settings import Engine
 from monitor.guard import Guard, shown
+from monitor.rule_settings import RuleSettings
 from monitor.sections import (
     UNITS,
     Alerts,
@@ -59,6 +60,7 @@ class Settings(Section):
     retention: Retention = Retention()
     sources: tuple[SourceSettings, ...] = ()
     watchlists: tuple[WatchListSettings, ...] = ()
+    rules: tuple[RuleSettings, ...] = ()
     channels: tuple[ChannelSettings, ...] = ()
     routes: tuple[RouteSettings, ...] = ()
     silences: tuple[SilenceSettings, ...] = ()
@@ -80,7 +82,7 @@ class Settings(Section):
         return self
 
     def _doubles(self) -> Iterator[str]:
-        for section in ("sources", "watchlists", "channels"):
+        for section in ("sources", "watchlists", "rules", "channels"):
             names = [entry.name for entry in getattr(self, section)]
             for name in sorted({name for name in names if names.count(name) > 1}):
                 yield f"{section}: two are named {name!r}"
@@ -101,6 +103,10 @@ class Settings(Section):
             for name in route.watchlists:
                 if name not in lists:
                     yield f"routes #{number}: watch-list {name!r} is not among {sorted(lists)}"
+        for number, rule in enumerate(self.rules, 1):
+            for name in rule.watchlists:
+                if name not in lists:
+                    yield f"rules #{number} ({rule.name}): watch-list {name!r} is not among {sorted(lists)}"
 
     def _silent(self) -> Iterator[str]:
         lists = {watched.name for watched in self.watchlists}

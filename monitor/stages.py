@@ -45,7 +45,15 @@ class Stages:
         if model.classifier is not None and Score.name in only:
             ahead = AHEAD if settings.engine.kind == "kafka" else None
             judges = {language: one.classifier for language, one in others.items() if one.classifier is not None}
-            self._score = Score(model.classifier, parts.entities, parts.watch, clock=clock, ahead=ahead, others=judges)
+            self._score = Score(
+                model.classifier,
+                parts.entities,
+                parts.watch,
+                clock=clock,
+                ahead=ahead,
+                others=judges,
+                rules=parts.rules.flash,
+            )
         if Aggregate.name in only:
             detection = settings.detection
             detector = Detector(
@@ -53,7 +61,13 @@ class Stages:
             )
             sources = [source.name for source in settings.sources]
             self._aggregate = Aggregate(
-                detector, parts.watch, clock=clock, model=_named(model, others), sources=sources, quotes=settings.quotes
+                detector,
+                parts.watch,
+                clock=clock,
+                model=_named(model, others),
+                sources=sources,
+                quotes=settings.quotes,
+                rules=parts.rules,
             )
         if Notify.name in only:
             self._notify = Notify(
@@ -74,9 +88,9 @@ class Stages:
     def adopt(self, settings: Settings, parts: Parts, model: Loaded) -> None:
         """Takes over what may change while running."""
         if self._score is not None and model.classifier is not None:
-            self._score.adopt(parts.entities, parts.watch, model.classifier)
+            self._score.adopt(parts.entities, parts.watch, model.classifier, parts.rules.flash)
         if self._aggregate is not None:
-            self._aggregate.adopt(parts.watch, _named(model, self._others))
+            self._aggregate.adopt(parts.watch, _named(model, self._others), parts.rules)
         if self._notify is not None:
             self._notify.adopt(parts.watch, alert_context(settings, page=self._page), parts.routes, parts.silences)
             self._notify.explainer.adopt(_openers(model, self._others))

@@ -7,19 +7,22 @@ document's id in the key's memory of stories (a document scored again, a revisio
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import msgspec
-import structlog
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter
 
 from alerts.baseline import Profile, Shape
 from alerts.detector import Detector, Step
 from alerts.episode import EpisodeEvent
 from alerts.excursions import began
 from alerts.key_state import Item, KeyState
-from pipelines import exhibits, tally
+from alerts.rules import NO_RULES, Rules
+from alerts.silence import Quiet
+from pipelines import exhibits, retold, tally
+from pipelines.alarms import Alarms, Moment, Rung
+from pipelines.candidates import candidate
 from pipelines.clock import Clock
 from pipelines.coverage import Seeing, Sights, mark_of
 from pipelines.documents import (
@@ -31,10 +34,9 @@ from pipelines.documents import (
     decode,
     encode,
     epoch,
-    iso,
 )
 from pipelines.exhibits import Shown
-from pipelines.held import Derived, Held, Profiles, Told, Watched
+from pipelines.held import Derived, Flashes, Held, Profiles, Told, Watched
 from pipelines.letters import dead_letter
 from pipelines.memories import Starts, remember
 from pipelines.points import point_of
@@ -52,22 +54,9 @@ from pipelines.streams.base import (
 )
 from pipelines.watch import Watch
 
-log = structlog.get_logger(__name__)
-
 LATE = Counter("tapewatch_late_evidence_total", "Evidence further behind its key's clock than the lateness.")
 REPRINTS = Counter("tapewatch_reprints_total", "Evidence that told a story again that its key had counted.")
 COUNTED = Counter("tapewatch_counted_evidence_total", "Evidence counted once by its key.")
-PUBLISH_TO_ALERT = Histogram(
-    "tapewatch_publish_to_alert_seconds",
-    "From the publication of the document that crossed the threshold to the decision.",
-    buckets=(0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600),
-)
-
-RULE = "burst"
-
-TELL_AGAIN = 3_600.0
-"""How long after its end an episode's last event is sent again at a restart."""
-
 SHED_EVERY = 3_600.0
 """Seconds of the log between two looks for what need not be kept any more."""
 
@@ -88,6 +77,9 @@ class Aggregate:
         "buckets": Bucket,
         "shown": Shown,
         "told": Told,
+        "flashes": Flashes,
+        "silences": Quiet,
+        "rung": Told,
         "coverage": Seeing,
         "profiles": Profiles,
         "begun": float,
@@ -105,6 +97,7 @@ class Aggregate:
         provisional: bool = True,
         sources: Collection[str] | None = None,
         quotes: float | None = None,
+        rules: Rules = NO_RULES,
     ) -> None:
         self._detector = detector
         self._watch = watch
@@ -116,12 +109,14 @@ class Aggregate:
         self._provisional = provisional
         self._sources = sources
         self._quotes = quotes
+        self._alarms = Alarms(rules, watch)
         self._by_state: WeakKeyDictionary[State, Derived] = WeakKeyDictionary()
         self._here = Derived(-1)
 
-    def adopt(self, watch: Watch, model: str) -> None:
-        """Takes over new watch-lists, or another model's name."""
+    def adopt(self, watch: Watch, model: str, rules: Rules = NO_RULES) -> None:
+        """Takes over new watch-lists and rules, or another model's name."""
         self._watch, self._model = watch, model
+        self._alarms = Alarms(rules, watch)
 
     # -- the stage ----------------------------------------------------------------------------------------
 
@@ -132,12 +127,7 @@ class Aggregate:
         if self._sources is not None and seeing.keep(self._sources):
             state.table("coverage").put("all", seeing)
         self._shed(now, state)
-        outputs = []
-        for key, told in state.table("told").items():
-            if told.open or now - told.at < TELL_AGAIN:
-                again = msgspec.structs.replace(decode(Candidate, told.candidate), resent=True)
-                outputs.append(Output(CANDIDATES, key, encode(again)))
-        return outputs
+        return list(retold.again(state, now))
 
     def handle(self, batch: Sequence[Record], state: State) -> list[Output]:
         self._turn_to(state)
@@ -179,6 +169,7 @@ class Aggregate:
         self._here = derived
         if derived.watch is not self._watch:
             self._note_watched(state)
+            self._alarms.stand(derived.standing, state)
             derived.watch = self._watch
 
     def _note_watched(self, state: State) -> None:
@@ -214,8 +205,11 @@ class Aggregate:
         shape = self._shape(at)
         social = evidence.class_ == "social"
         weight = novelty.weight * evidence.relevance
-        blind = self._look(evidence, held, seeing, at, novelty.weight, state)
         learning = evidence.backfill or (self._start is not None and at < self._start)
+        standing, moment = self._here.standing, Moment(key, held, seeing, self._shape)
+        for one in self._alarms.item(moment, max(at, held.state.clock), learning, state, standing):
+            outputs.append(self._ring(one, held.sights, None, state))
+        blind = self._look(evidence, held, seeing, at, novelty.weight, state)
         step = self._detector.observe(
             key,
             held.state,
@@ -233,6 +227,9 @@ class Aggregate:
             outputs.append(point_of(key, block, closed_at=held.state.clock, backfill=evidence.backfill))
         for event in step.events:
             outputs.append(self._candidate(event, shown, held.sights, evidence, state))
+        if evidence.rules and not (learning or step.late):
+            told = self._alarms.story(evidence, held.state.clock, state, standing)
+            outputs.extend(self._ring(one, held.sights, evidence, state) for one in told)
 
     def _budget(self, key: str) -> float | None:
         """A key's own false alarms a month; None: those of the settings."""
@@ -306,6 +303,14 @@ class Aggregate:
             detectors.put(key, held)
             shown = state.table("shown").get(key) or Shown()
             outputs.extend(self._candidate(event, shown, held.sights, None, state) for event in events)
+
+        def look(key: str) -> Moment | None:
+            held = detectors.get(key)
+            return None if held is None else Moment(key, held, seeing, self._shape)
+
+        for key, rung in self._alarms.passes(watermark, look, state, self._here.standing):
+            held = detectors.get(key)
+            outputs.append(self._ring(rung, Sights() if held is None else held.sights, None, state))
         if self._provisional:
             self._tell_open_blocks(state, outputs)
         if watermark - self._here.shed >= SHED_EVERY:
@@ -313,16 +318,11 @@ class Aggregate:
             self._shed(watermark, state)
 
     def _shed(self, now: float, state: State) -> None:
-        """Lets go of last events that nobody is told again, and of quotes that are too old."""
-        told: Table[Told] = state.table("told")
-        gone = exhibits.older_than(now - self._quotes) if self._quotes is not None else None
-        for key, last in list(told.items()):
-            if not last.open and now - last.at > TELL_AGAIN:
-                told.delete(key)
-            elif gone is not None and (lighter := exhibits.lighter(last.candidate, gone)) is not None:
-                told.put(key, Told(last.open, last.at, lighter))
-        if gone is not None:
-            exhibits.take_down(state.table("shown"), gone)
+        """Lets go of last events that nobody is told again, of what rings no more, and of quotes that are too old."""
+        retold.shed(state, now)
+        self._alarms.shed(now, state)
+        if self._quotes is not None:
+            retold.take_down(state, exhibits.older_than(now - self._quotes))
 
     def _tell_open_blocks(self, state: State, outputs: list[Output]) -> None:
         for key, backfill in self._here.touched.items():
@@ -356,26 +356,8 @@ class Aggregate:
     def _candidate(
         self, event: EpisodeEvent, shown: Shown, sights: Sights, evidence: Evidence | None, state: State
     ) -> Output:
-        # Nothing is decided before it happened, whatever the clock says; replay's stands at its chunk's beginning.
-        now, backlog = max(self._clock.time(), event.at), 0.0
-        if evidence is not None:
-            now = max(now, epoch(evidence.scored))
-            backlog = now - epoch(evidence.at)
-        if self._quotes is not None:
-            shown = exhibits.without(shown, exhibits.older_than(now - self._quotes))
-        candidate = Candidate(
-            event=event,
-            rule=RULE,
-            exhibits=tuple(shown.exhibits),
-            counter=tuple(shown.counter),
-            coverage=self._seeing(state).coverage(sights, event.at, backlog),
-            model=self._model,
-            published=evidence.published if evidence else None,
-            fetched=evidence.fetched if evidence else None,
-            scored=evidence.scored if evidence else None,
-            decided=iso(now),
-        )
-        value = encode(candidate)
+        """A burst's event."""
+        value = encode(self._build(event, shown, sights, evidence, state))
         is_open = event.kind != "resolved"
         state.table("told").put(event.key, Told(is_open, event.at, value))
         if is_open:
@@ -383,10 +365,24 @@ class Aggregate:
         else:
             self._here.open.discard(event.key)
             state.table("shown").delete(event.key)
-        if event.kind == "firing" and evidence is not None:
-            tally.observe(PUBLISH_TO_ALERT, max(0.0, now - epoch(evidence.published)))
-        log.info("episode", action=event.kind, key=event.key, score=round(event.score, 2), severity=event.severity)
         return Output(CANDIDATES, event.key, value)
+
+    def _build(
+        self, event: EpisodeEvent, shown: Shown, sights: Sights, evidence: Evidence | None, state: State
+    ) -> Candidate:
+        return candidate(
+            event,
+            shown,
+            evidence,
+            now=self._clock.time(),
+            quotes=self._quotes,
+            coverage=partial(self._seeing(state).coverage, sights, event.at),
+            model=self._model,
+        )
+
+    def _ring(self, rung: Rung, sights: Sights, evidence: Evidence | None, state: State) -> Output:
+        """Another rule's event."""
+        return retold.ring(rung, self._build(rung.event, Shown(list(rung.exhibits)), sights, evidence, state), state)
 
     def _dead(self, record: Record, error: RecordError) -> Output:
         return dead_letter(self.name, record, error.reason, str(error), self._clock.time())

@@ -42,6 +42,10 @@ GRACE = 60.0
 """Seconds, or its interval if that is longer, for which a source may be unread before it counts as lost: time for a
 first read that waits for its turn and its time-out."""
 
+RESTS = 90.0
+"""Seconds without a record of any source, which come every 15 s, from which nobody is taken to have been reading where
+minutes matter: to who asks whether a key fell silent. To baselines and bursts they don't."""
+
 NOTABLE = 0.01
 """Share of a key's items below which a source is not counted among its own."""
 
@@ -154,6 +158,8 @@ class Seeing(msgspec.Struct, array_like=True):
     """Sources that can't be seen."""
     ended: float = -math.inf
     """When the last outage that is over ended."""
+    rests: Outages = msgspec.field(default_factory=Outages)
+    """When nothing was told of any source for longer than RESTS: a daemon that was started anew."""
 
     # -- what the log says --------------------------------------------------------------------------------
 
@@ -173,6 +179,7 @@ class Seeing(msgspec.Struct, array_like=True):
             seen.unread = None  # for good: after a restart it is merely not read again yet
         changed = seen.outages.tell(at, _missed_since(record, at, seen.unread))
         changed = self._note_class(seen.social, at) or changed
+        self.rests.tell(at, None, RESTS)
         if self.log.tell(at, None) or changed:
             self._changed()
 
@@ -285,6 +292,12 @@ class Seeing(msgspec.Struct, array_like=True):
         else:
             share = sight.lost([share_of(self._outages(source), since, until) for source in sight.sources])
         return 1.0 if share >= WHOLLY else share
+
+    def watched(self, sights: Sights, since: float, until: float) -> tuple[float, float]:
+        """Share of a key's evidence, by class, that could be seen between two times, pauses of the daemon included."""
+        news, social = self.missing(sights, since, until)
+        rest = share_of(self.rests, since, until) if self.rests.kept and until > since else 0.0
+        return 1.0 - max(news, rest), 1.0 - max(social, rest)
 
     def coverage(self, sights: Sights, at: float, backlog: float) -> Coverage:
         """What an alert says of its coverage: of all sources, and of those that its key lives on."""

@@ -186,6 +186,8 @@ class Evidence(_Record, frozen=True, kw_only=True):
     """The one that judged, ``name@sha256[:12]``."""
     mentions: tuple[Span, ...] = ()
     """Where the company of which that is said stands in ``title``; none where it is said of the whole document."""
+    rules: tuple[str, ...] = ()
+    """Names of the flash rules that it speaks for."""
 
 
 class Watermark(_Record, frozen=True, kw_only=True):
@@ -268,6 +270,10 @@ class Candidate(_Record, frozen=True, kw_only=True):
     decided: Time
     resent: bool = False
     """Sent again after a restart; everything downstream is idempotent by id."""
+    version: str = ""
+    """Of the rule; the detector's has none of its own."""
+    budget: float | None = None
+    """The rule's false alarms a month; None for the key's own."""
 
 
 class Operation(_Record, frozen=True, kw_only=True):

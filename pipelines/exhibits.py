@@ -41,7 +41,21 @@ def forget(shown: Shown, before: float) -> None:
 def hang(shown: Shown, evidence: Evidence, story: int, nats: float, at: float) -> None:
     """A new story, where it speaks for the excursion or against it. ``nats``: what it contributed to the score; ``at``:
     where the detector's clock stood."""
-    exhibit = Exhibit(
+    exhibit = exhibit_of(evidence, story, nats, at)
+    if evidence.b >= BAD:
+        shown.exhibits.append(exhibit)
+        if len(shown.exhibits) > EXHIBITS:
+            # The first story stays, whatever it weighs: it says where the burst began.
+            weakest = min(range(1, len(shown.exhibits)), key=lambda i: shown.exhibits[i].nats)
+            del shown.exhibits[weakest]
+    elif evidence.positive >= GOOD:
+        shown.counter.append(exhibit)
+        del shown.counter[:-COUNTER]
+
+
+def exhibit_of(evidence: Evidence, story: int, nats: float, at: float) -> Exhibit:
+    """A piece of evidence as an alert may show it."""
+    return Exhibit(
         document=evidence.id,
         headline=evidence.title,
         publisher=evidence.by or evidence.publisher,
@@ -61,15 +75,6 @@ def hang(shown: Shown, evidence: Evidence, story: int, nats: float, at: float) -
         model=evidence.model,
         mentions=evidence.mentions,
     )
-    if evidence.b >= BAD:
-        shown.exhibits.append(exhibit)
-        if len(shown.exhibits) > EXHIBITS:
-            # The first story stays, whatever it weighs: it says where the burst began.
-            weakest = min(range(1, len(shown.exhibits)), key=lambda i: shown.exhibits[i].nats)
-            del shown.exhibits[weakest]
-    elif evidence.positive >= GOOD:
-        shown.counter.append(exhibit)
-        del shown.counter[:-COUNTER]
 
 
 def reprint(shown: Shown, evidence: Evidence, story: int) -> None:

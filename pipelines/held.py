@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from heapq import heappush
 
 import msgspec
 
 from alerts.baseline import Profile, Shape
+from alerts.flash import Flash
 from alerts.key_state import KeyState
 from pipelines.coverage import Sights
 from pipelines.memories import Memories
@@ -41,6 +43,30 @@ class Profiles(msgspec.Struct, array_like=True):
     versions: list[Profile]
 
 
+class Flashes(msgspec.Struct, array_like=True):
+    """What each flash rule knows of a key, by its name."""
+
+    rules: dict[str, Flash]
+
+
+@dataclass
+class Standing:
+    """Where the rules stand: keys with an open alert, and when which key's silence is looked at next."""
+
+    flashing: set[str] = field(default_factory=set)
+    silent: set[str] = field(default_factory=set)
+    due: list[tuple[float, str]] = field(default_factory=list)
+    """A heap. What ``next`` does not name is void."""
+    next: dict[str, float] = field(default_factory=dict)
+
+    def wake(self, key: str, at: float) -> None:
+        """Looks at a key's silence at ``at``, unless it does so before."""
+        known = self.next.get(key)
+        if known is None or at < known:
+            self.next[key] = at
+            heappush(self.due, (at, key))
+
+
 @dataclass
 class Derived:
     """What is kept in memory of one partition's state, and void with its ``generation``."""
@@ -56,3 +82,4 @@ class Derived:
     """When it was last looked for what need not be kept any more."""
     watch: Watch | None = None
     """The watch-lists whose keys are noted in the state."""
+    standing: Standing = field(default_factory=Standing)

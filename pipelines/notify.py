@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from itertools import product
+from typing import Any, get_args
 
 import msgspec
 import structlog
 from prometheus_client import Counter, Gauge
 
 from alerts.baseline import Profile
+from alerts.detector import VERSION as DETECTOR
 from alerts.episode import SEVERITIES, episode_id, event_id
 from alerts.evidence import Alert, CoverageFacts, Language, Provenance, build_alert, build_operation
 from alerts.exhibits import Exhibit
 from alerts.outbox import DeliveryAttempt, Endpoint, Obligation
 from alerts.quotes import older_than
-from alerts.rules import Facts, Route, Silence, route, silenced
+from alerts.rules import Facts, Route, RuleKind, Silence, kind_of, route, silenced
 from alerts.verdicts import VERDICTS
 from pipelines import drift, owing, tally, week
 from pipelines.aggregate import profile_records
@@ -63,9 +65,11 @@ ALERTS_TOTAL = Counter("tapewatch_alerts_total", "Alert events.", ["rule", "seve
 ALERTS_FIRING = Gauge("tapewatch_alerts_firing", "Alerts that are firing now.", ["rule", "severity"])
 SILENCED = Counter("tapewatch_alerts_silenced_total", "Alert events that a silence kept from being sent.")
 VERDICTS_TOTAL = Counter("tapewatch_verdicts_total", "Verdicts that were given on alerts.", ["verdict"])
-for _severity in SEVERITIES:  # a rate needs the zero before the first
-    for _kind in ("firing", "updated", "resolved"):
-        ALERTS_TOTAL.labels("burst", _severity, _kind)
+RULES: tuple[RuleKind, ...] = get_args(RuleKind)
+for _rule in RULES:  # a rate needs the zero before the first
+    for _severity in SEVERITIES:
+        for _kind in ("firing", "updated", "resolved"):
+            ALERTS_TOTAL.labels(_rule, _severity, _kind)
 for _verdict in VERDICTS:
     VERDICTS_TOTAL.labels(_verdict)
 
@@ -197,6 +201,7 @@ class Notify:
         alert = build_alert(
             event,
             rule=candidate.rule,
+            rule_version=candidate.version or DETECTOR,
             subject=subject_of(self._watch.keys.get(event.key), event.key),
             exhibits=candidate.exhibits,
             why=self.explainer.explain(candidate.exhibits),
@@ -219,13 +224,14 @@ class Notify:
                 configuration=self._context.configuration,
                 latency_seconds=latencies(candidate),
             ),
-            budget=self._budget(event.key),
+            budget=self._budget(event.key) if candidate.budget is None else candidate.budget,
             external_url=self._context.external_url,
             grafana_url=self._context.grafana_url,
             language=self._context.language,
         )
-        tally.inc(ALERTS_TOTAL.labels(candidate.rule, event.severity, event.kind))
-        self._emit(alert, event.key, event.at, state, outputs, published=candidate.published)
+        kind, _ = kind_of(candidate.rule)
+        tally.inc(ALERTS_TOTAL.labels(kind, event.severity, event.kind))
+        self._emit(alert, event.key, event.at, state, outputs, published=candidate.published, rule=kind)
         self._gauge(state)
 
     def _emit(
@@ -237,6 +243,7 @@ class Notify:
         outputs: list[Output],
         *,
         published: str | None = None,
+        rule: RuleKind = "burst",
     ) -> None:
         """Records the alert and what is owed for it."""
         watched = self._watch.keys.get(key)
@@ -244,7 +251,7 @@ class Notify:
         facts = Facts(type=alert.type, key=key, severity=alert.severity, watchlists=lists)
         now = self._clock.time()
         silence = silenced(facts, self._silences(state), now)
-        targets = self._targets(alert, facts, silence, state, outputs)
+        targets = self._targets(alert, facts, silence, rule, state, outputs)
         state.table("events").put(alert.id, Told(now, alert.alert))
         if silence is not None:
             tally.inc(SILENCED)
@@ -277,13 +284,19 @@ class Notify:
             outputs.extend(owing.owe(obligation, state))
 
     def _targets(
-        self, alert: Alert, facts: Facts, silence: Silence | None, state: State, outputs: list[Output]
+        self,
+        alert: Alert,
+        facts: Facts,
+        silence: Silence | None,
+        rule: RuleKind,
+        state: State,
+        outputs: list[Output],
     ) -> tuple[str, ...]:
         """Channels for an event. A resolved goes where its firing went, silenced or not; nowhere else."""
         if not alert.alert:
             return () if silence is not None else self._living(route(facts, self._routes, self._channels), state)
         table: Table[Sent] = state.table("sent")
-        sent = table.get(alert.alert) or Sent(alert.alert, 0.0, "", 0, alert.severity, [])
+        sent = table.get(alert.alert) or Sent(alert.alert, 0.0, "", 0, alert.severity, [], rule)
         if alert.type == "alert.resolved":
             targets = self._living(sent.channels, state)
             outputs.extend(owing.leave(alert.order, set(sent.channels) - set(targets), self._clock.time(), state))
@@ -304,12 +317,12 @@ class Notify:
         return watched.budget if watched is not None and watched.budget is not None else self._context.budget
 
     def _gauge(self, state: State) -> None:
-        counts: dict[str, int] = dict.fromkeys(SEVERITIES, 0)
+        counts: dict[tuple[str, str], int] = dict.fromkeys(product(RULES, SEVERITIES), 0)
         for _, sent in state.table("sent").items():  # noqa: PERF102 (a table has no values())
             if sent.status in ("firing", "updated"):
-                counts[sent.severity] = counts.get(sent.severity, 0) + 1
-        for severity, count in counts.items():
-            ALERTS_FIRING.labels("burst", severity).set(count)
+                counts[sent.rule, sent.severity] += 1
+        for labels, count in counts.items():
+            ALERTS_FIRING.labels(*labels).set(count)
 
     # -- operations, commands, attempts -------------------------------------------------------------------
 

@@ -25,8 +25,9 @@ class Outages(msgspec.Struct, array_like=True):
     gone: float = 0.0
     """Seconds of ended outages that are no longer kept."""
 
-    def tell(self, at: float, since: float | None) -> bool:
-        """The log says at ``at`` that it can't be seen ``since`` then, or can (None). Whether that changed anything."""
+    def tell(self, at: float, since: float | None, silence: float = SILENCE) -> bool:
+        """The log says at ``at`` that it can't be seen ``since`` then, or can (None). Whether that changed anything.
+        ``silence``: seconds without a word from which nobody was reading."""
         silent, self.told = self.told, at
         if since is not None:
             if self.open is not None:
@@ -36,7 +37,7 @@ class Outages(msgspec.Struct, array_like=True):
         if self.open is not None:
             self._end(at)
             return True
-        if silent is not None and at - silent > SILENCE:
+        if silent is not None and at - silent > silence:
             self.open = self._after(silent)
             self._end(at)
             return True

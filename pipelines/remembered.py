@@ -20,6 +20,8 @@ class Sent(msgspec.Struct, array_like=True):
     sequence: int
     severity: str
     channels: list[str]
+    rule: str = "burst"
+    """Kind of the rule that rang."""
 
 
 class Told(msgspec.Struct, array_like=True):

@@ -11,6 +11,7 @@ import msgspec
 import structlog
 from prometheus_client import Counter, Histogram
 
+from alerts.rules import FlashRule
 from models.classifier import Classifier, ClassifierError, Prediction
 from models.reading import Span
 from models.session import DeviceError
@@ -31,6 +32,7 @@ from pipelines.judgements import Judge, Question, question, testimonies
 from pipelines.letters import dead_letter
 from pipelines.publishers import publisher_key
 from pipelines.readings import Readings
+from pipelines.sieve import spoken_for
 from pipelines.signatures import signature
 from pipelines.streams.base import DOCUMENTS, EVIDENCE, SCORES, WATERMARK, Output, Record, StageUnable, State
 from pipelines.watch import Watch
@@ -116,20 +118,23 @@ class Score:
         ahead: float | None = None,
         others: Mapping[str, Classifier] | None = None,
         known: Known | None = None,
+        rules: Sequence[FlashRule] = (),
     ) -> None:
         """``ahead``: seconds by which a record may be ahead of the clock; None where only ingest writes them.
         ``others``: by language the models that judge it instead of the one for all. ``known``: what need not be judged
-        again."""
+        again. ``rules``: those that one story may ring."""
         self._ahead = ahead
         self._known = known
         self._clock = clock
         readers = {id(one): _Reader(one) for one in (others or {}).values()}
         self._others = {language: readers[id(one)] for language, one in (others or {}).items()}
-        self.adopt(entities, watch, classifier)
+        self.adopt(entities, watch, classifier, rules)
 
-    def adopt(self, entities: EntityIndex, watch: Watch, classifier: Classifier) -> None:
-        """Takes over watch-lists and model. No batch is under way meanwhile: each is one model's."""
-        self._entities, self.watch = entities, watch
+    def adopt(
+        self, entities: EntityIndex, watch: Watch, classifier: Classifier, rules: Sequence[FlashRule] = ()
+    ) -> None:
+        """Takes over watch-lists, rules and model. No batch is under way meanwhile: each is one model's."""
+        self._entities, self.watch, self._rules = entities, watch, tuple(rules)
         self._reader = _Reader(classifier)
         self._readers = dict.fromkeys(classifier.languages, self._reader) | self._others
 
@@ -328,6 +333,7 @@ class Score:
                 events=tuple(named.label for named in said.risk.labels) if said.risk is not None else (),
                 model=scored.model,
                 mentions=_in_title(asked, said.company),
+                rules=spoken_for(self._rules, scored, asked.text, self.watch.keys[match.key], said),
             )
             yield Output(EVIDENCE, match.key, encode(evidence))
 

@@ -16,11 +16,10 @@ import msgspec
 from alerts import quotes
 from alerts.exhibits import Exhibit
 from alerts.outbox import Obligation
-from pipelines import exhibits, owing
+from pipelines import exhibits, owing, retold
 from pipelines.aggregate import Aggregate
 from pipelines.commands import without_note
 from pipelines.documents import AlertRecord, DeadLetter, decode, encode
-from pipelines.held import Told
 from pipelines.letters import about
 from pipelines.notify import OPERATION, Notify
 from pipelines.streams.base import (
@@ -33,7 +32,6 @@ from pipelines.streams.base import (
     OUTBOX,
     SCORES,
     Record,
-    Table,
 )
 from pipelines.streams.soundness import guarded
 from pipelines.streams.store import Store
@@ -102,10 +100,5 @@ def _of_the_stages(store: Store, documents: Collection[str]) -> None:
     def gone(exhibit: Exhibit) -> bool:
         return exhibit.document in documents
 
-    exhibits.take_down(aggregate.table("shown"), gone)
-    told: Table[Told] = aggregate.table("told")
-    for key, last in list(told.items()):
-        candidate = exhibits.lighter(last.candidate, gone)
-        if candidate is not None:
-            told.put(key, Told(last.open, last.at, candidate))
+    retold.take_down(aggregate, gone)
     owing.unquote(quotes.of(documents), store.state(Notify.name, Notify.tables))

@@ -58,6 +58,11 @@ class WatchedKey(msgspec.Struct, frozen=True, kw_only=True):
     budget: float | None = None
 
     @property
+    def is_company(self) -> bool:
+        """Whether it is one company's, whatever the topic."""
+        return len(self.entities) == 1 and self.topic is None and self.key.startswith("entity:")
+
+    @property
     def name(self) -> str:
         """What people call it."""
         if self.key == MARKET:

@@ -11,6 +11,7 @@ from typing import Any
 
 from alerts.baseline import Profile, rates
 from alerts.detector import Detector
+from alerts.rules import NO_RULES, Rules
 from models.classifier import FakeClassifier
 from pipelines.aggregate import Aggregate
 from pipelines.clock import ManualClock
@@ -104,15 +105,20 @@ def watermark(at: float) -> Output:
 
 
 def stages(
-    clock: ManualClock, *, budget: float = 0.05, names: Sequence[str] = NAMES, five_heads: bool = False
+    clock: ManualClock,
+    *,
+    budget: float = 0.05,
+    names: Sequence[str] = NAMES,
+    five_heads: bool = False,
+    rules: Rules = NO_RULES,
 ) -> list[Any]:
     """Score, aggregate and notify as a daemon has them, with a classifier that judges by keywords."""
     entities = tuple(entity for entity in ENTITIES if entity.aliases[0] in names)
     classifier = FakeClassifier(five_heads=five_heads)
     watch = Watch([WatchList(name="mine", entities=entities)], classifier.topics)
     return [
-        Score(classifier, EntityIndex(entities), watch, clock=clock),
-        Aggregate(Detector(budget=budget), watch, clock=clock, model="fake", provisional=False),
+        Score(classifier, EntityIndex(entities), watch, clock=clock, rules=rules.flash),
+        Aggregate(Detector(budget=budget), watch, clock=clock, model="fake", provisional=False, rules=rules),
         Notify(
             watch,
             context=Context(version="t", detector="1", configuration="c", budget=budget),
@@ -133,9 +139,18 @@ def bites(timed: Iterable[tuple[float, Output]], cut: int) -> Iterator[list[tupl
 class Played:
     """An engine in memory and its clock, which goes with the log."""
 
-    def __init__(self, *, budget: float = 0.05, notify: bool = True, **engine: Any) -> None:
+    def __init__(
+        self,
+        *,
+        budget: float = 0.05,
+        notify: bool = True,
+        rules: Rules = NO_RULES,
+        five_heads: bool = False,
+        **engine: Any,
+    ) -> None:
         self.clock = ManualClock(T0)
-        self.engine = MemoryEngine(stages(self.clock, budget=budget)[: 3 if notify else 2], **engine)
+        made = stages(self.clock, budget=budget, rules=rules, five_heads=five_heads)
+        self.engine = MemoryEngine(made[: 3 if notify else 2], **engine)
 
     def play(self, timed: Iterable[tuple[float, Output]], cut: int = 2_000) -> Played:
         """Records with their times of writing; time passes with them, in bites of ``cut`` and at midnights."""

@@ -151,7 +151,7 @@ def _alert(event: str, body: AlertBody, timestamp: float, options: AlertmanagerO
     return Posted(
         labels=_labels(
             options,
-            alertname=f"Tapewatch{data.rule.name.title()}",
+            alertname=f"Tapewatch{data.rule.kind.title()}",
             severity=data.severity,
             rule=data.rule.name,
             key=data.subject.key,

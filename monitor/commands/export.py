@@ -154,7 +154,8 @@ def read_model(settings: Settings) -> tuple[Answers, list[str]]:
         raise SettingsError(
             f"{path}: has schema {known}, this version reads {len(MIGRATIONS)}; start the daemon of this version once"
         )
-    watch = assemble(settings, facts_on_card(choice(settings, time.time()).version.folder).topics).watch
+    facts = facts_on_card(choice(settings, time.time()).version.folder)
+    watch = assemble(settings, facts.topics, facts.risks).watch
     return Answers(path, watch), sorted(watch.keys)
 
 

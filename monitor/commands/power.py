@@ -107,7 +107,7 @@ def _replayed(settings: Settings, inputs: Sequence[Path], stack: ExitStack) -> H
     """What the stages make of the documents of files."""
     logs.configure("console", "warning")
     judges = Models(stack).of(settings)
-    parts = assemble(settings, judges.classifier.topics)
+    parts = assemble(settings, judges.classifier.topics, judges.classifier.risks)
 
     def read(question: Question) -> Recorded:
         points: defaultdict[str, list[SeriesPoint]] = defaultdict(list)

@@ -109,7 +109,8 @@ def _choose(name: str | None, settings: Settings) -> Choice:
         chosen = earlier(settings, held.model if held is not None else settings.model.name, now)
     if chosen.version.tried:
         prove(chosen.version.folder)
-    assemble(settings, cards.verify(chosen.version.folder).topic.labels)
+    card = cards.verify(chosen.version.folder)
+    assemble(settings, card.topic.labels, card.risks)
     History(engines.registry(settings)).add(chosen.use, held)
     return chosen
 

@@ -100,7 +100,7 @@ def run_replay(
     with ExitStack() as stack:
         models = Models(stack)
         judges = models.of(settings)
-        parts = assemble(settings, judges.classifier.topics)
+        parts = assemble(settings, judges.classifier.topics, judges.classifier.risks)
         labels, unsure = read_labels(events, parts) if events is not None else (None, 0)
         log = None if inputs else Log(settings, time.time())
         scores = log.scores if log is not None else Scores()
@@ -153,7 +153,7 @@ def run_replay(
 
 def _again(settings: Settings, judges: Judges, asked: Asked, log: Log | None, scores: Scores) -> Side:
     """The same documents under other settings, with the judgements that are the same."""
-    parts, episodes = assemble(settings, judges.classifier.topics), Episodes()
+    parts, episodes = assemble(settings, judges.classifier.topics, judges.classifier.risks), Episodes()
     known = scores.known(judges.names)
     player = Player(settings, parts, judges.classifier, asked.first, others=judges.others, known=known)
     for alert in _played(player, _feed(asked, log, player, aloud=False), asked):

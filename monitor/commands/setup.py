@@ -14,6 +14,8 @@ from typing import Any
 import typer
 
 from monitor import checks
+from monitor.assembly import Parts
+from monitor.commands.rules import above, hindsight
 from monitor.settings import Settings, SettingsError, load
 from monitor.settings_file import ignored
 from pipelines.watch import Watch
@@ -45,7 +47,17 @@ def check(config: Path, *, whole: bool) -> None:
         typer.echo(why, err=True)
     for line in _budgets(settings, parts.watch):
         typer.echo(f"{config}: {line}", err=True)
+    for line in _flashes(settings, parts):
+        typer.echo(line, err=True)
     typer.echo(f"{config}: fine; {sources}, {_number(len(parts.watch.keys), 'watched key')}, {channels}", err=True)
+
+
+def _flashes(settings: Settings, parts: Parts) -> Iterator[str]:
+    """What the flash rules would have rung; of a log on brokers only where they are to be asked."""
+    if parts.rules.flash and settings.engine.kind == "kafka":
+        yield f"{settings.file}: rules: `tapewatch rules check` counts what they would have rung, on the brokers"
+    elif parts.rules.flash:
+        yield from above(settings, hindsight(settings, parts))
 
 
 def _budgets(settings: Settings, watch: Watch) -> Iterator[str]:

@@ -119,7 +119,15 @@ class Player:
         first, judging = self._watches[0], dict(zip(others or {}, self._watches[1:], strict=True))
         self.timeline, self.curve = Timeline(), Curve(budgets, **rest)
         stages: list[Stage] = [
-            Score(first, parts.entities, parts.watch, clock=self._clock, others=judging, known=known),
+            Score(
+                first,
+                parts.entities,
+                parts.watch,
+                clock=self._clock,
+                others=judging,
+                known=known,
+                rules=parts.rules.flash,
+            ),
             Aggregate(
                 Noting(self.timeline, self.curve, budget=detection.false_alarms_per_key_month, **rest),
                 parts.watch,
@@ -127,6 +135,7 @@ class Player:
                 model=" + ".join(dict.fromkeys(one.name for one in self._watches)),
                 start=start,
                 provisional=False,
+                rules=parts.rules,
             ),
             Notify(
                 parts.watch,

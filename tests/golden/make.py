@@ -23,6 +23,7 @@ import msgspec
 
 from alerts.baseline import Profile
 from alerts.outbox import DeliveryAttempt, Obligation
+from alerts.rules import FlashRule, Rules, SilenceRule
 from alerts.verdicts import Verdict, figures
 from models.card import Reference
 from models.measures import VERSION
@@ -95,6 +96,8 @@ KINDS: dict[str, type[msgspec.Struct]] = {
     DEAD_LETTERS: DeadLetter,
 }
 """Topic to what its records are, watermarks and operations apart."""
+
+RULES = Rules(flash=(FlashRule(name="fraud", phrases=("fraud",)),), silence=(SilenceRule(name="quiet"),))
 
 BROKEN = b'{"title": "no document"'
 DAYS = 9
@@ -266,7 +269,7 @@ def packed(source: Path, target: Path) -> None:
 async def make(folder: Path, write: Callable[[str, Any], None]) -> None:
     clock = ManualClock(T0)
     engine = EmbeddedEngine(folder / STORE, clock=clock, retention=400 * DAY)
-    made = stages(clock, five_heads=True)
+    made = stages(clock, five_heads=True, rules=RULES)
     await engine.start(made)
     await play(engine, clock)
     await operate(engine, clock)

@@ -226,7 +226,7 @@ from pipelines.sources.base import RawItem
 order.RUN_BYTES = 2**20
 peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024
 settings, model = load(Path(sys.argv[1]), {}), FakeClassifier()
-player = Player(settings, assemble(settings, model.topics), model, None)
+player = Player(settings, assemble(settings, model.topics, model.risks), model, None)
 list(player.documents([RawItem(title="Acme opens a depot", fetched=0.0, published=1e9)], None, None))
 before = peak()
 times = [one.at for one in player.documents(history([sys.argv[2]], 2e9, BadLines(), source="replay"), None, None)]

@@ -131,7 +131,7 @@ def test_replay_learns_on_the_documents_time_whatever_is_handed_on_at_once(
     def play(chunk: int) -> tuple[list[bytes], list[Profile]]:
         monkeypatch.setattr(replay, "CHUNK", chunk)
         model = FakeClassifier()
-        player = replay.Player(settings, assemble(settings, model.topics), model, None)
+        player = replay.Player(settings, assemble(settings, model.topics, model.risks), model, None)
         alerts = [*player.play(player.documents(items, None, None)), *player.finish(None)]
         return [bytes(alert.body) for alert in alerts], player.profiles
 
