@@ -10,10 +10,11 @@ from alerts.baseline import DAY, HOUR
 from monitor.replay.evidence import Episode
 from monitor.replay.timeline import Timeline
 from monitor.settings import Settings
+from pipelines.candidates import BURST
 from pipelines.documents import epoch
 from pipelines.watch import Watch
 
-COMPARED = ("detection", "model", "watchlists")
+COMPARED = ("detection", "model", "watchlists", "rules")
 """Sections of the settings on which it depends what rings."""
 
 CHANGED = 0.02
@@ -53,11 +54,12 @@ def compared(one: Side, other: Side) -> dict[str, Any]:
 def _paired(
     one: Sequence[Episode], other: Sequence[Episode]
 ) -> tuple[list[tuple[Episode, Episode]], list[Episode], list[Episode]]:
-    """Those that are one alert, and those of either side alone: of one key, and open at the same time."""
+    """Those that are one alert, and those of either side alone: of one rule and key, and open at the same time."""
     pairs, left = [], list(other)
     gone = []
     for a in one:
-        same = next((b for b in left if b.key == a.key and _begins(b) <= _ends(a) and _begins(a) <= _ends(b)), None)
+        own = (b for b in left if (b.key, b.rule) == (a.key, a.rule))
+        same = next((b for b in own if _begins(b) <= _ends(a) and _begins(a) <= _ends(b)), None)
         if same is None:
             gone.append(a)
         else:
@@ -126,6 +128,8 @@ def _why(alert: Episode, there: Side, terms: dict[str, tuple[float | None, float
     """The term that changed. ``there``: the side that did not ring then; ``turned``: it is the first."""
     if alert.key not in there.watch.keys:
         return "watched only now" if turned else "not watched any more"
+    if alert.rule != BURST and alert.rule not in {rule.name for rule in there.settings.rules}:
+        return f"rule {alert.rule}: {'new' if turned else 'gone'}"
     scores, thresholds = (terms[name][::-1] if turned else terms[name] for name in ("score", "threshold"))
     score, threshold, other, asked = scores[0], thresholds[0], scores[1], thresholds[1]
     if other is None or asked is None or score is None or threshold is None:

@@ -33,6 +33,7 @@ class Episode(msgspec.Struct):
     id: str
     key: str
     name: str
+    rule: str
     at: str
     severity: str
     """The highest that it had."""
@@ -109,6 +110,7 @@ def _episode(alert: AlertRecord) -> Episode:
         id=alert.alert,
         key=alert.key,
         name=data["subject"]["name"],
+        rule=data["rule"]["name"],
         at=alert.at,
         severity=alert.severity,
         summary=data["summary"],

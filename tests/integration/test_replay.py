@@ -386,6 +386,12 @@ def test_two_settings_are_compared_by_the_term_that_changed(folder: Path) -> Non
     assert (back["same"], back["appears"], back["vanishes"]) == (found["same"], found["vanishes"], found["appears"])
     assert "watched only now" in {change["why"] for change in back["changes"]}
     assert "With " in (folder / "out" / "report.html").read_text()
+    rule = "[[rules]]\nkind = 'flash'\nname = 'ruin'\nphrases = ['fraud']\nprobability = 0.8\npublishers = 1\n"
+    (folder / "ruled.toml").write_text(stricter + rule)
+    replay(folder, path, out="ruled", compare=folder / "ruled.toml")
+    ruled = json.loads((folder / "ruled" / "report.json").read_bytes())["compare"]
+    assert ruled["settings"] == ["rules: 0 entries less, 1 more"] and ruled["appears"] == len(ruled["changes"]) > 0
+    assert {change["why"] for change in ruled["changes"]} == {"rule ruin: new"}
     replay(folder, path, out="same", compare=folder / "tapewatch.toml")
     assert json.loads((folder / "same" / "report.json").read_bytes())["compare"]["changes"] == []
 
