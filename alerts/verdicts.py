@@ -33,6 +33,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True, rename={"class_": "clas
     rule: str
     version: str
     """Of the rule."""
+    kind: str = "burst"
+    """Of the rule: burst, flash or silence."""
     severity: str
     """The highest that it had."""
     watchlists: tuple[str, ...] = ()
@@ -90,6 +92,7 @@ def figures(events: Sequence[dict[str, Any]]) -> Figures:
         class_=max(sorted(scores), key=lambda name: scores[name]),
         rule=last["rule"]["name"],
         version=last["rule"]["version"],
+        kind=last["rule"].get("kind", "burst"),  # alerts from before there were others name none
         severity=events[-1]["severity"],
         watchlists=tuple(events[-1]["watchlists"]),
         since=told[0]["unusual"]["since"],

@@ -16,7 +16,8 @@ FRACTIONS = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02)
 def report(answers: Answers, budgets: Sequence[float] = ()) -> dict[str, Any]:
     """Of all alerts (``all``), of each watch-list's, and of those on none (``no_watchlist``; of topics and the market):
     how many are known and judged, precision with its 95 % interval (Wilson 1927), and a row for each budget: what
-    would have rung of the judged ones, and the precision and recall that this had.
+    would have rung of the judged bursts, and the precision and recall that this had. What other rules ask for does not
+    follow this budget: they count in precision alone.
 
     Recall is relative to what rang and was judged true. Unsure counts as neither.
     """
@@ -37,7 +38,8 @@ def report(answers: Answers, budgets: Sequence[float] = ()) -> dict[str, Any]:
 def _part(verdicts: Sequence[Verdict], known: int, budgets: Sequence[float]) -> dict[str, Any]:
     said = [verdict.verdict for verdict in verdicts]
     true, false = said.count("true"), said.count("false")
-    largest = max((verdict.figures.budget for verdict in verdicts), default=0.0)
+    bursts = [verdict for verdict in verdicts if verdict.figures.kind == "burst"]
+    largest = max((verdict.figures.budget for verdict in bursts), default=0.0)
     asked = sorted(budgets or {fraction * largest for fraction in FRACTIONS if largest}, reverse=True)
     return {
         "alerts": known,
@@ -46,11 +48,12 @@ def _part(verdicts: Sequence[Verdict], known: int, budgets: Sequence[float]) -> 
         "false": false,
         "unsure": said.count("unsure"),
         "precision": _share(true, true + false),
-        "budgets": [_row(verdicts, true, budget) for budget in asked] if true + false else [],
+        "budgets": [_row(bursts, budget) for budget in asked] if true + false else [],
     }
 
 
-def _row(verdicts: Sequence[Verdict], true: int, budget: float) -> dict[str, Any]:
+def _row(verdicts: Sequence[Verdict], budget: float) -> dict[str, Any]:
+    true = sum(verdict.verdict == "true" for verdict in verdicts)
     kept = [verdict.verdict for verdict in verdicts if would_ring(verdict.figures, budget)]
     found, wrong = kept.count("true"), kept.count("false")
     return {

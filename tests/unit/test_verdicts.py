@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from alerts.rules import FlashRule, Rules
 from alerts.verdicts import Figures, Verdict, figures, would_ring
-from pipelines.commands import feedback
-from pipelines.documents import encode, iso
+from pipelines.commands import feedback, verdict_of
+from pipelines.documents import Command, decode, encode, iso
 from pipelines.precision import report
 from pipelines.streams.base import ALERTS, COMMANDS, Record
 from pipelines.view import ReadModel
@@ -57,9 +58,23 @@ def test_the_figures_are_those_of_the_peak_and_of_all_events() -> None:
     assert quoted and set(judged.quoted) >= quoted
 
 
-def judged(number: int, said: str, margin: float, *lists: str, budget: float = 0.05) -> Verdict:
+def test_alerts_of_other_rules_are_judged_like_bursts() -> None:
+    rules = Rules(flash=(FlashRule(name="fraud", phrases=("fraud",), publishers=1, within=HOUR, cooldown=DAY),))
+    story = Tape(5).story(T0 + HOUR, "wire", "Acme", bad=True)
+    story.title = "Acme ledger hides fraud, say prosecutors"
+    marks = [(T0 + n * HOUR, watermark(T0 + n * HOUR)) for n in range(2, 60)]
+    played = Played(rules=rules).play([(story.at, story.output()), *marks])
+    events = [json.loads(encode(alert)) for alert in played.alerts(KEY)]
+    told = figures(events)
+    assert (told.rule, told.kind, told.severity) == ("fraud", "flash", events[-1]["severity"])
+    assert told.resolved == events[-1]["at"] and told.quoted == (f"{1:032x}",)
+    verdict = Verdict(id="v", alert=events[0]["alert"], at=iso(T0), verdict="unsure", note="?", figures=told)
+    assert verdict_of(decode(Command, encode(feedback(verdict)))) == verdict
+
+
+def judged(number: int, said: str, margin: float, *lists: str, budget: float = 0.05, kind: str = "burst") -> Verdict:
     known = Figures(
-        key="market", name="Market", class_="news", rule="burst", version="1", severity="error", watchlists=lists,
+        key="market", name="Market", class_="news", rule=kind, kind=kind, version="1", severity="error", watchlists=lists,
         since=iso(T0), opened=iso(T0), score=6.0 + margin, threshold=6.0, budget=budget, observed=9.0, expected=1.0,
         expected_low=0.5, expected_high=2.0, ratio=9.0, stories=9, documents=9, publishers=3, share=0.9,
         usual_share=0.1, baseline_span_seconds=1e6, model="m", detector="1", configuration="c",
@@ -78,6 +93,7 @@ def test_precision_and_recall_are_as_counted_by_hand(tmp_path: Path) -> None:
         judged(6, "unsure", 9.0, "banks"),
         judged(7, "false", 0.8, budget=0.5),
         judged(1, "true", 3.0, "banks"),
+        judged(8, "false", 9.0, "flashes", kind="flash"),
     ]
     model = ReadModel(tmp_path / "view", Watch([], ["Earnings"]))
     silent = {"id": "x", "type": "alert.firing", "key": "market", "at": iso(T0), "alert": "a9", "severity": "info"}
@@ -86,7 +102,10 @@ def test_precision_and_recall_are_as_counted_by_hand(tmp_path: Path) -> None:
     model.apply([*records, Record(ALERTS, "market", json.dumps(silent).encode(), 99)], "1")
     told = report(model, [0.05, 0.025, 0.005])
     banks, every = told["watchlists"]["banks"], told["all"]
-    assert sorted(told["watchlists"]) == ["banks", "mine"]
+    assert sorted(told["watchlists"]) == ["banks", "flashes", "mine"]
+    flashes = told["watchlists"]["flashes"]
+    assert (flashes["false"], flashes["precision"]["value"]) == (1, 0.0)
+    assert not any(row["true"] + row["false"] for row in flashes["budgets"]), "no budget of bursts moves another rule"
     assert [banks[name] for name in ("alerts", "judged", "true", "false", "unsure")] == [6, 5, 3, 1, 1]
     assert banks["precision"] == {"value": 0.75, "low": 0.3006, "high": 0.9544}
     assert [(row["budget"], row["true"], row["false"]) for row in banks["budgets"]] == [
