@@ -10,6 +10,7 @@ Source of the statistic: Gamma-Poisson conjugate updating with exponential forge
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from math import log, sqrt
 from typing import NamedTuple
@@ -53,10 +54,28 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     prior: Mapping[str, float] = msgspec.field(default_factory=lambda: {"news": 2e-5 / 60.0, "social": 0.05 / 60.0})
 
 
-class Shape:
-    """A profile ready for integration."""
+class Closure(NamedTuple):
+    """Whole hours since 1970, from ``first`` to before ``end``, in which an exchange is closed: one weekday of its own
+    time, or what is left of it after an early close."""
 
-    def __init__(self, profile: Profile) -> None:
+    first: int
+    end: int
+
+    def weekend(self) -> tuple[float, float]:
+        """Seconds from each of its hours to the same hour of the Saturday, and of the Sunday, of its week."""
+        # At two in the afternoon the date is UTC's on every exchange.
+        day = ((self.end - 10) * HOUR - MONDAY) // DAY % 7
+        return (5 - day) * DAY, (6 - day) * DAY
+
+
+class Shape:
+    """A profile ready for integration.
+
+    ``closures``: of the exchange that a key is tied to, in the order of time, none overlapping. Their hours weigh what
+    the same hours of the learned week's weekend do.
+    """
+
+    def __init__(self, profile: Profile, closures: Sequence[Closure] = ()) -> None:
         if len(profile.hours) != WEEK_HOURS or min(profile.hours) < 0:
             raise ValueError(f"profile {profile.version}: hours must be {WEEK_HOURS} values of 0 or more")
         self.profile = profile
@@ -68,6 +87,17 @@ class Shape:
             sums.append(total)
         self._sums = sums
         self.prior = profile.prior
+        self._plain = Shape(profile) if closures else self
+        self._bounds: list[float] = []
+        """Where closures begin and end, in turns."""
+        self._less: list[float] = [0.0]
+        """By how much the integral is changed by those that are over, before each and after the last."""
+        self._weekends: list[tuple[float, float]] = []
+        for closure in () if self.flat else closures:
+            first, end = closure.first * HOUR, closure.end * HOUR
+            self._weekends.append(closure.weekend())
+            self._bounds += first, end
+            self._less.append(self._less[-1] + self._change(len(self._weekends) - 1, first, end))
 
     def integral(self, t: float) -> float:
         """Weighted seconds since the first Monday of the epoch."""
@@ -75,11 +105,28 @@ class Shape:
             return t - MONDAY
         weeks, rest = divmod(t - MONDAY, WEEK)
         hour = int(rest // HOUR)
-        return weeks * self._sums[WEEK_HOURS] + self._sums[hour] + self.hours[hour] * (rest - HOUR * hour)
+        usual = weeks * self._sums[WEEK_HOURS] + self._sums[hour] + self.hours[hour] * (rest - HOUR * hour)
+        if not self._bounds:
+            return usual
+        place = bisect_right(self._bounds, t)
+        less = self._less[place >> 1]
+        return usual + less + self._change(place >> 1, self._bounds[place - 1], t) if place & 1 else usual + less
+
+    def _change(self, number: int, first: float, end: float) -> float:
+        """By how much the integral over a part of a closure is changed by it."""
+        usual = self._plain.integral
+        saturday, sunday = (usual(end + by) - usual(first + by) for by in self._weekends[number])
+        return (saturday + sunday) / 2.0 - (usual(end) - usual(first))
 
     def at(self, t: float) -> float:
         """The weight of the hour of ``t``."""
-        return 1.0 if self.flat else self.hours[int((t - MONDAY) % WEEK // HOUR)]
+        if self.flat:
+            return 1.0
+        place = bisect_right(self._bounds, t)
+        if place & 1:
+            saturday, sunday = (self.hours[int((t + by - MONDAY) % WEEK // HOUR)] for by in self._weekends[place >> 1])
+            return (saturday + sunday) / 2.0
+        return self.hours[int((t - MONDAY) % WEEK // HOUR)]
 
 
 class ClassSettings(msgspec.Struct, frozen=True):
@@ -255,8 +302,8 @@ def absorb(base: Baseline, block: tuple[float, float, float, float], prior: floa
     n = x + y
     if n == 0 and expected_all >= GUARD:
         return
-    winsorised = min(x, _cap(expected_bad)) if x > LEAST_CAP and base.bad >= 3 else x
-    counted = min(n, _cap(expected_all)) if n > LEAST_CAP and base.all >= 6 else n
+    winsorised = min(x, cap(expected_bad)) if x > LEAST_CAP and base.bad >= 3 else x
+    counted = min(n, cap(expected_all)) if n > LEAST_CAP and base.all >= 6 else n
     base.bad, base.bad_exposure, _ = _discount(
         base.bad, base.bad_exposure, winsorised, exposure, bad_rate, seconds, settings
     )
@@ -272,7 +319,8 @@ def absorb(base: Baseline, block: tuple[float, float, float, float], prior: floa
         base.wander_weight = base.wander_weight * WANDER_DECAY + weight
 
 
-def _cap(expected: float) -> float:
+def cap(expected: float) -> float:
+    """Most items of a block of which ``expected`` were: what is beyond is a burst."""
     return 2 * expected + 3 * sqrt(2 * expected) + LEAST_CAP
 
 
@@ -303,63 +351,3 @@ def _learn_share(base: Baseline, x: float, n: float, counted: float, seconds: fl
     keep = 0.5 ** (seconds / (half_life if half_life > SHARE_HALF_LIFE else SHARE_HALF_LIFE))
     base.share_bad = base.share_bad * keep + (bad if bad < bound else bound)
     base.share_all = base.share_all * keep + n_eff
-
-
-class BlockSummary(NamedTuple):
-    """A block of one key as profile learning sees it."""
-
-    key: str
-    class_: str
-    start: float
-    bad: float
-    total: float
-
-
-DAY_WEIGHT, WEEK_WEIGHT = 10.0, 60.0
-"""Items by which an hour of the day is shrunk towards flat, and an hour of the week towards its hour of the day."""
-
-
-def learn_profile(blocks: Sequence[BlockSummary], previous: Profile, *, effective_from: float, span: float) -> Profile:
-    """The next profile from the population's blocks over the last ``span`` seconds.
-
-    Class priors are the median over keys of their bad rate, shrunk to the previous prior with the weight of one item.
-    """
-    bad: dict[tuple[str, str], float] = {}
-    for block in blocks:
-        key = (block.class_, block.key)
-        bad[key] = bad.get(key, 0.0) + block.bad
-    prior = dict(previous.prior)
-    for name, old in previous.prior.items():
-        found = sorted((count + 1.0) / (span + 1.0 / old) for (class_, _), count in bad.items() if class_ == name)
-        if found:
-            prior[name] = found[len(found) // 2]
-    hours = week_shape(blocks, span)
-    return Profile(version=previous.version + 1, effective_from=effective_from, hours=hours, prior=prior)
-
-
-def week_shape(blocks: Sequence[BlockSummary], span: float) -> tuple[float, ...]:
-    """The week by the hour, in two steps: how weekdays and weekends go, then each hour of the week.
-
-    The first has five and two days of counts an hour, smoothed over its neighbours, so that a thin tape has a shape
-    too. A key's block counts what its baseline would count of it: one crisis at noon on one Tuesday does not make
-    Tuesdays' noon.
-    """
-    totals: dict[tuple[str, str], float] = {}
-    for block in blocks:
-        key = (block.class_, block.key)
-        totals[key] = totals.get(key, 0.0) + block.total
-    week = [0.0] * WEEK_HOURS
-    for block in blocks:
-        usual = totals[block.class_, block.key] * BLOCK / span
-        week[int((block.start - MONDAY) % WEEK // HOUR)] += min(block.total, _cap(usual))
-    mean = sum(week) / WEEK_HOURS
-    shape = [0.0] * WEEK_HOURS
-    for days in (range(5), range(5, 7)):
-        hours = [sum(week[24 * day + hour] for day in days) for hour in range(24)]
-        for hour in range(24):
-            smooth = 0.25 * hours[hour - 1] + 0.5 * hours[hour] + 0.25 * hours[(hour + 1) % 24]
-            usual = (smooth + DAY_WEIGHT) / (mean * len(days) + DAY_WEIGHT)
-            for place in (24 * day + hour for day in days):
-                shape[place] = (week[place] + WEEK_WEIGHT * usual) / (mean + WEEK_WEIGHT)
-    scale = WEEK_HOURS / sum(shape)
-    return tuple(round(value * scale, 4) for value in shape)

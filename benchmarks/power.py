@@ -71,7 +71,7 @@ def measure(count: int) -> None:
     points = [(key, list(blocks(number))) for number, key in enumerate(keys)]
     question = Question(keys=keys, watched=keys, budget=0.05, min_open=600.0, lateness=600.0)
     began, worked = time.perf_counter(), time.process_time()
-    recorded = Recorded(points, keys)
+    recorded = Recorded(points, keys, {})
     print(f"read: {time.process_time() - worked:.1f} s of processor time")
     found = list(run(recorded, question))
     figures = sum(len(answer.within) for answer in found)

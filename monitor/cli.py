@@ -254,6 +254,12 @@ def detect(
     class_: Annotated[str, typer.Option("--class", help="news or social, for lines that don't say.")] = "social",
     start: Annotated[str | None, typer.Option(help="Before it baselines learn and nothing opens.")] = None,
     end: Annotated[str | None, typer.Option(help="Let time pass to here after the last line.")] = None,
+    week: Annotated[
+        bool, typer.Option("--week", help="Learn the week's busy hours on the way, as the daemon does.")
+    ] = False,
+    calendar: Annotated[
+        str | None, typer.Option(help="With --week: the trading calendar, as XNYS, whose closed days are weekends.")
+    ] = None,
 ) -> None:
     """Scored items in, episodes out: the statistic alone.
 
@@ -263,7 +269,7 @@ def detect(
     from monitor.commands.detect import run_detect
 
     budget = false_alarms_per_month / (list_of or 1)
-    run_detect(source, budget=budget, class_=class_, start=start, end=end)
+    run_detect(source, budget=budget, class_=class_, start=start, end=end, week=week, calendar=calendar)
 
 
 def main() -> None:

@@ -139,6 +139,7 @@ def question_of(settings: Settings, watch: Watch, keys: Sequence[str]) -> Questi
         watched=tuple(sorted(watch.keys)),
         budget=detection.false_alarms_per_key_month,
         budgets={key: one.budget for key, one in watch.keys.items() if one.budget is not None},
+        calendars={key: one.calendar for key, one in watch.keys.items() if one.calendar is not None},
         min_open=detection.min_open,
         lateness=detection.lateness,
     )

@@ -192,6 +192,11 @@ class EntitySettings(Section):
     associates: tuple[str, ...] = Field((), description="People and brands that stand for it.")
     context: tuple[str, ...] = Field((), description="Words near which a name that is an everyday word means it.")
     id: str | None = Field(None, description="Its id in keys; default: the slug of its name.")
+    calendar: str | None = Field(
+        None,
+        description="Trading calendar of the exchange that it is tied to, by its market identifier code, as in XNYS; "
+        "closed days then count as weekends. Default: none. The built-in companies have their exchange's.",
+    )
 
 
 class WatchListSettings(Section):

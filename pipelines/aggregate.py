@@ -6,7 +6,7 @@ document's id in the key's memory of stories (a document scored again, a revisio
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -53,6 +53,7 @@ from pipelines.streams.base import (
     Table,
 )
 from pipelines.watch import Watch
+from pipelines.week import Weeks
 
 LATE = Counter("tapewatch_late_evidence_total", "Evidence further behind its key's clock than the lateness.")
 REPRINTS = Counter("tapewatch_reprints_total", "Evidence that told a story again that its key had counted.")
@@ -160,10 +161,9 @@ class Aggregate:
         derived = self._by_state.get(state)
         if derived is None or derived.generation != state.generation:
             known: Profiles | None = state.table("profiles").get("all")
-            versions = known.versions if known is not None else [Profile()]
             derived = self._by_state[state] = Derived(
                 state.generation,
-                shapes=[(profile.effective_from, Shape(profile)) for profile in versions],
+                weeks=Weeks(known.versions) if known is not None else Weeks(),
                 open={key for key, told in state.table("told").items() if told.open},
             )
         self._here = derived
@@ -202,11 +202,12 @@ class Aggregate:
         self._counted += 1
         self._reprinted += not novelty.new_story
         seeing = self._seeing(state)
-        shape = self._shape(at)
+        week = self._week(key)
+        shape = week(at)
         social = evidence.class_ == "social"
         weight = novelty.weight * evidence.relevance
         learning = evidence.backfill or (self._start is not None and at < self._start)
-        standing, moment = self._here.standing, Moment(key, held, seeing, self._shape)
+        standing, moment = self._here.standing, Moment(key, held, seeing, week)
         for one in self._alarms.item(moment, max(at, held.state.clock), learning, state, standing):
             outputs.append(self._ring(one, held.sights, None, state))
         blind = self._look(evidence, held, seeing, at, novelty.weight, state)
@@ -298,7 +299,7 @@ class Aggregate:
                 continue
             missing = seeing.missing(held.sights, held.state.episode.doubted_to, watermark)
             events = self._detector.advance(
-                key, held.state, watermark, self._shape(watermark), missing=missing, budget=self._budget(key)
+                key, held.state, watermark, self._week(key)(watermark), missing=missing, budget=self._budget(key)
             )
             detectors.put(key, held)
             shown = state.table("shown").get(key) or Shown()
@@ -306,7 +307,7 @@ class Aggregate:
 
         def look(key: str) -> Moment | None:
             held = detectors.get(key)
-            return None if held is None else Moment(key, held, seeing, self._shape)
+            return None if held is None else Moment(key, held, seeing, self._week(key))
 
         for key, rung in self._alarms.passes(watermark, look, state, self._here.standing):
             held = detectors.get(key)
@@ -328,7 +329,7 @@ class Aggregate:
         for key, backfill in self._here.touched.items():
             held = state.table("detector").get(key)
             if held is not None and not backfill:
-                shape = self._shape(held.state.clock)
+                shape = self._week(key)(held.state.clock)
                 for block in self._detector.open_blocks(held.state, shape, self._budget(key)):
                     outputs.append(point_of(key, block, closed_at=None, backfill=False))
         self._here.touched.clear()
@@ -340,13 +341,11 @@ class Aggregate:
             return
         known = Profiles([*known.versions, profile][-3:])
         table.put("all", known)
-        self._here.shapes = [(one.effective_from, Shape(one)) for one in known.versions]
+        self._here.weeks.adopt(known.versions)
 
-    def _shape(self, at: float) -> Shape:
-        for effective, shape in reversed(self._here.shapes):
-            if at >= effective:
-                return shape
-        return self._here.shapes[0][1]
+    def _week(self, key: str) -> Callable[[float], Shape]:
+        """The week's shape by time, as a key's trading calendar has it."""
+        return partial(self._here.weeks.at, calendar=self._watch.calendar(key))
 
     def _seeing(self, state: State) -> Seeing:
         return state.table("coverage").get("all") or Seeing()

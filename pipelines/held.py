@@ -7,12 +7,13 @@ from heapq import heappush
 
 import msgspec
 
-from alerts.baseline import Profile, Shape
+from alerts.baseline import Profile
 from alerts.flash import Flash
 from alerts.key_state import KeyState
 from pipelines.coverage import Sights
 from pipelines.memories import Memories
 from pipelines.watch import Watch
+from pipelines.week import Weeks
 
 
 class Held(msgspec.Struct, array_like=True):
@@ -72,7 +73,7 @@ class Derived:
     """What is kept in memory of one partition's state, and void with its ``generation``."""
 
     generation: int
-    shapes: list[tuple[float, Shape]] = field(default_factory=list)
+    weeks: Weeks = field(default_factory=Weeks)
     open: set[str] = field(default_factory=set)
     """Keys whose episode is open."""
     touched: dict[str, bool] = field(default_factory=dict)

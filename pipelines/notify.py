@@ -15,7 +15,6 @@ import msgspec
 import structlog
 from prometheus_client import Counter, Gauge
 
-from alerts.baseline import Profile
 from alerts.detector import VERSION as DETECTOR
 from alerts.episode import SEVERITIES, episode_id, event_id
 from alerts.evidence import Alert, CoverageFacts, Language, Provenance, build_alert, build_operation
@@ -102,9 +101,7 @@ class Notify:
         "endpoints": Endpoint,
         "sent": Sent,
         "events": Told,
-        "blocks": week.Blocks,
-        "profile": Profile,
-        "kept": float,
+        **week.TABLES,
         **drift.TABLES,
     }
 
@@ -169,7 +166,7 @@ class Notify:
             if operation is not None:
                 self._operate(operation, state, outputs)
         elif record.topic == SERIES:
-            profile = week.learn(decode(SeriesPoint, record.value), state)
+            profile = week.learn(decode(SeriesPoint, record.value), state, self._watch.calendar)
             if profile is not None:
                 outputs.extend(profile_records([profile]))
         elif record.topic == READINGS:

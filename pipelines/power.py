@@ -37,12 +37,13 @@ HARDLY = 0.75
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be tried: for which keys, under which settings. ``watched``: all keys, which tell of the population;
-    ``budgets``: of keys that have one of their own."""
+    ``budgets``, ``calendars``: of keys that have one of their own."""
 
     keys: tuple[str, ...]
     watched: tuple[str, ...]
     budget: float
     budgets: dict[str, float] = {}
+    calendars: dict[str, str] = {}
     min_open: float
     lateness: float
     classes: tuple[Class, ...] = ("news", "social")
@@ -99,7 +100,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, rename={"class_": "class
 def run(recorded: Recorded, question: Question) -> Iterator[Answer]:
     """Key after key, classes in turn. No answer depends on which other keys are asked about."""
     detector = Detector(budget=question.budget, min_open=question.min_open, lateness=question.lateness)
-    found: dict[tuple[str, bool, float | None], Answer] = {}
+    found: dict[tuple[str, bool, float | None, str | None], Answer] = {}
     for key in question.keys:
         # Of keys that nothing is known of, one is like the other.
         name = key if recorded.knows(key) else kind(key)
@@ -107,7 +108,7 @@ def run(recorded: Recorded, question: Question) -> Iterator[Answer]:
             yield Answer(key=key, class_=question.classes[0], documents=0, why="nothing is recorded yet of any key")
         for social in classes:
             if ("social" if social else "news") in question.classes:
-                alike = name, social, question.budgets.get(key)
+                alike = name, social, question.budgets.get(key), question.calendars.get(key)
                 if alike not in found:
                     found[alike] = _answer(recorded, question, detector, key, name, social=social)
                 yield msgspec.structs.replace(found[alike], key=key)
@@ -137,7 +138,7 @@ def _answer(recorded: Recorded, question: Question, detector: Detector, key: str
             social=social,
             detector=detector,
             budget=question.budgets.get(key),
-            shape=recorded.shape,
+            shape=recorded.shape(key),
             lengths=question.lengths,
             trials=question.trials,
             rng=rng,
@@ -188,7 +189,7 @@ class Task(msgspec.Struct, frozen=True):
 def recorded_of(answers: Answers, question: Question) -> Recorded:
     """What a read model holds of the keys that are asked about, and of all."""
     points = ((key, answers.history(key, 0.0, float("inf"))) for key in question.watched)
-    return Recorded(points, question.keys, KEEP_SERIES)
+    return Recorded(points, question.keys, question.calendars, held=KEEP_SERIES)
 
 
 def serve() -> None:

@@ -8,17 +8,19 @@ them wholly bad as its evidence comes to. What could not be seen of the sources 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from random import Random
 from typing import Literal, NamedTuple, get_args
 
 import msgspec
 
-from alerts.baseline import BLOCK, DAY, BlockSummary, Profile, Shape
+from alerts.baseline import BLOCK, DAY, Profile, Shape
 from alerts.key_state import CLEAR, Item
 from alerts.power import Past, Story, shape_of
+from alerts.week import BlockSummary
 from pipelines import week
+from pipelines.calendars import closures
 from pipelines.documents import SeriesPoint, epoch
 
 ITEMS = 50_000
@@ -67,10 +69,16 @@ class Recorded:
     """The pasts of ``keys``, with what only all keys together tell: the week's shapes, how bad stories are.
 
     ``points``: of every key, each key's in the order of time. ``held``: seconds for which they are; None for ever.
+    ``calendars``: of the keys that go by one.
     """
 
     def __init__(
-        self, points: Iterable[tuple[str, Iterable[SeriesPoint]]], keys: Iterable[str], held: float | None = None
+        self,
+        points: Iterable[tuple[str, Iterable[SeriesPoint]]],
+        keys: Iterable[str],
+        calendars: Mapping[str, str],
+        *,
+        held: float | None = None,
     ) -> None:
         self._wanted = frozenset(keys)
         self.begun, self.end = float("inf"), 0.0
@@ -88,13 +96,19 @@ class Recorded:
                 self._blocks[key] = blocks
             if week.counts(key):
                 company += [_summary(key, block) for block in blocks]
-        self.shape: Callable[[float], Shape] = shape_of(_shapes(company))
+        self._calendars = calendars
+        self._weeks = _weeks(company, calendars.get)
 
     def classes(self, key: str) -> list[bool]:
         """The classes that a key has had items of, as whether they are social; of a key without any those of all, and
         none where nothing is recorded at all."""
         found = {block.social for block in self._blocks.get(key, ())}
         return sorted(found or self._classes)
+
+    def shape(self, key: str) -> Callable[[float], Shape]:
+        """The week by time, as a key sees it."""
+        calendar = self._calendars.get(key)
+        return shape_of([(one.effective_from, Shape(one, closures(calendar))) for one in self._weeks])
 
     def past(self, key: str, rng: Random) -> Past:
         """A key's past; ``rng`` places the bad ones among the items of a block."""
@@ -195,9 +209,9 @@ def _items(block: Came, rng: Random) -> list[Item]:
     ]
 
 
-def _shapes(blocks: list[BlockSummary]) -> list[tuple[float, Shape]]:
-    """The week's shapes as they would have been learned, by when they took effect; flat before there is one."""
-    last, found = Profile(), [(0.0, Shape(Profile()))]
+def _weeks(blocks: list[BlockSummary], calendar: week.Calendars) -> list[Profile]:
+    """The versions of the week that would have been learned; flat before there is one."""
+    found = [Profile()]
     if not blocks:
         return found
     blocks.sort(key=lambda block: block.start)
@@ -208,8 +222,7 @@ def _shapes(blocks: list[BlockSummary]) -> list[tuple[float, Shape]]:
             until += 1
         while begin < until and blocks[begin].start < (today - week.SPAN) * DAY:
             begin += 1
-        profile = week.profile_of(blocks[begin:until], last, today)
+        profile = week.profile_of(blocks[begin:until], found[-1], today, calendar)
         if profile is not None:
-            last = profile
-            found.append((profile.effective_from, Shape(profile)))
+            found.append(profile)
     return found

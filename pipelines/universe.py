@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from pipelines.calendars import calendars, home
 from pipelines.text import slug
 
 ID_LIMIT = 64
@@ -30,7 +31,8 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True):
 
     ``id``: its US ticker, else its ticker with the exchange's suffix, or what the user chose.
     ``associates``: people and products whose mention is news for it, but less than its own name is.
-    ``context``: words that near an everyday word ("Apple") say that the company is meant.
+    ``context``: words that near an everyday word ("Apple") say that the company is meant. ``calendar``: of the exchange
+    that it is tied to, named by its market identifier code; None where it is tied to none.
     """
 
     id: str
@@ -41,6 +43,7 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True):
     country: str = ""
     context: tuple[str, ...] = ()
     custom: bool = False
+    calendar: str | None = None
 
 
 _LEGAL = (
@@ -95,6 +98,7 @@ def load_universe() -> tuple[Entity, ...]:
             aliases=_split(extra[row[0]][0]) if row[0] in extra else (),
             associates=_split(extra[row[0]][1]) if row[0] in extra else (),
             context=_split(extra[row[0]][2]) if row[0] in extra else (),
+            calendar=home(row[0]),
         )
         for row in _table("universe.tsv")
     )
@@ -144,7 +148,7 @@ def _named(found: Sequence[Entity]) -> str:
     return ", ".join(dict.fromkeys(f"{entity.id} ({entity.name})" for entity in found[:6]))
 
 
-_KEYS = ("name", "tickers", "aliases", "associates", "context", "id", "country")
+_KEYS = ("name", "tickers", "aliases", "associates", "context", "id", "country", "calendar")
 
 
 def _custom(spec: Mapping[str, Any]) -> Entity:
@@ -166,7 +170,18 @@ def _custom(spec: Mapping[str, Any]) -> Entity:
                     f"entity {name!r}: {key} {text!r} is found in texts about anything; write it as only its own news "
                     "does, or a symbol among its tickers"
                 )
-    return Entity(id=chosen, name=name, country=str(spec.get("country", "")), custom=True, **lists)
+    country, calendar = str(spec.get("country", "")), _calendar(name, spec.get("calendar"))
+    return Entity(id=chosen, name=name, country=country, custom=True, calendar=calendar, **lists)
+
+
+def _calendar(name: str, wanted: Any) -> str | None:
+    if wanted is None or wanted in calendars():
+        return None if wanted is None else str(wanted)
+    near = difflib.get_close_matches(str(wanted).upper(), calendars(), n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise EntityConfigError(
+        f"entity {name!r}: calendar {wanted!r} is none that is known{hint} Known are {', '.join(calendars())}"
+    )
 
 
 def _text(spec: Mapping[str, Any], key: str, value: Any) -> str:

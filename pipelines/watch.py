@@ -39,13 +39,17 @@ class WatchList(msgspec.Struct, frozen=True, kw_only=True):
 
     def _keys(self) -> Iterator[WatchedKey]:
         if self.entities:
-            yield WatchedKey(key=list_key(self.name), entities=self.entities)
+            common = {entity.calendar for entity in self.entities}
+            calendar = common.pop() if len(common) == 1 else None
+            yield WatchedKey(key=list_key(self.name), entities=self.entities, calendar=calendar)
         for label in self.topics:
             yield WatchedKey(key=topic_key(label), topic=label)
         for entity in self.entities:
-            yield WatchedKey(key=entity_key(entity.id), entities=(entity,))
+            yield WatchedKey(key=entity_key(entity.id), entities=(entity,), calendar=entity.calendar)
             for label in self.topics:
-                yield WatchedKey(key=pair_key(entity.id, label), entities=(entity,), topic=label)
+                yield WatchedKey(
+                    key=pair_key(entity.id, label), entities=(entity,), topic=label, calendar=entity.calendar
+                )
 
 
 class WatchedKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +60,8 @@ class WatchedKey(msgspec.Struct, frozen=True, kw_only=True):
     topic: str | None = None
     watchlists: tuple[str, ...] = ()
     budget: float | None = None
+    calendar: str | None = None
+    """Of the exchange that all its entities are tied to."""
 
     @property
     def is_company(self) -> bool:
@@ -120,6 +126,11 @@ class Watch:
     def entities(self) -> list[Entity]:
         """Every watched entity, once."""
         return list({entity.id: entity for listed in self.lists for entity in listed.entities}.values())
+
+    def calendar(self, key: str) -> str | None:
+        """The trading calendar that a key goes by; None: every day is as its weekday usually is."""
+        watched = self.keys.get(key)
+        return watched.calendar if watched is not None else None
 
     def match(self, entities: Sequence[tuple[str, float]], topic: str | None, probability: float) -> list[Match]:
         """The watched keys of a document: ``entities`` as (id, relevance), ``topic`` with its probability."""

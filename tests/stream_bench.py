@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from itertools import groupby, islice
 from typing import Any
 
+import msgspec
+
 from alerts.baseline import Profile, rates
 from alerts.detector import Detector
 from alerts.rules import NO_RULES, Rules
@@ -111,9 +113,12 @@ def stages(
     names: Sequence[str] = NAMES,
     five_heads: bool = False,
     rules: Rules = NO_RULES,
+    calendar: str | None = None,
 ) -> list[Any]:
-    """Score, aggregate and notify as a daemon has them, with a classifier that judges by keywords."""
-    entities = tuple(entity for entity in ENTITIES if entity.aliases[0] in names)
+    """Score, aggregate and notify as a daemon has them, with a classifier that judges by keywords. ``calendar``: of the
+    exchange that all companies are tied to."""
+    own = (entity for entity in ENTITIES if entity.aliases[0] in names)
+    entities = tuple(msgspec.structs.replace(entity, calendar=calendar) for entity in own)
     classifier = FakeClassifier(five_heads=five_heads)
     watch = Watch([WatchList(name="mine", entities=entities)], classifier.topics)
     return [
@@ -146,10 +151,11 @@ class Played:
         notify: bool = True,
         rules: Rules = NO_RULES,
         five_heads: bool = False,
+        calendar: str | None = None,
         **engine: Any,
     ) -> None:
         self.clock = ManualClock(T0)
-        made = stages(self.clock, budget=budget, rules=rules, five_heads=five_heads)
+        made = stages(self.clock, budget=budget, rules=rules, five_heads=five_heads, calendar=calendar)
         self.engine = MemoryEngine(made[: 3 if notify else 2], **engine)
 
     def play(self, timed: Iterable[tuple[float, Output]], cut: int = 2_000) -> Played:

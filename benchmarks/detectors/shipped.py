@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from alerts.baseline import WEEK, BlockSummary, Profile, Shape, learn_profile
+from alerts.baseline import WEEK, Profile, Shape
 from alerts.detector import Detector, Step
 from alerts.excursions import excess
 from alerts.key_state import Item, KeyState
+from alerts.week import BlockSummary, learn_profile
 from benchmarks.detectors.scores import Scores
 from benchmarks.simulator.items import PUBLISHERS, Items, Key, Population, outages_until
 from benchmarks.simulator.world import START, World

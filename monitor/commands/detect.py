@@ -6,31 +6,42 @@ import contextlib
 import hashlib
 import math
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
 import typer
 
-from alerts.baseline import Profile, Shape
-from alerts.detector import Detector
+from alerts.detector import Block, Detector
 from alerts.episode import EpisodeEvent
 from alerts.key_state import Item, KeyState
 from alerts.wording import iso
 from monitor.commands.predict import open_input, whole
+from pipelines.calendars import calendars
+from pipelines.documents import SeriesPoint, decode
+from pipelines.points import point_of
+from pipelines.streams.memory import MemoryState
+from pipelines.week import TABLES, Weeks, learn
 
 
 class LineError(ValueError):
     """A line that can't be read."""
 
 
-def run_detect(source: str, *, budget: float, class_: str, start: str | None, end: str | None) -> None:
+def run_detect(
+    source: str, *, budget: float, class_: str, start: str | None, end: str | None, week: bool, calendar: str | None
+) -> None:
     """Reads scored items in time order; writes what happens, a JSON object a line."""
     if class_ not in ("news", "social"):
         raise typer.BadParameter("--class is news or social")
     if not 0 < budget < math.inf:
         raise typer.BadParameter("--false-alarms-per-month must be a number above 0")
-    offline = Offline(budget, class_, _option("--start", start))
+    if calendar is not None and not week:
+        raise typer.BadParameter(f"--calendar {calendar}: needs --week; without it every day is alike")
+    if calendar is not None and calendar not in calendars():
+        raise typer.BadParameter(f"--calendar {calendar!r} is none of {', '.join(calendars())}")
+    offline = Offline(budget, class_, _option("--start", start), week=week, calendar=calendar)
     failed = False
     with open_input(source) as stream:
         for number, raw in enumerate(whole(stream, source), 1):
@@ -52,12 +63,42 @@ HEAVIEST = 1e6
 """Most that an item may weigh: novelty and relevance are 1 at most, and sums of it stay numbers."""
 
 
-class Offline:
-    """The detector over a file. A key's exposure starts with the file's first item, whichever key it was of."""
+class Tables:
+    """What MemoryState asks of a stage."""
 
-    def __init__(self, budget: float, class_: str, start: float | None) -> None:
+    name = "week"
+    inputs = ()
+    tables = TABLES
+
+
+class LearnedWeeks(Weeks):
+    """The week as it is learned on the way, by the notify stage's own code, of keys that share a calendar."""
+
+    def __init__(self, calendar: str | None) -> None:
+        super().__init__()
+        self._calendar = calendar
+        self._state = MemoryState(Tables())  # type: ignore[arg-type]  # no stage; only its tables are used
+
+    def take(self, key: str, blocks: Sequence[Block], at: float) -> None:
+        """Learns a key's blocks that were closed at a time."""
+        for block in blocks:
+            point = decode(SeriesPoint, point_of(key, block, closed_at=at, backfill=False).value)
+            profile = learn(point, self._state, lambda _: self._calendar)
+            if profile is not None:
+                self.adopt([*self.profiles, profile][-3:])
+
+
+class Offline:
+    """The detector over a file. A key's exposure starts with the file's first item, whichever key it was of.
+
+    ``week``: whether the week's shape is learned on the way; else it is flat.
+    """
+
+    def __init__(self, budget: float, class_: str, start: float | None, *, week: bool, calendar: str | None) -> None:
         self._detector = Detector(budget=budget)
-        self._shape = Shape(Profile())
+        self._learned = LearnedWeeks(calendar) if week else None
+        self._weeks = self._learned or Weeks()
+        self._calendar = calendar
         self._class = class_
         self._start = start
         self._keys: dict[str, KeyState] = {}
@@ -73,18 +114,22 @@ class Offline:
             state = self._keys[key] = self._detector.new(min(self._since, item.at))
         self._latest = max(self._latest, item.at)
         learning = self._start is not None and item.at < self._start
-        step = self._detector.observe(key, state, item, self._shape, learning=learning)
+        shape = self._weeks.at(item.at, self._calendar)
+        step = self._detector.observe(key, state, item, shape, learning=learning)
         _write(step.events)
+        if self._learned is not None:
+            self._learned.take(key, step.blocks, state.clock)
         for other in [name for name, held in self._keys.items() if held.episode is not None and name != key]:
-            _write(self._detector.advance(other, self._keys[other], item.at, self._shape))
+            _write(self._detector.advance(other, self._keys[other], item.at, shape))
 
     def finish(self, end: float | None) -> None:
         """Lets time pass to ``end`` for every key."""
         if end is not None:
+            shape = self._weeks.at(end, self._calendar)
             events = [
                 event
                 for key, state in sorted(self._keys.items())
-                for event in self._detector.advance(key, state, end, self._shape)
+                for event in self._detector.advance(key, state, end, shape)
             ]
             _write(sorted(events, key=lambda event: (event.at, event.key)))
 

@@ -123,7 +123,7 @@ def _replayed(settings: Settings, inputs: Sequence[Path], stack: ExitStack) -> H
             typer.echo(note, err=True)
         for _ in player.play(shown(feed.entries, feed.total)):
             pass  # what rings in the past itself is what replay is for
-        return Recorded(points.items(), question.keys)
+        return Recorded(points.items(), question.keys, question.calendars)
 
     return History(parts.watch, read, ", ".join(path.name for path in inputs))
 

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -18,6 +19,7 @@ from monitor.assembly import Parts
 from monitor.commands.rules import above, hindsight
 from monitor.settings import Settings, SettingsError, load
 from monitor.settings_file import ignored
+from pipelines.calendars import known_to
 from pipelines.watch import Watch
 
 NAME = "tapewatch.toml"
@@ -45,7 +47,7 @@ def check(config: Path, *, whole: bool) -> None:
     sources, channels = _number(len(settings.sources), "source"), _number(len(settings.channels), "channel")
     for why in ignored(os.environ):
         typer.echo(why, err=True)
-    for line in _budgets(settings, parts.watch):
+    for line in (*_budgets(settings, parts.watch), *_calendars(parts.watch)):
         typer.echo(f"{config}: {line}", err=True)
     for line in _flashes(settings, parts):
         typer.echo(line, err=True)
@@ -75,6 +77,16 @@ def _budgets(settings: Settings, watch: Watch) -> Iterator[str]:
             line += f"; {others} of them {'has' if others == 1 else 'have'} another list's budget"
         yield line
     yield f"all {_number(len(asked), 'watched key')} together: {sum(asked.values()):.3g} false alarms expected a month"
+
+
+def _calendars(watch: Watch) -> Iterator[str]:
+    """Whose closed days are weekends, and for how long they are known."""
+    found = Counter(entity.calendar for entity in watch.entities() if entity.calendar is not None)
+    if found:
+        known = (f"{name} ({count}, to {known_to(name)})" for name, count in sorted(found.items()))
+        free = len(watch.entities()) - found.total()
+        none = f"; {free} {'goes' if free == 1 else 'go'} by none" if free else ""
+        yield f"trading calendars of companies, and the year to which they are known: {', '.join(known)}{none}"
 
 
 def _number(count: int, what: str) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from alerts.baseline import MONDAY, WEEK, BlockSummary, Profile, week_shape
+from alerts.baseline import MONDAY, WEEK, Profile
+from alerts.week import BlockSummary, week_shape
 from models.classifier import FakeClassifier
 from monitor.app import assemble
 from monitor.replay import player as replay

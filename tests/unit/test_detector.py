@@ -15,11 +15,12 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerts.baseline import DAY, MONDAY, NEWS, Profile, Shape, learn_profile
+from alerts.baseline import DAY, MONDAY, NEWS, Profile, Shape
 from alerts.chance import surprise
 from alerts.detector import Detector
 from alerts.episode import EpisodeEvent
 from alerts.key_state import Item, KeyState
+from alerts.week import BlockSummary, learn_profile
 
 FLAT = Shape(Profile())
 T0 = 1_790_000_000.0
@@ -220,8 +221,6 @@ def test_exposure_is_the_integral_of_the_week(hours: list[float], start: float, 
 
 
 def test_a_learned_profile_has_mean_one_and_later_versions() -> None:
-    from alerts.baseline import BlockSummary
-
     blocks = [BlockSummary("a", "news", T0 + h * 3600.0, 1.0, 50.0 if h % 24 == 14 else 2.0) for h in range(24 * 28)]
     profile = learn_profile(blocks, Profile(), effective_from=T0, span=28 * DAY)
     assert math.isclose(sum(profile.hours) / 168, 1.0, rel_tol=1e-3)

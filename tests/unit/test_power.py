@@ -150,7 +150,7 @@ def recorded(tapes: dict[str, list[Item]], *asked: str) -> Recorded:
         for item in items:
             for block in detector.observe(key, state, item, FLAT).blocks:
                 told.append(decode(SeriesPoint, point_of(key, block, closed_at=state.clock, backfill=False).value))
-    return Recorded(points.items(), asked or tapes)
+    return Recorded(points.items(), asked or tapes, {})
 
 
 def ask(*keys: str, **more: object) -> Question:
