@@ -16,6 +16,7 @@ import pytest
 
 from tests.daemon_bench import ACME, Daemon, Hook, Receiver, request, wait_for
 
+WATCHED = ACME + '[[watchlists]]\nname = "other"\nentities = [{ name = "Borealis Mills", aliases = ["Borealis"] }]\n'
 TOKEN = "a-token-of-these-tests"
 
 
@@ -29,11 +30,12 @@ def hooks() -> Iterator[Receiver]:
 def daemon(tmp_path_factory: pytest.TempPathFactory, hooks: Receiver) -> Iterator[Daemon]:
     folder = tmp_path_factory.mktemp("feedback")
     (folder / "token").write_text(TOKEN + "\n")
-    running = Daemon(folder, ACME + hooks.channel("desk", "/desk") + '[web]\ntoken_file = "token"\n')
+    running = Daemon(folder, WATCHED + hooks.channel("desk", "/desk") + '[web]\ntoken_file = "token"\n')
     running.headers["authorization"] = f"Bearer {TOKEN}"
     with running:
         running.ring()
-        wait_for(lambda: {"entity:acme-corp", "market"} <= fired(hooks).keys(), "alerts")
+        running.ring("Borealis")
+        wait_for(lambda: {"entity:acme-corp", "entity:borealis-mills"} <= fired(hooks).keys(), "alerts")
         wait_for(
             lambda: running.idle() and len(running.get("alerts")["alerts"]) >= len(fired(hooks)), "them in the view"
         )
@@ -56,7 +58,10 @@ def given(daemon: Daemon, alert: str) -> list[dict[str, Any]]:
 
 def judge(daemon: Daemon, hooks: Receiver) -> dict[str, str]:
     """Two alerts, one true and one false."""
-    judged = {episode(fired(hooks)["entity:acme-corp"]): "true", episode(fired(hooks)["market"]): "false"}
+    judged = {
+        episode(fired(hooks)["entity:acme-corp"]): "true",
+        episode(fired(hooks)["entity:borealis-mills"]): "false",
+    }
     for alert, said in judged.items():
         assert daemon.post(f"alerts/{alert}/feedback", {"verdict": said, "note": "=1+1", "by": "Cy"})[0] == 202
     last = [(said, "Cy") for said in judged.values()]
@@ -121,7 +126,7 @@ def test_a_verdict_is_given_at_the_address_that_the_alert_names(daemon: Daemon, 
 def test_what_is_no_verdict_is_refused_and_changes_nothing(
     daemon: Daemon, hooks: Receiver, body: Any, says: str
 ) -> None:
-    alert = episode(fired(hooks)["market"])
+    alert = episode(fired(hooks)["entity:borealis-mills"])
     status, problem = daemon.post(f"alerts/{alert}/feedback", body)
     assert status == 422 and says in problem["title"] + problem["detail"], problem
     assert len(problem["detail"]) < 400
@@ -139,7 +144,7 @@ def test_an_id_that_is_none_is_not_found(daemon: Daemon, name: str) -> None:
 
 
 def test_a_command_says_what_is_wrong(daemon: Daemon, hooks: Receiver, tmp_path: Path) -> None:
-    alert = episode(fired(hooks)["market"])
+    alert = episode(fired(hooks)["entity:borealis-mills"])
     for arguments, code, says in (
         (("add", "nobody", "true"), 1, "No such alert: none has the id 'nobody'"),
         (("add", alert, "maybe"), 1, '"true", "false", "unsure"'),
@@ -159,7 +164,7 @@ def test_a_command_says_what_is_wrong(daemon: Daemon, hooks: Receiver, tmp_path:
 
 
 def test_verdicts_that_come_at_once_are_all_kept_in_one_order(daemon: Daemon, hooks: Receiver) -> None:
-    alert = episode(fired(hooks)["market"])
+    alert = episode(fired(hooks)["entity:borealis-mills"])
     said = ["true", "false", "unsure"] * 8
     with ThreadPoolExecutor(8) as pool:
         answers = list(
@@ -205,7 +210,7 @@ def test_verdicts_are_exported_and_summed_up(daemon: Daemon, hooks: Receiver, tm
     (event,) = replayed["events"]
     acme = fired(hooks)["entity:acme-corp"].body
     assert (event["keys"], event["state"], event["rang"]) == (["entity:acme-corp"], "found", acme["timestamp"])
-    assert (replayed["events_known"], replayed["judged_false"]) == (1, 1), "the market's alert was judged false"
+    assert (replayed["events_known"], replayed["judged_false"]) == (1, 1), "what Borealis rang for was judged false"
 
     done = daemon.cli("feedback", "report", "--json", "--budget", "0.05", "--budget", "1e-99", "--budget", "5")
     told = json.loads(done.stdout)
@@ -241,7 +246,11 @@ def test_the_stories_of_judged_alerts_are_a_table_to_label_and_learn_from(
     assert {row["document"] for row in rows} == {story["id"] for story, _ in stories}
     for row in rows:
         about = [(story, said) for story, said in stories if story["id"] == row["document"]]
-        assert row["text"] == about[0][0]["headline"] and row["entity"] == "Acme" and row["entity"] in row["text"]
+        assert (
+            row["text"] == about[0][0]["headline"]
+            and row["entity"] in ("Acme", "Borealis")
+            and row["entity"] in row["text"]
+        )
         assert set(row["verdicts"].split(";")) == {said for _, said in about}
         assert row["read"] == "negative" and not any(row[name] for name in ("sentiment", "risk", "entity_sentiment"))
     with out.open("w", newline="") as lines:
@@ -255,24 +264,24 @@ def test_the_stories_of_judged_alerts_are_a_table_to_label_and_learn_from(
 
 def test_nothing_that_befalls_the_daemon_loses_a_verdict(daemon: Daemon, hooks: Receiver, tmp_path: Path) -> None:
     """Killed, without its read model, and put back from a backup."""
-    acme, market = (episode(fired(hooks)[key]) for key in ("entity:acme-corp", "market"))
-    assert daemon.post(f"alerts/{market}/feedback", {"verdict": "true", "note": "After all", "by": "Dee"})[0] == 202
+    acme, borealis = (episode(fired(hooks)[key]) for key in ("entity:acme-corp", "entity:borealis-mills"))
+    assert daemon.post(f"alerts/{borealis}/feedback", {"verdict": "true", "note": "After all", "by": "Dee"})[0] == 202
     daemon.stop(signal.SIGKILL)
     with daemon:
-        wait_for(lambda: given(daemon, market)[-1]["by"] == "Dee", "the last one")
-        before = {alert: given(daemon, alert) for alert in (acme, market)}
+        wait_for(lambda: given(daemon, borealis)[-1]["by"] == "Dee", "the last one")
+        before = {alert: given(daemon, alert) for alert in (acme, borealis)}
         assert daemon.cli("backup", "--out", str(tmp_path / "kept")).returncode == 0
         assert daemon.stop() == 0
     for path in daemon.folder.glob("tapewatch.db.view*"):
         path.unlink()
     with daemon:
         wait_for(lambda: daemon.get("feedback")["feedback"][1:], "read model filled anew")
-        assert {alert: given(daemon, alert) for alert in (acme, market)} == before
-        assert daemon.post(f"alerts/{market}/feedback", {"verdict": "unsure"})[0] == 202, "after the backup"
+        assert {alert: given(daemon, alert) for alert in (acme, borealis)} == before
+        assert daemon.post(f"alerts/{borealis}/feedback", {"verdict": "unsure"})[0] == 202, "after the backup"
         assert daemon.stop() == 0
     assert daemon.cli("restore", str(tmp_path / "kept")).returncode == 0
     with daemon:
         wait_for(daemon.idle, "rest")
-        assert {alert: given(daemon, alert) for alert in (acme, market)} == before
+        assert {alert: given(daemon, alert) for alert in (acme, borealis)} == before
     without = daemon.cli("feedback", "report", "--json")
     assert json.loads(without.stdout)["all"]["true"] == 2, "no daemon runs"
