@@ -11,13 +11,12 @@ from math import log
 from typing import NamedTuple
 
 STYLE = """
-svg { --ink: #1c1e21; --soft: #5d646c; --line: #d9dcdf; --c0: #1f5fa8; --c1: #b06a00; --c2: #7b3fa0; --c3: #1b7a3d;
-  --c4: #b3261e; font: 12px system-ui, "Segoe UI", Roboto, "Noto Sans", sans-serif; }
-@media (prefers-color-scheme: dark) { svg { --ink: #e8eaed; --soft: #a2a9b1; --line: #353b41; --c0: #8ab8f0;
-  --c1: #e0b252; --c2: #cf9ff0; --c3: #7fd69a; --c4: #ff8a80; } }
-svg text { fill: var(--ink); } svg .soft { fill: var(--soft); }
-svg .grid { stroke: var(--line); stroke-width: 1; } svg .edge { stroke: var(--soft); stroke-width: 1; }
-svg .rule { stroke: var(--soft); stroke-width: 1; stroke-dasharray: 3 3; }
+svg { --back: #fff; --ink: #1c1e21; --soft: #5d646c; --line: #d9dcdf; --c0: #1f5fa8; --c1: #b06a00; --c2: #7b3fa0;
+  --c3: #1b7a3d; --c4: #b3261e; font: 12px system-ui, "Segoe UI", Roboto, "Noto Sans", sans-serif; }
+@media (prefers-color-scheme: dark) { svg { --back: #1d2125; --ink: #e8eaed; --soft: #a2a9b1; --line: #353b41;
+  --c0: #8ab8f0; --c1: #e0b252; --c2: #cf9ff0; --c3: #7fd69a; --c4: #ff8a80; } }
+svg text { fill: var(--ink); } svg .back { fill: var(--back); } svg .soft { fill: var(--soft); }
+svg .grid { stroke: var(--line); stroke-width: 1; }
 svg .line { fill: none; stroke-width: 1.8; stroke-linejoin: round; }
 svg .hollow { fill: none; stroke-width: 1.6; }
 """ + "".join(
@@ -48,7 +47,7 @@ class Scale(NamedTuple):
 
 def drawing(width: float, height: float, parts: Iterable[str], *, title: str, style: bool = False) -> str:
     """The whole: ``title`` says in words what is to be seen. ``style``: for a file of its own, which brings STYLE."""
-    head = f"<style>{STYLE}</style>" if style else ""
+    head = f'<style>{STYLE}</style><rect class="back" width="100%" height="100%"/>' if style else ""
     space = ' xmlns="http://www.w3.org/2000/svg"' if style else ""
     return (
         f'<svg{space} viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}" role="img">'
@@ -62,7 +61,7 @@ def line(points: Sequence[tuple[float, float]], kind: str) -> str:
 
 
 def stroke(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
-    """A straight line: ``grid``, ``edge``, ``rule``, or a colour as ``line c0``."""
+    """A straight line: ``grid``, or a colour as ``line c0``."""
     return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
 
 

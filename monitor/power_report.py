@@ -157,11 +157,12 @@ def curve(answer: Answer) -> str:
         *plots.legend(44, 12, [f"within {hours(within.seconds)}" for within in answer.within]),
         *plots.ticks_across(across, TICKS, 30, 170),
         *plots.ticks_up(up, (0, 0.5, 0.9, 1), 44, 560, per_cent=True),
+        plots.text(across(10), 198, "bad stories", kind="soft", anchor="middle"),
     ]
     for place, within in enumerate(answer.within):
         points = [(across(stories), up(probability)) for stories, probability in within.curve if stories]
         parts.append(plots.line(points, f"c{place}"))
-    return plots.drawing(580, 194, parts, title=f"{answer.key}, {answer.class_}: what rings, by the bad stories")
+    return plots.drawing(580, 208, parts, title=f"{answer.key}, {answer.class_}: what rings, by the bad stories")
 
 
 def page(found: Found) -> str:
