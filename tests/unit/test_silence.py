@@ -7,13 +7,14 @@ import json
 import math
 import random
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
 
 from alerts.rules import Rules, SilenceRule
 from alerts.silence import Gaps, learn, needed, nothing, probability
+from benchmarks.silences import Stream, clusters, nights, poisson, run
 from pipelines.documents import epoch
 from pipelines.streams.base import Output
 from tests.stream_bench import DAY, HOUR, T0, Played, Tape, Told, report, stages, watermark
@@ -65,6 +66,12 @@ def test_nights_teach_it_to_wait_longer() -> None:
     assert probability(11.0, gaps, 0.03) > 0.005
     assert needed(1e-5, gaps, 0.03) > 20.0
     assert needed(1e-5, Gaps(), 0.03) < 14.0
+
+
+@pytest.mark.parametrize("make", [poisson, nights, clusters])
+def test_streams_that_never_fall_silent_keep_its_budget(make: Callable[..., Any]) -> None:
+    figures = run(Stream("one", False, 50.0, 45.0, make), keys=4, budget=4.0, seed=1)
+    assert figures.expected > 19 and figures.alarms <= 1.5 * figures.expected
 
 
 # -- through the stages -----------------------------------------------------------------------------------
