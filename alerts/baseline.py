@@ -178,7 +178,7 @@ NEWS = ClassSettings(
 )
 SOCIAL = ClassSettings(
     name="social",
-    ratios=(2.0, 4.0),
+    ratios=(2.0, 4.0, 8.0),
     phi=2.0,
     pi=0.05,
     longest_half_life=14 * DAY,
@@ -187,10 +187,10 @@ SOCIAL = ClassSettings(
     cold=DAY,
     lasting=0.5,
     patience=1.5,
-    level=1.5,
+    level=2.0,
     apart=6 * HOUR,
-    passages=(6.0, 0.0175, 1.0, 400.0),
-    slopes=(1.25, 0.17, 2.9),
+    passages=(2.0, 0.0155, 1.0, 320.0),
+    slopes=(0.95, 0.185, 2.7),
 )
 
 HALF_LIFE_ITEMS = 50.0
