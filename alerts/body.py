@@ -27,7 +27,7 @@ OperationType = Literal[
 ROUTED: tuple[str, ...] = tuple(kind for kind in get_args(AlertType) + get_args(OperationType) if kind != "test.ping")
 """What routes decide on: every event but the ping, which goes to the channel that is tried."""
 
-Cut = Literal["headlines", "stories", "counter", "links", "entities", "watchlists", "stale", "details"]
+Cut = Literal["headlines", "stories", "counter", "links", "entities", "watchlists", "stale", "details", "merged"]
 Unexplained = Literal["model", "headline", "length", "time"]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -218,6 +218,26 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     """Kind of adverse event to how many of the stories kept as evidence tell it, the most frequent first."""
 
 
+class Held(msgspec.Struct, frozen=True, kw_only=True):
+    """Another burst that is the same event, or a part of it, and has no alert of its own."""
+
+    key: str
+    name: str
+    severity: Severity
+    explained: Share
+    """Share of its excess that this alert's stories account for."""
+    part: Share
+    """Share of this alert's excess that its stories account for."""
+
+
+class Merged(msgspec.Struct, frozen=True, kw_only=True):
+    """What else burns with it."""
+
+    total: Count = 0
+    keys: tuple[Held, ...] = ()
+    """Some of them, those with the largest excess first."""
+
+
 class AlertData(msgspec.Struct, frozen=True, kw_only=True):
     summary: str
     id: str
@@ -238,6 +258,7 @@ class AlertData(msgspec.Struct, frozen=True, kw_only=True):
     links: Links
     truncated: tuple[Cut, ...] = ()
     """What was shortened or left out to keep the body small."""
+    merged: Merged = Merged()
 
 
 class AlertBody(msgspec.Struct, frozen=True, kw_only=True):

@@ -61,13 +61,15 @@ def span(seconds: float) -> str:
     return f"{round(seconds / 86_400.0)}天"
 
 
-def summary(event: EpisodeEvent, subject: str, mostly: str | None = None) -> str:
+def summary(event: EpisodeEvent, subject: str, mostly: str | None = None, others: int = 0) -> str:
     """One plain sentence, as ``wording.summary`` has it."""
+    more = f"；另有{others}个监测对象并入本警报" if others else ""
     if event.kind == "resolved":
         why = _REASONS.get(event.reason or "", "已结束")
-        return f"{subject}：负面消息潮历时{span(event.at - event.opened_at)}后结束（{why}）；{_counts(event, mostly)}。"
+        over = f"负面消息潮历时{span(event.at - event.opened_at)}后结束（{why}）"
+        return f"{subject}：{over}；{_counts(event, mostly)}{more}。"
     lead = "" if event.kind == "firing" else f"现为“{_SEVERITIES[event.severity]}”级别，"
-    return f"{subject}：{lead}{_counts(event, mostly)}。"
+    return f"{subject}：{lead}{_counts(event, mostly)}{more}。"
 
 
 def flash(event: EpisodeEvent, subject: str, rule: str) -> str:

@@ -21,7 +21,9 @@ from alerts.body import (
     EpisodeIdentity,
     Expected,
     FirstSource,
+    Held,
     Links,
+    Merged,
     OperationBody,
     OperationData,
     OperationType,
@@ -55,6 +57,8 @@ Language = Literal["en", "zh"]
 
 NAMES = 5
 STALE = 10
+MERGED = 8
+"""Other bursts that are named; all are counted."""
 DETAILS = 20
 LATE = 60.0
 """Seconds of backlog from which an alert counts as late: a reader may have heard the news elsewhere by then."""
@@ -103,18 +107,24 @@ def build_alert(
     grafana_url: str = "",
     language: Language = "en",
     why: Mapping[str, Why] | None = None,
+    merged: Sequence[Held] = (),
 ) -> Alert:
     """The alert for an episode's event. ``language``: of its summary.
 
     ``exhibits`` may come in any order and number: those that contributed most are shown. ``why``: by document what
-    makes the headlines of those bad news. ``budget`` is the key's expected false alarms per month. The body's
-    ``timestamp`` is the event's own time, so that the same log gives the same bytes.
+    makes the headlines of those bad news. ``budget`` is the key's expected false alarms per month. ``merged``: what
+    else burns with it, the largest first. The body's ``timestamp`` is the event's own time, so that the same log gives
+    the same bytes.
     """
     episode = episode_id(rule, event.key, event.opened_by)
     kind, named = kind_of(rule)
     shown, cuts = _subject(event.key, subject)
+    if len(coverage.stale) > STALE:
+        cuts.append("stale")
+    if len(merged) > MERGED:
+        cuts.append("merged")
     data = AlertData(
-        summary=plain(_summary(language, kind, named, event, _named(shown), exhibits), 480),
+        summary=plain(_summary(language, kind, named, event, _named(shown), exhibits, len(merged)), 480),
         id=event_id(episode, event.kind, event.sequence),
         dedupe_key=dedupe_key(rule, event.key),
         episode=EpisodeIdentity(id=episode, number=event.episode, opened=iso(event.opened_at), sequence=event.sequence),
@@ -128,7 +138,8 @@ def build_alert(
         coverage=_coverage(coverage),
         provenance=provenance,
         links=_links(event, episode, external_url, grafana_url),
-        truncated=(*cuts, "stale") if len(coverage.stale) > STALE else cuts,
+        truncated=tuple(cuts),
+        merged=Merged(total=len(merged), keys=tuple(_held(one) for one in merged[:MERGED])),
     )
     type_: AlertType = _TYPES[event.kind]
     return Alert(
@@ -187,14 +198,20 @@ def ping(channel: str, at: float) -> Alert:
 
 
 def _summary(
-    language: Language, kind: RuleKind, rule: str, event: EpisodeEvent, subject: str, exhibits: Sequence[Exhibit]
+    language: Language,
+    kind: RuleKind,
+    rule: str,
+    event: EpisodeEvent,
+    subject: str,
+    exhibits: Sequence[Exhibit],
+    others: int,
 ) -> str:
     zh = language == "zh"
     if kind == "flash":
         return (chinese.flash if zh else wording.flash)(event, subject, rule)
     if kind == "silence":
         return (chinese.silence if zh else wording.silence)(event, subject)
-    return (chinese.summary if zh else wording.summary)(event, subject, mostly(exhibits))
+    return (chinese.summary if zh else wording.summary)(event, subject, mostly(exhibits), others)
 
 
 def _detail(value: object) -> Detail:
@@ -212,7 +229,7 @@ def _named(subject: SubjectData) -> str:
     return subject.name
 
 
-def _subject(key: str, subject: Subject) -> tuple[SubjectData, tuple[Cut, ...]]:
+def _subject(key: str, subject: Subject) -> tuple[SubjectData, list[Cut]]:
     cuts: list[Cut] = []
     if len(subject.entities) > NAMES:
         cuts.append("entities")
@@ -225,7 +242,17 @@ def _subject(key: str, subject: Subject) -> tuple[SubjectData, tuple[Cut, ...]]:
         topic=name(subject.topic),
         watchlists=tuple(plain(name, NAME) for name in subject.watchlists[:NAMES]),
     )
-    return shown, tuple(cuts)
+    return shown, cuts
+
+
+def _held(one: Held) -> Held:
+    return Held(
+        key=plain(one.key, NAME),
+        name=plain(one.name, NAME),
+        severity=one.severity,
+        explained=share(one.explained),
+        part=share(one.part),
+    )
 
 
 def _entity(entity: SubjectEntity) -> SubjectEntity:

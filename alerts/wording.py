@@ -109,17 +109,19 @@ def amount(value: float) -> str:
     return f"{value:.2f}" if 0 < value < 0.95 else f"{value:.1f}"
 
 
-def summary(event: EpisodeEvent, subject: str, mostly: str | None = None) -> str:
+def summary(event: EpisodeEvent, subject: str, mostly: str | None = None, others: int = 0) -> str:
     """One plain English sentence: who, how much, against what expectation from how long a history.
 
-    ``mostly``: the kind of adverse event that most of the stories tell, if there is one.
+    ``mostly``: the kind of adverse event that most of the stories tell, if there is one. ``others``: how many other
+    keys' bursts are part of it.
     """
+    more = f"; {counted(others, 'other key')} {'is' if others == 1 else 'are'} part of it" if others else ""
     if event.kind == "resolved":
         why = _REASONS.get(event.reason or "", "it ended")
         lasted = span(event.at - event.opened_at)
-        return f"{subject}: the burst is over after {lasted} ({why}); {_counts(event, mostly)}."
+        return f"{subject}: the burst is over after {lasted} ({why}); {_counts(event, mostly)}{more}."
     lead = "" if event.kind == "firing" else f"now {event.severity}, "
-    return f"{subject}: {lead}{_counts(event, mostly)}."
+    return f"{subject}: {lead}{_counts(event, mostly)}{more}."
 
 
 def flash(event: EpisodeEvent, subject: str, rule: str) -> str:

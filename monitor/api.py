@@ -110,11 +110,15 @@ class Api:
         status = request.query.get("status")
         if status not in (None, "firing", "resolved"):
             raise Problem(400, "Bad query", "status is firing or resolved")
+        merged = request.query.get("merged", "false")
+        if merged not in ("true", "false"):
+            raise Problem(400, "Bad query", "merged is true or false")
         found = await self._ask(
             self._daemon.read_model.alerts,
             status=status,
             key=request.query.get("key"),
             since=moment(request.query.get("since")),
+            merged=merged == "true",
             limit=limit(request, 100, 1_000),
         )
         return answer({"alerts": found})

@@ -20,7 +20,7 @@ from monitor.sections import MOST_ALARMS, ChannelSettings, NetworkSettings, Watc
 from monitor.settings import Settings, SettingsError
 from monitor.source_settings import SourceSettings
 from pipelines.entities import EntityConfigError, EntityIndex, resolve
-from pipelines.notify import Context
+from pipelines.particulars import Context
 from pipelines.sources import registry
 from pipelines.sources.base import Source, SourceConfigError, Tools
 from pipelines.surroundings import is_commonplace

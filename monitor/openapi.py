@@ -11,7 +11,10 @@ READS = {
     "/api/v1/sources": ("The health of every source.", ()),
     "/api/v1/models": ("The models there are, which is in use since when, and what a rollback leads to.", ()),
     "/api/v1/drift": ("What texts are to the model against what they were, by class and measure.", ()),
-    "/api/v1/alerts": ("Each alert's latest event, newest first.", ("status", "key", "since", "limit")),
+    "/api/v1/alerts": (
+        "Each alert's latest event, newest first; with `merged=true` also what is part of another alert.",
+        ("status", "key", "since", "merged", "limit"),
+    ),
     "/api/v1/alerts/{id}": ("All events of an alert and the attempts to deliver them.", ()),
     "/api/v1/alerts/{id}/feedback": ("The verdict on an alert, and all that were given before it.", ()),
     "/api/v1/feedback": (

@@ -130,12 +130,13 @@ class Web:
         return web.Response(body=_read("page.html"), content_type="text/html", charset="utf-8")
 
     async def _latest(self, request: web.Request) -> web.StreamResponse:
-        """The page of a key's latest alert: dashboards know keys, not the ids of alerts."""
+        """The page of a key's latest alert, or of the one that tells of it: dashboards know keys, not alerts' ids."""
         key = request.query.get("key", "")
-        found = await asyncio.to_thread(self._daemon.read_model.alerts, key=key, limit=1)
+        found = await asyncio.to_thread(self._daemon.read_model.alerts, key=key, merged=True, limit=1)
         if not found:
             raise Problem(404, "No alert", f"none is known of key {key[:200]!r}")
-        return web.Response(status=302, headers={"location": f"/alerts/{found[0]['alert']}"})
+        alert = found[0].get("merged_into") or found[0]["alert"]
+        return web.Response(status=302, headers={"location": f"/alerts/{alert}"})
 
     async def _asset(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]

@@ -6,7 +6,7 @@ document's id in the key's memory of stories (a document scored again, a revisio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -283,6 +283,7 @@ class Aggregate:
             exhibits.hang(shown, evidence, novelty.story, step.nats, held.clock)
         else:
             exhibits.reprint(shown, evidence, novelty.story)
+        exhibits.weigh(shown, evidence, id64(evidence.id), novelty.weight, held.clock)
         table.put(evidence.key, shown)
         return shown
 
@@ -385,8 +386,3 @@ class Aggregate:
 
     def _dead(self, record: Record, error: RecordError) -> Output:
         return dead_letter(self.name, record, error.reason, str(error), self._clock.time())
-
-
-def profile_records(profiles: Iterable[Profile]) -> list[Output]:
-    """Profiles as records."""
-    return [Output(PROFILES, str(profile.version), encode(profile)) for profile in profiles]

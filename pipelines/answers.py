@@ -102,9 +102,16 @@ class Answers:
         return [json.loads(row[0]) for row in rows]
 
     def alerts(
-        self, *, status: str | None = None, key: str | None = None, since: float | None = None, limit: int = 100
+        self,
+        *,
+        status: str | None = None,
+        key: str | None = None,
+        since: float | None = None,
+        merged: bool = False,
+        limit: int = 100,
     ) -> list[dict[str, Any]]:
-        """Each alert's latest event, newest first. ``status``: firing (and updated), or resolved."""
+        """Each alert's latest event, newest first. ``status``: firing (and updated), or resolved. ``merged``: with
+        those that are part of another alert."""
         where, values = ["type LIKE 'alert.%'"], list[Any]()
         if key is not None:
             where.append("key = ?")
@@ -116,8 +123,11 @@ class Answers:
             "SELECT record, type, at, row_number() OVER (PARTITION BY alert ORDER BY sequence DESC) AS place "
             "FROM alerts WHERE " + " AND ".join(where)  # fixed conditions, bound values
         )
-        wanted = {"firing": "AND type != 'alert.resolved'", "resolved": "AND type = 'alert.resolved'"}
-        sql = f"SELECT record FROM ({latest}) WHERE place = 1 {wanted.get(status or '', '')} ORDER BY at DESC LIMIT ?"
+        wanted = {"firing": "type != 'alert.resolved'", "resolved": "type = 'alert.resolved'"}
+        shown = ["place = 1", *([wanted[status]] if status in wanted else [])]
+        if not merged:
+            shown.append("json_extract(record, '$.merged_into') IS NULL")
+        sql = f"SELECT record FROM ({latest}) WHERE {' AND '.join(shown)} ORDER BY at DESC LIMIT ?"
         return [json.loads(row[0]) for row in self._rows(sql, *values, limit)]
 
     def alert(self, name: str) -> list[dict[str, Any]]:
@@ -197,7 +207,7 @@ class Answers:
         )
         for key, record in rows:
             latest[key] = json.loads(record)
-        firing = {alert["key"]: alert["severity"] for alert in self.alerts(status="firing", limit=1000)}
+        firing = {alert["key"]: alert["severity"] for alert in self.alerts(status="firing", merged=True, limit=1000)}
         found: list[dict[str, Any]] = []
         for key, watched in self._watch.keys.items():
             point = latest.get(key)

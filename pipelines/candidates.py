@@ -56,4 +56,5 @@ def candidate(
         fetched=evidence.fetched if evidence else None,
         scored=evidence.scored if evidence else None,
         decided=iso(now),
+        shared=exhibits.shared(shown),
     )

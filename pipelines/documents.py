@@ -188,6 +188,9 @@ class Evidence(_Record, frozen=True, kw_only=True):
     """Where the company of which that is said stands in ``title``; none where it is said of the whole document."""
     rules: tuple[str, ...] = ()
     """Names of the flash rules that it speaks for."""
+    also: tuple[tuple[str, float], ...] = ()
+    """Other watched keys that the document counts for, with its relevance to each; the market, which all count for, is
+    not told."""
 
 
 class Watermark(_Record, frozen=True, kw_only=True):
@@ -274,6 +277,9 @@ class Candidate(_Record, frozen=True, kw_only=True):
     """Of the rule; the detector's has none of its own."""
     budget: float | None = None
     """The rule's false alarms a month; None for the key's own."""
+    shared: dict[str, float] = {}
+    """Another watched key to the share of the observed evidence that is its own as well: of 64 documents drawn from the
+    burst, and up to 64 keys. The market, whose own is all of it, is not told."""
 
 
 class Operation(_Record, frozen=True, kw_only=True):
@@ -333,6 +339,8 @@ class AlertRecord(_Record, frozen=True, kw_only=True):
     channels: tuple[str, ...] = ()
     silenced_by: str | None = None
     body: msgspec.Raw
+    merged_into: str | None = None
+    """The alert that tells of it as well; with one it is recorded, and told to nobody by itself."""
 
 
 class DeadLetter(_Record, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Callable
 
 import msgspec
@@ -22,12 +23,30 @@ GOOD = 0.6
 PUBLISHERS = 12
 """Independent publishers of one story that are told apart."""
 
+WEIGHED = 64
+"""Documents by which a burst is compared with others; and keys that are told of them."""
+
+LEAST = 0.1
+"""Weight from which a document says who the burst is about."""
+
+
+class Weighed(msgspec.Struct, array_like=True, frozen=True):
+    """A piece of evidence of a running excursion: when it counted, what it weighed, and what of that is other keys'."""
+
+    number: int
+    """Of its document, a hash."""
+    at: float
+    x: float
+    keys: dict[str, float]
+
 
 class Shown(msgspec.Struct, array_like=True):
     """The evidence of a key's running excursion."""
 
     exhibits: list[Exhibit] = []
     counter: list[Exhibit] = []
+    weighed: list[Weighed] = []
+    """In the order of their numbers; of very many those with the lowest, a random sample of them."""
 
 
 def forget(shown: Shown, before: float) -> None:
@@ -36,6 +55,29 @@ def forget(shown: Shown, before: float) -> None:
     if any(one.at < before for one in (*shown.exhibits, *shown.counter)):
         shown.exhibits = [one for one in shown.exhibits if one.at >= before]
         shown.counter = [one for one in shown.counter if one.at >= before]
+    if any(one.at < before for one in shown.weighed):
+        shown.weighed = [one for one in shown.weighed if one.at >= before]
+
+
+def weigh(shown: Shown, evidence: Evidence, number: int, novelty: float, at: float) -> None:
+    """Notes what a document adds to the excursion, and of how much of that its other keys are told as well."""
+    x = novelty * evidence.relevance * evidence.b
+    if x < LEAST:
+        return
+    keys = {key: x * min(1.0, relevance / evidence.relevance) for key, relevance in evidence.also}
+    insort(shown.weighed, Weighed(number, at, x, keys), key=lambda one: one.number)
+    del shown.weighed[WEIGHED:]
+
+
+def shared(shown: Shown) -> dict[str, float]:
+    """Key to the share of the evidence that is its own as well, the largest first."""
+    total = sum(one.x for one in shown.weighed)
+    parts: dict[str, float] = {}
+    for one in shown.weighed:
+        for key, x in one.keys.items():
+            parts[key] = parts.get(key, 0.0) + x
+    most = sorted(parts.items(), key=lambda pair: (-pair[1], pair[0]))[:WEIGHED]
+    return {key: round(part / total, 4) for key, part in most}
 
 
 def hang(shown: Shown, evidence: Evidence, story: int, nats: float, at: float) -> None:
@@ -101,7 +143,8 @@ def older_than(before: float) -> Gone:
 
 def without(shown: Shown, gone: Gone) -> Shown:
     """What is left."""
-    return Shown([one for one in shown.exhibits if not gone(one)], [one for one in shown.counter if not gone(one)])
+    left = [one for one in shown.exhibits if not gone(one)], [one for one in shown.counter if not gone(one)]
+    return Shown(*left, shown.weighed)
 
 
 def take_down(table: Table[Shown], gone: Gone) -> None:

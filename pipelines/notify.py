@@ -8,27 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import product
 from typing import Any, get_args
 
-import msgspec
 import structlog
 from prometheus_client import Counter, Gauge
 
-from alerts.detector import VERSION as DETECTOR
 from alerts.episode import SEVERITIES, episode_id, event_id
-from alerts.evidence import Alert, CoverageFacts, Language, Provenance, build_alert, build_operation
+from alerts.evidence import Alert, build_operation
 from alerts.exhibits import Exhibit
+from alerts.merging import Burning
 from alerts.outbox import DeliveryAttempt, Endpoint, Obligation
 from alerts.quotes import older_than
 from alerts.rules import Facts, Route, RuleKind, Silence, kind_of, route, silenced
 from alerts.verdicts import VERDICTS
-from pipelines import drift, owing, tally, week
-from pipelines.aggregate import profile_records
+from pipelines import drift, exhibits, merging, owing, tally, week
+from pipelines.candidates import BURST
 from pipelines.clock import Clock
 from pipelines.commands import ended, silence_of, verdict_of
 from pipelines.documents import (
-    AlertRecord,
     Candidate,
     Command,
     Operation,
@@ -38,17 +37,17 @@ from pipelines.documents import (
     decode,
     encode,
     epoch,
-    iso,
 )
 from pipelines.explain import Explainer
 from pipelines.letters import dead_letter
-from pipelines.particulars import latencies, subject_of
+from pipelines.merging import Telling
+from pipelines.particulars import Context, alert_of, record_of
 from pipelines.remembered import Sent, Told, forget
 from pipelines.streams.base import (
-    ALERTS,
     CANDIDATES,
     COMMANDS,
     DELIVERIES,
+    PROFILES,
     READINGS,
     SERIES,
     Output,
@@ -78,18 +77,6 @@ OPERATION = "~operation"
 HOUSEKEEPING = 3_600.0
 
 
-class Context(msgspec.Struct, frozen=True, kw_only=True):
-    """What alerts say about the daemon."""
-
-    version: str
-    detector: str
-    configuration: str
-    budget: float
-    external_url: str = ""
-    grafana_url: str = ""
-    language: Language = "en"
-
-
 class Notify:
     """The notify stage."""
 
@@ -100,6 +87,8 @@ class Notify:
         "outbox": Obligation,
         "endpoints": Endpoint,
         "sent": Sent,
+        "burning": Burning,
+        "burst": merging.Burst,
         "events": Told,
         **week.TABLES,
         **drift.TABLES,
@@ -168,7 +157,7 @@ class Notify:
         elif record.topic == SERIES:
             profile = week.learn(decode(SeriesPoint, record.value), state, self._watch.calendar)
             if profile is not None:
-                outputs.extend(profile_records([profile]))
+                outputs.append(Output(PROFILES, str(profile.version), encode(profile)))
         elif record.topic == READINGS:
             for operation in drift.take(decode(Reading, record.value), state):
                 self._operate(operation, state, outputs)
@@ -188,102 +177,89 @@ class Notify:
     # -- alerts -------------------------------------------------------------------------------------------
 
     def _alert(self, candidate: Candidate, state: State, outputs: list[Output]) -> None:
-        event = candidate.event
         events: Table[Told] = state.table("events")
         episode, name = _named(candidate)
         if (told := events.get(name)) is not None:
             if not told.alert:  # noted by a version that didn't know how long it matters
                 events.put(name, Told(told.at, episode))
             return
-        alert = build_alert(
-            event,
-            rule=candidate.rule,
-            rule_version=candidate.version or DETECTOR,
-            subject=subject_of(self._watch.keys.get(event.key), event.key),
-            exhibits=candidate.exhibits,
+        if candidate.rule == BURST:
+            for telling in merging.settle(candidate, state, partial(self._is_hushed, state)):
+                self._tell(telling, state, outputs)
+        else:
+            self._tell(Telling(candidate), state, outputs)
+        events.put(name, Told(self._clock.time(), episode))
+        self._gauge(state)
+
+    def _tell(self, telling: Telling, state: State, outputs: list[Output]) -> None:
+        candidate, event = telling.candidate, telling.candidate.event
+        besides = self._besides(telling, state) if telling.late else ()
+        if telling.late and not besides:
+            return
+        alert = alert_of(
+            candidate,
+            self._watch,
+            self._context,
             why=self.explainer.explain(candidate.exhibits),
-            counter=candidate.counter,
-            coverage=CoverageFacts(
-                sources_expected=candidate.coverage.sources_expected,
-                sources_healthy=candidate.coverage.sources_healthy,
-                stale=candidate.coverage.stale,
-                backlog_seconds=candidate.coverage.backlog_seconds,
-                subject_sources=candidate.coverage.key_sources,
-                subject_healthy=candidate.coverage.key_healthy,
-                subject_stale=candidate.coverage.key_stale,
-                subject_seen=candidate.coverage.key_seen,
-                unread=candidate.coverage.unread,
-            ),
-            provenance=Provenance(
-                version=self._context.version,
-                model=candidate.model,
-                detector=self._context.detector,
-                configuration=self._context.configuration,
-                latency_seconds=latencies(candidate),
-            ),
-            budget=self._budget(event.key) if candidate.budget is None else candidate.budget,
-            external_url=self._context.external_url,
-            grafana_url=self._context.grafana_url,
-            language=self._context.language,
+            holder=telling.holder,
+            members=telling.members,
         )
+        if telling.into is not None:
+            outputs.append(record_of(alert, event.at, self._lists(alert.key), merged_into=telling.into))
+            return
+        if telling.late:
+            sent = self._sent(alert.alert, state)
+            sent.channels += besides
+            state.table("sent").put(alert.alert, sent)
+            outputs.append(record_of(alert, event.at, self._lists(alert.key), channels=tuple(sent.channels)))
+            outputs.extend(self._owe(alert, besides, candidate.published, state))
+            return
         kind, _ = kind_of(candidate.rule)
         tally.inc(ALERTS_TOTAL.labels(kind, event.severity, event.kind))
-        self._emit(alert, event.key, event.at, state, outputs, published=candidate.published, rule=kind)
-        self._gauge(state)
+        members = telling.members
+        self._emit(alert, event.at, state, outputs, published=candidate.published, rule=kind, members=members)
+
+    def _besides(self, telling: Telling, state: State) -> tuple[str, ...]:
+        """Channels that an alert was not told to, and that are named by the routes of what it holds."""
+        event = telling.candidate.event
+        alert, _ = _named(telling.candidate)
+        facts = self._facts(f"alert.{event.kind}", event.key, event.severity)
+        if telling.holder is None or silenced(facts, self._silences(state), self._clock.time()) is not None:
+            return ()
+        named = self._living(self._routed(facts, telling.members, state), state)
+        return tuple(channel for channel in named if channel not in self._sent(alert, state).channels)
 
     def _emit(
         self,
         alert: Alert,
-        key: str,
         at: float,
         state: State,
         outputs: list[Output],
         *,
         published: str | None = None,
         rule: RuleKind = "burst",
+        members: Sequence[Burning] = (),
     ) -> None:
         """Records the alert and what is owed for it."""
-        watched = self._watch.keys.get(key)
-        lists = watched.watchlists if watched is not None else ()
-        facts = Facts(type=alert.type, key=key, severity=alert.severity, watchlists=lists)
-        now = self._clock.time()
-        silence = silenced(facts, self._silences(state), now)
-        targets = self._targets(alert, facts, silence, rule, state, outputs)
-        state.table("events").put(alert.id, Told(now, alert.alert))
+        facts = self._facts(alert.type, alert.key, alert.severity)
+        silence = silenced(facts, self._silences(state), self._clock.time())
+        targets = self._targets(alert, facts, members, silence, rule, state, outputs)
+        state.table("events").put(alert.id, Told(self._clock.time(), alert.alert))
         if silence is not None:
             tally.inc(SILENCED)
-        record = AlertRecord(
-            id=alert.id,
-            type=alert.type,
-            key=key,
-            at=iso(at),
-            alert=alert.alert,
-            severity=alert.severity,
-            watchlists=lists,
-            channels=targets,
-            silenced_by=silence.id if silence is not None else None,
-            body=msgspec.Raw(alert.body),
-        )
-        outputs.append(Output(ALERTS, key, encode(record)))
-        for channel in targets:
-            obligation = Obligation(
-                event=alert.id,
-                channel=channel,
-                type=alert.type,
-                order=alert.order,
-                body=alert.body,
-                created=now,
-                published=epoch(published) if published else None,
-                due=now,
-                # An operational event has no end that it could be told until.
-                resend=self._resend.get(channel) if alert.alert else None,
-            )
-            outputs.extend(owing.owe(obligation, state))
+        silenced_by = silence.id if silence is not None else None
+        outputs.append(record_of(alert, at, facts.watchlists, channels=targets, silenced_by=silenced_by))
+        outputs.extend(self._owe(alert, targets, published, state))
+
+    def _owe(self, alert: Alert, channels: Sequence[str], published: str | None, state: State) -> list[Output]:
+        since = epoch(published) if published else None
+        return owing.owe_all(alert, channels, state, self._clock.time(), published=since, resend=self._resend)
 
     def _targets(
         self,
         alert: Alert,
         facts: Facts,
+        members: Sequence[Burning],
         silence: Silence | None,
         rule: RuleKind,
         state: State,
@@ -292,26 +268,44 @@ class Notify:
         """Channels for an event. A resolved goes where its firing went, silenced or not; nowhere else."""
         if not alert.alert:
             return () if silence is not None else self._living(route(facts, self._routes, self._channels), state)
-        table: Table[Sent] = state.table("sent")
-        sent = table.get(alert.alert) or Sent(alert.alert, 0.0, "", 0, alert.severity, [], rule)
+        sent = self._sent(alert.alert, state)
+        sent.rule = rule
         if alert.type == "alert.resolved":
             targets = self._living(sent.channels, state)
             outputs.extend(owing.leave(alert.order, set(sent.channels) - set(targets), self._clock.time(), state))
         elif silence is not None:
             targets = ()
         else:
-            targets = self._living(route(facts, self._routes, self._channels), state)
+            targets = self._living(self._routed(facts, members, state), state)
         sent.channels = list(dict.fromkeys([*sent.channels, *targets]))
         sent.status, sent.severity, sent.at = alert.type.removeprefix("alert."), alert.severity, self._clock.time()
-        table.put(alert.alert, sent)
+        state.table("sent").put(alert.alert, sent)
         return targets
+
+    def _routed(self, facts: Facts, members: Sequence[Burning], state: State) -> tuple[str, ...]:
+        """Channels that the routes of an alert name, or those of what it holds, as if each rang by itself."""
+        alone = [self._facts(facts.type, one.key, one.severity) for one in members if not self._is_hushed(state, one)]
+        return tuple(
+            dict.fromkeys(name for one in (facts, *alone) for name in route(one, self._routes, self._channels))
+        )
+
+    def _is_hushed(self, state: State, one: Burning) -> bool:
+        facts = self._facts("alert.firing", one.key, one.severity)
+        return silenced(facts, self._silences(state), self._clock.time()) is not None
+
+    def _facts(self, kind: str, key: str, severity: str) -> Facts:
+        return Facts(type=kind, key=key, severity=severity, watchlists=self._lists(key))
+
+    def _lists(self, key: str) -> tuple[str, ...]:
+        watched = self._watch.keys.get(key)
+        return watched.watchlists if watched is not None else ()
+
+    def _sent(self, alert: str, state: State) -> Sent:
+        known: Sent | None = state.table("sent").get(alert)
+        return known or Sent(alert, 0.0, "", 0, "", [])
 
     def _living(self, channels: Sequence[str], state: State) -> tuple[str, ...]:
         return owing.living([channel for channel in channels if channel in self._channels], state)
-
-    def _budget(self, key: str) -> float:
-        watched = self._watch.keys.get(key)
-        return watched.budget if watched is not None and watched.budget is not None else self._context.budget
 
     def _gauge(self, state: State) -> None:
         counts: dict[tuple[str, str], int] = dict.fromkeys(product(RULES, SEVERITIES), 0)
@@ -336,7 +330,7 @@ class Notify:
         if state.table("events").get(alert.id) is None:
             log.warning("operation", action=operation.type, subject=operation.subject, summary=operation.summary)
             tally.inc(ALERTS_TOTAL.labels("operations", operation.severity, operation.type))
-            self._emit(alert, operation.subject, at, state, outputs)
+            self._emit(alert, at, state, outputs)
 
     def _obey(self, command: Command, state: State, outputs: list[Output]) -> None:
         at = epoch(command.at)
@@ -369,7 +363,11 @@ class Notify:
 
     def _unquote(self, state: State, now: float) -> list[Output]:
         """Takes quotes that are too old out of what is owed; those of the next hour too, for then it looks again."""
-        return owing.unquote(older_than(now + HOUSEKEEPING - self._texts), state) if self._texts is not None else []
+        if self._texts is None:
+            return []
+        before = now + HOUSEKEEPING - self._texts
+        merging.unquote(state, exhibits.older_than(before))
+        return owing.unquote(older_than(before), state)
 
     def _dead(self, record: Record, error: RecordError) -> Output:
         return dead_letter(self.name, record, error.reason, str(error), self._clock.time())

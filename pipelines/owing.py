@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from alerts import quotes
+from alerts.evidence import Alert
 from alerts.outbox import KEEP, DeliveryAttempt, Endpoint, Obligation, apply, judge, revive, settle
 from pipelines.documents import Operation, encode, iso
 from pipelines.streams.base import OUTBOX, Output, State, Table
@@ -23,6 +24,35 @@ def owe(obligation: Obligation, state: State) -> list[Output]:
         return []
     outbox.put(obligation.key, obligation)
     return [Output(OUTBOX, obligation.key, encode(obligation))]
+
+
+def owe_all(
+    alert: Alert,
+    channels: Sequence[str],
+    state: State,
+    now: float,
+    *,
+    published: float | None,
+    resend: Mapping[str, float],
+) -> list[Output]:
+    """Owes an alert to each of ``channels`` from ``now`` on; ``published``: when the document was that crossed the
+    threshold, both in seconds since 1970. ``resend``: seconds between two tellings, by channel."""
+    outputs = []
+    for channel in channels:
+        obligation = Obligation(
+            event=alert.id,
+            channel=channel,
+            type=alert.type,
+            order=alert.order,
+            body=alert.body,
+            created=now,
+            published=published,
+            due=now,
+            # An operational event has no end that it could be told until.
+            resend=resend.get(channel) if alert.alert else None,
+        )
+        outputs.extend(owe(obligation, state))
+    return outputs
 
 
 def living(channels: Sequence[str], state: State) -> tuple[str, ...]:

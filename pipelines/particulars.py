@@ -1,11 +1,118 @@
-"""What an alert says beside its figures: what its key is called, and how long the news took."""
+"""What an alert says beside its figures: what its key is called, how long the news took, what else burns with it."""
 
 from __future__ import annotations
 
-from alerts.body import SubjectEntity
-from alerts.evidence import Subject
-from pipelines.documents import Candidate, epoch
-from pipelines.watch import WatchedKey
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from alerts.body import Held, SubjectEntity
+from alerts.detector import VERSION as DETECTOR
+from alerts.evidence import Alert, CoverageFacts, Language, Provenance, Subject, build_alert
+from alerts.exhibits import Why
+from alerts.merging import Burning, share
+from pipelines.documents import AlertRecord, Candidate, Coverage, encode, epoch, iso
+from pipelines.streams.base import ALERTS, Output
+from pipelines.watch import Watch, WatchedKey
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """What alerts say about the daemon."""
+
+    version: str
+    detector: str
+    configuration: str
+    budget: float
+    external_url: str = ""
+    grafana_url: str = ""
+    language: Language = "en"
+
+
+def alert_of(
+    candidate: Candidate,
+    watch: Watch,
+    context: Context,
+    *,
+    why: Mapping[str, Why],
+    holder: Burning | None = None,
+    members: Sequence[Burning] = (),
+) -> Alert:
+    """The alert that a candidate makes. ``members``: what ``holder``, its episode, holds, the largest first."""
+    key = candidate.event.key
+    watched = watch.keys.get(key)
+    budget = watched.budget if watched is not None and watched.budget is not None else context.budget
+    return build_alert(
+        candidate.event,
+        rule=candidate.rule,
+        rule_version=candidate.version or DETECTOR,
+        subject=subject_of(watched, key),
+        exhibits=candidate.exhibits,
+        why=why,
+        counter=candidate.counter,
+        coverage=_seen(candidate.coverage),
+        provenance=Provenance(
+            version=context.version,
+            model=candidate.model,
+            detector=context.detector,
+            configuration=context.configuration,
+            latency_seconds=latencies(candidate),
+        ),
+        budget=budget if candidate.budget is None else candidate.budget,
+        merged=[_held(one, holder, watch) for one in members] if holder is not None else (),
+        external_url=context.external_url,
+        grafana_url=context.grafana_url,
+        language=context.language,
+    )
+
+
+def record_of(
+    alert: Alert,
+    at: float,
+    watchlists: tuple[str, ...],
+    *,
+    channels: tuple[str, ...] = (),
+    silenced_by: str | None = None,
+    merged_into: str | None = None,
+) -> Output:
+    """An alert's record. ``at``: when it happened, in seconds since 1970."""
+    record = AlertRecord(
+        id=alert.id,
+        type=alert.type,
+        key=alert.key,
+        at=iso(at),
+        alert=alert.alert,
+        severity=alert.severity,
+        watchlists=watchlists,
+        channels=channels,
+        silenced_by=silenced_by,
+        body=msgspec.Raw(alert.body),
+        merged_into=merged_into,
+    )
+    return Output(ALERTS, alert.key, encode(record))
+
+
+def _held(one: Burning, holder: Burning, watch: Watch) -> Held:
+    return Held(
+        key=one.key,
+        name=subject_of(watch.keys.get(one.key), one.key).name,
+        severity=one.severity,
+        explained=share(one, holder),
+        part=share(holder, one),
+    )
+
+
+def _seen(coverage: Coverage) -> CoverageFacts:
+    return CoverageFacts(
+        sources_expected=coverage.sources_expected,
+        sources_healthy=coverage.sources_healthy,
+        stale=coverage.stale,
+        backlog_seconds=coverage.backlog_seconds,
+        subject_sources=coverage.key_sources,
+        subject_healthy=coverage.key_healthy,
+        subject_stale=coverage.key_stale,
+        subject_seen=coverage.key_seen,
+        unread=coverage.unread,
+    )
 
 
 def latencies(candidate: Candidate) -> dict[str, float]:

@@ -35,6 +35,7 @@ def forget(state: State, now: float) -> None:
     every start, however old, and so has to be known for as long."""
     before = now - OVER_KEPT
     is_open = {name for name, sent in state.table("sent").items() if sent.status != "resolved"}
+    is_open.update(name for name, _ in state.table("burning").items())
     is_over: dict[str, Callable[[Any], bool]] = {
         "silences": lambda silence: silence.expires < before,
         "sent": lambda sent: sent.at < before and sent.alert not in is_open,

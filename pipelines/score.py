@@ -35,7 +35,7 @@ from pipelines.readings import Readings
 from pipelines.sieve import spoken_for
 from pipelines.signatures import signature
 from pipelines.streams.base import DOCUMENTS, EVIDENCE, SCORES, WATERMARK, Output, Record, StageUnable, State
-from pipelines.watch import Watch
+from pipelines.watch import Watch, also
 
 log = structlog.get_logger(__name__)
 
@@ -306,7 +306,8 @@ class Score:
             return
         social = scored.class_ == "social"
         publisher = None if social else publisher_key(scored.publisher, scored.source, scored.url)
-        for match in self.watch.match([(hit.id, hit.relevance) for hit in asked.hits], topic.label, topic.probability):
+        found = self.watch.match([(hit.id, hit.relevance) for hit in asked.hits], topic.label, topic.probability)
+        for match in found:
             said = max(testimonies(scored, match.entities), key=lambda one: one.bad)
             evidence = Evidence(
                 id=scored.id,
@@ -334,6 +335,7 @@ class Score:
                 model=scored.model,
                 mentions=_in_title(asked, said.company),
                 rules=spoken_for(self._rules, scored, asked.text, self.watch.keys[match.key], said),
+                also=also(match.key, found),
             )
             yield Output(EVIDENCE, match.key, encode(evidence))
 

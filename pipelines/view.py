@@ -106,7 +106,7 @@ class ReadModel(Answers):
                 self._gauges.point(point)
             if (index := self.mood(key)) is not None:
                 self._gauges.mood(key, index)
-        for alert in reversed(self.alerts(limit=KEEP_ALERTS)):
+        for alert in reversed(self.alerts(limit=KEEP_ALERTS, merged=True)):
             over = alert["type"] == "alert.resolved"
             self._gauges.alert(alert["key"], None if over else alert["severity"])
 
@@ -217,7 +217,9 @@ class ReadModel(Answers):
         alert = decode(AlertRecord, record.value)
         body = json.loads(bytes(alert.body))
         sequence = int(body["data"].get("episode", {}).get("sequence", 0))
-        known = self._db.execute("SELECT 1 FROM alerts WHERE id = ?", (alert.id,)).fetchone()
+        known = self._db.execute(
+            "SELECT json_extract(record, '$.merged_into') FROM alerts WHERE id = ?", (alert.id,)
+        ).fetchone()
         self._db.execute(
             "INSERT OR REPLACE INTO alerts VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
@@ -231,9 +233,9 @@ class ReadModel(Answers):
                 record.value.decode(),
             ),
         )
-        if alert.type.startswith("alert."):
+        if alert.type.startswith("alert.") and body["data"].get("reason") != "merged":  # then it burns on in another
             self._gauges.alert(alert.key, None if alert.type == "alert.resolved" else alert.severity)
-        if known is None:
+        if known is None or (known[0] is not None and alert.merged_into is None):
             news.append(("alert", json.loads(record.value)))
 
     def _source(self, record: Record, news: list[tuple[str, Any]]) -> None:
@@ -379,8 +381,8 @@ class ReadModel(Answers):
 
 
 def _order(kind: str, sequence: int) -> int:
-    """Events of one alert in their order, whatever came twice."""
-    return sequence * 2 + (kind == "alert.resolved")
+    """Events of one alert in their order, whatever came twice; one that rings late follows what it was last."""
+    return sequence * 2 + (kind in ("alert.firing", "alert.resolved") and sequence > 0)
 
 
 def _entity(one: ScoredEntity) -> dict[str, Any]:

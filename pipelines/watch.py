@@ -11,10 +11,14 @@ from typing import NamedTuple
 
 import msgspec
 
+from alerts.merging import Width
 from pipelines.entities import Entity
 from pipelines.text import slug
 
 MARKET = "market"
+
+ALSO = 16
+"""Other keys that a piece of evidence names: a round-up of a hundred companies says little about what bursts."""
 
 
 class WatchList(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +111,24 @@ def list_key(name: str) -> str:
     return f"list:{slug(name)}"
 
 
+def width(key: str) -> Width:
+    """How much a key takes in."""
+    if key == MARKET:
+        return Width.MARKET
+    if key.startswith("list:"):
+        return Width.LIST
+    if key.startswith("topic:"):
+        return Width.TOPIC
+    return Width.PAIR if "/topic:" in key else Width.COMPANY
+
+
+def also(key: str, found: Sequence[Match]) -> tuple[tuple[str, float], ...]:
+    """Which other keys a document counts for, with its relevance to each: of very many those of few companies."""
+    others = [match for match in found if match.key not in (key, MARKET)]
+    others.sort(key=lambda match: width(match.key) == Width.PAIR)  # they go first where there are too many
+    return tuple((match.key, round(match.relevance, 4)) for match in others[:ALSO])
+
+
 class Watch:
     """All watched keys, and the lookup from a document's entities and topic to them."""
 
@@ -133,23 +155,26 @@ class Watch:
         return watched.calendar if watched is not None else None
 
     def match(self, entities: Sequence[tuple[str, float]], topic: str | None, probability: float) -> list[Match]:
-        """The watched keys of a document: ``entities`` as (id, relevance), ``topic`` with its probability."""
-        found = [Match(MARKET, 1.0)]
-        key = self._topics.get(topic) if topic is not None else None
-        if key is not None:
-            found.append(Match(key, probability))
-        listed: dict[str, Match] = {}
+        """The watched keys of a document: ``entities`` as (id, relevance), ``topic`` with its probability.
+
+        The most specific come first: of those that ring with one document the first gives the alert its name.
+        """
+        pairs, companies, listed = list[Match](), list[Match](), dict[str, Match]()
         for entity, relevance in entities:
             lists = self._lists_of.get(entity)
             if lists is None:
                 continue
-            found.append(Match(entity_key(entity), relevance, (entity,)))
+            companies.append(Match(entity_key(entity), relevance, (entity,)))
             if topic is not None and (entity, topic) in self._pairs:
-                found.append(Match(pair_key(entity, topic), relevance * probability, (entity,)))
+                pairs.append(Match(pair_key(entity, topic), relevance * probability, (entity,)))
             for name in lists:
                 known = listed.get(name, Match(name, 0.0))
                 listed[name] = Match(name, max(known.relevance, relevance), (*known.entities, entity))
-        return [*found, *listed.values()]
+        found = [*pairs, *companies, *listed.values()]
+        key = self._topics.get(topic) if topic is not None else None
+        if key is not None:
+            found.append(Match(key, probability))
+        return [*found, Match(MARKET, 1.0)]
 
     def _add_list(self, watched: WatchList) -> None:
         for key in watched.watched():

@@ -20,7 +20,8 @@ from pipelines.clock import ManualClock
 from pipelines.documents import AlertRecord, Document, SourceRecord, Watermark, decode, encode, epoch, iso
 from pipelines.entities import Entity, EntityIndex
 from pipelines.held import Held, Profiles
-from pipelines.notify import Context, Notify
+from pipelines.notify import Notify
+from pipelines.particulars import Context
 from pipelines.score import Score
 from pipelines.streams.base import ALERTS, DOCUMENTS, SOURCES, WATERMARK, Output
 from pipelines.streams.memory import MemoryEngine

@@ -124,7 +124,8 @@ def run_replay(
         with (out / "alerts.jsonl").open("wb") as target:
             for alert in _played(player, feed, asked):
                 episodes.take(alert)
-                target.write(bytes(alert.body) + b"\n")
+                if alert.merged_into is None:
+                    target.write(bytes(alert.body) + b"\n")
         speed, reused = _speed(player, time.perf_counter() - began), scores.reused
         span = span_of(player, asked.first)
         outcome = outcomes(player, parts, labels, span)

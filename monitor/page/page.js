@@ -129,6 +129,15 @@ function alertCard(record, whole, open) {
     why.append(make("p", { class: "by", text: "Against it:" }), make("ul", { class: "stories" }, ...data.evidence.counter.map(story)));
   }
   card.append(why);
+  const merged = data.merged;
+  if (merged?.total) {
+    const more = merged.total - merged.keys.length;
+    const names = merged.keys.map((one) => `${one.name} (${one.severity})`).concat(more ? [`${more} more`] : []);
+    card.append(make("p", { class: "by merged", text: `Part of it: ${names.join(", ")}` }));
+  }
+  if (record.merged_into) {
+    card.append(make("p", { class: "by" }, "Told by ", make("a", { href: `/alerts/${encodeURIComponent(record.merged_into)}`, text: "another alert" }), ", which it is part of"));
+  }
   if (whole) card.append(make("p", { class: "by", text: `${CARRIED} ${WEIGHED} Score: ${SCORE.charAt(0).toLowerCase()}${SCORE.slice(1)}` }));
   const cover = data.coverage;
   const own = cover.subject_stale?.length

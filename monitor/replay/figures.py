@@ -65,8 +65,10 @@ def outcomes(player: Player, parts: Parts, labels: Sequence[Label] | None, span:
     Intervals are of 95 %: Wilson's for shares, Garwood's exact ones for rates (as if alarms came independently), of the
     median delay by order statistics.
     """
-    firing = [alert for alert in player.alerts if alert.type == "alert.firing"]
-    rang = [Rang(alert.key, epoch(alert.at), alert.alert) for alert in firing]
+    # Labels name keys: of those what counts is that they burst, be it told as part of another alert.
+    bursts = list({one.alert: one for one in reversed(player.alerts) if one.type == "alert.firing"}.values())[::-1]
+    rang = [Rang(alert.key, epoch(alert.at), alert.alert) for alert in bursts]
+    firing = [alert for alert in player.alerts if alert.type == "alert.firing" and alert.merged_into is None]
     entities = {key for key, watched in parts.watch.keys.items() if key.startswith("entity:") and not watched.topic}
     notes: list[str] = []
     counts = player.counts
@@ -91,6 +93,7 @@ def outcomes(player: Player, parts: Parts, labels: Sequence[Label] | None, span:
         "months": round(span.months, 2),
         "watched_keys": len(parts.watch.keys),
         "entity_keys": len(entities),
+        "bursts": len(bursts),
         "alerts": len(firing),
         "entity_alerts": sum(one.key in entities for one in rang),
     }
@@ -110,7 +113,7 @@ def outcomes(player: Player, parts: Parts, labels: Sequence[Label] | None, span:
             "events": [_told(outcome) for outcome in events],
             "unlabelled": [
                 {"key": alert.key, "at": alert.at, "severity": alert.severity}
-                for alert in firing
+                for alert in bursts
                 if alert.alert not in found
             ],
         }

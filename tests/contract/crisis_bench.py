@@ -8,13 +8,15 @@ from typing import Any
 import msgspec
 
 from alerts.detector import Detector
+from alerts.episode import episode_id, event_id
 from models.classifier import FakeClassifier
 from pipelines.aggregate import Aggregate
 from pipelines.clock import ManualClock
-from pipelines.documents import AlertRecord, Document, Watermark, decode, encode, iso
+from pipelines.documents import AlertRecord, Candidate, Document, Watermark, decode, encode, iso
 from pipelines.entities import Entity, EntityIndex
 from pipelines.explain import Explainer
-from pipelines.notify import Context, Notify
+from pipelines.notify import Notify
+from pipelines.particulars import Context
 from pipelines.score import Score
 from pipelines.streams.base import DOCUMENTS, WATERMARK, Output, Record
 from pipelines.watch import Watch, WatchList
@@ -75,14 +77,27 @@ def stages() -> list[Any]:
     ]
 
 
-def told(records: Sequence[Record]) -> set[tuple[str, str, str]]:
-    return {(a.type, a.key, a.id) for a in (decode(AlertRecord, record.value) for record in records)}
+def decided(candidates: Sequence[Record]) -> set[tuple[str, str, str]]:
+    """(kind, key, event) of every episode's events."""
+    events = [decode(Candidate, record.value).event for record in candidates]
+    return {(e.kind, e.key, event_id(episode_id("burst", e.key, e.opened_by), e.kind, e.sequence)) for e in events}
 
 
-def reasons(records: Sequence[Record]) -> set[tuple[str, str, str]]:
-    """(event, headline, phrase) of what alerts show."""
+def named(records: Sequence[Record]) -> list[str]:
+    """Keys of the alerts that were told and did not merge away: what people remember."""
+    ends: dict[str, tuple[str, str | None]] = {}
+    for record in records:
+        alert = decode(AlertRecord, record.value)
+        if alert.merged_into is None:
+            reason = msgspec.json.decode(alert.body)["data"]["reason"]
+            ends[alert.alert] = (alert.key, reason or ends.get(alert.alert, ("", None))[1])
+    return sorted(key for key, reason in ends.values() if reason != "merged")
+
+
+def reasons(records: Sequence[Record]) -> set[tuple[str, str]]:
+    """(headline, phrase) of what alerts show."""
     return {
-        (alert.id, story["headline"], story["headline"][start:end])
+        (story["headline"], story["headline"][start:end])
         for alert in (decode(AlertRecord, record.value) for record in records)
         for story in msgspec.json.decode(alert.body)["data"]["evidence"]["stories"]
         for start, end, _ in story["why"]

@@ -110,7 +110,7 @@ def _sprinkled(tree: Any, key: str = "") -> Any:
         return tree
     inner = {name: _sprinkled(value, name) for name, value in tree.items()}
     # Whatever stands in there is data.
-    free = key in ("engagement", "details", "prior", "body", "scores", "counts", "parts")
+    free = key in ("engagement", "details", "prior", "body", "scores", "counts", "parts", "shared")
     return tree if free else inner | {"from_a_newer_version": {"any": ["thing"]}}
 
 

@@ -17,7 +17,8 @@ from pipelines.aggregate import Aggregate
 from pipelines.clock import ManualClock
 from pipelines.documents import AlertRecord, Evidence, SeriesPoint, Watermark, decode, encode, epoch, iso
 from pipelines.held import Held
-from pipelines.notify import Context, Notify
+from pipelines.notify import Notify
+from pipelines.particulars import Context
 from pipelines.signatures import signature
 from pipelines.streams.base import ALERTS, EVIDENCE, SERIES, WATERMARK, Output
 from pipelines.streams.memory import MemoryEngine

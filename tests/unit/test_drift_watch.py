@@ -17,7 +17,8 @@ from pipelines.clock import ManualClock
 from pipelines.documents import AlertRecord, DeadLetter, Document, Reading, decode, encode, epoch, iso
 from pipelines.drift import CALM, FORGOTTEN
 from pipelines.entities import EntityIndex
-from pipelines.notify import Context, Notify
+from pipelines.notify import Notify
+from pipelines.particulars import Context
 from pipelines.score import Score
 from pipelines.streams.base import ALERTS, DEAD_LETTERS, DOCUMENTS, READINGS, Output
 from pipelines.streams.memory import MemoryEngine

@@ -155,11 +155,12 @@ KEYS = [
     ),
     timeseries(
         "Alert events an hour", "Alerts that fired, were updated and resolved, of bursts and of the rules flash and silence; "
-        "and those that a silence kept from being sent.",
+        "those that a silence kept from being sent, and what became part of another.",
         Query('sum by (type) (increase(tapewatch_alerts_total{rule="burst"}[1h]))', "{{type}}"),
         Query('sum by (rule) (increase(tapewatch_alerts_total{rule=~"flash|silence", type="firing"}[1h]))', "{{rule}}"),
         Query("sum(increase(tapewatch_alerts_silenced_total[1h]))", "silenced"),
-        unit="short", wide=8, overrides=colored({"firing": RED, "updated": ORANGE, "resolved": GREEN, "silenced": GREY}),
+        Query("sum(increase(tapewatch_alerts_merged_total[1h]))", "merged"),
+        unit="short", wide=8, overrides=colored({"firing": RED, "updated": ORANGE, "resolved": GREEN, "silenced": GREY, "merged": BLUE}),
     ),
 ]  # fmt: skip
 
