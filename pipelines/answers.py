@@ -190,8 +190,12 @@ class Answers:
         )
 
     def watchlists(self) -> dict[str, tuple[str, ...]]:
-        """Every alert's watch-lists."""
-        sql = "SELECT alert, json_extract(record, '$.watchlists') FROM alerts WHERE type LIKE 'alert.%' GROUP BY alert"
+        """Every alert's watch-lists, but for what is part of another alert."""
+        latest = "SELECT alert, record, row_number() OVER (PARTITION BY alert ORDER BY sequence DESC) AS place "
+        sql = (
+            f"SELECT alert, json_extract(record, '$.watchlists') FROM ({latest} FROM alerts WHERE type LIKE 'alert.%') "
+            "WHERE place = 1 AND json_extract(record, '$.merged_into') IS NULL"
+        )
         return {alert: tuple(json.loads(names)) for alert, names in self._rows(sql)}
 
     def mood(self, key: str) -> float | None:

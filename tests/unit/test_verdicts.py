@@ -99,7 +99,9 @@ def test_precision_and_recall_are_as_counted_by_hand(tmp_path: Path) -> None:
     silent = {"id": "x", "type": "alert.firing", "key": "market", "at": iso(T0), "alert": "a9", "severity": "info"}
     silent |= {"watchlists": ["banks"], "body": {"data": {}}}
     records = [Record(COMMANDS, one.alert, encode(feedback(one)), n) for n, one in enumerate(verdicts)]
-    model.apply([*records, Record(ALERTS, "market", json.dumps(silent).encode(), 99)], "1")
+    part = silent | {"id": "y", "alert": "a10", "merged_into": "a9"}
+    alerts = [Record(ALERTS, "market", json.dumps(one).encode(), n) for n, one in enumerate((silent, part), 99)]
+    model.apply([*records, *alerts], "1")
     told = report(model, [0.05, 0.025, 0.005])
     banks, every = told["watchlists"]["banks"], told["all"]
     assert sorted(told["watchlists"]) == ["banks", "flashes", "mine"]
