@@ -29,6 +29,9 @@ MONTH = 30.4 * DAY
 A0 = 0.5
 """Weight of the prior rate, in items: half an item, so that history soon outweighs it."""
 
+FADES = 4.0
+"""Items of its own at which a key's prior has half that weight."""
+
 ALL_TO_BAD = 4.0
 """Prior ratio of all items to bad ones: the share prior below has mean 1/4."""
 
@@ -246,8 +249,24 @@ def begin(since: float, blind: float) -> Baseline:
 
 def rates(base: Baseline, prior: float) -> tuple[float, float]:
     """(bad, all) items per second of exposure."""
-    b0 = A0 / prior
-    return (A0 + base.bad) / (b0 + base.bad_exposure), (A0 + base.all) / (b0 / ALL_TO_BAD + base.all_exposure)
+    return bad_rate_of(base, prior), (A0 + base.all) / (
+        _prior_exposure(prior * ALL_TO_BAD, base.all) + base.all_exposure
+    )
+
+
+def bad_rate_of(base: Baseline, prior: float) -> float:
+    """Bad items per second of exposure."""
+    return (A0 + base.bad) / (_prior_exposure(prior, base.bad) + base.bad_exposure)
+
+
+def _prior_exposure(prior: float, items: float) -> float:
+    """Seconds in which the prior saw its half an item; they fade as the key's own ``items`` come.
+
+    A busy key forgets within days, and among thousands that are hardly ever named the prior's half item took months: at
+    its full weight it would hold the key's rate down for ever.
+    """
+    faded = items / FADES
+    return A0 / prior / (1.0 + faded * faded)
 
 
 def bad_share(base: Baseline) -> float:
@@ -272,7 +291,7 @@ def roll(base: Baseline, t: float, blind: float, shape: Shape, prior: float, set
         seconds *= seen(base.block_from, t, base.block_blind, blind)
     exposure = exposed(base.block_from, t, base.block_blind, blind, shape)
     start = base.block * BLOCK
-    expected = (A0 + base.bad) / (A0 / prior + base.bad_exposure) * BLOCK * shape.at(start)
+    expected = bad_rate_of(base, prior) * BLOCK * shape.at(start)
     closed = Closed(start, base.block_bad, base.block_others, base.block_documents, expected)
     base.pending = (base.block_bad, base.block_others, exposure, seconds)
     base.block_bad = base.block_others = 0.0

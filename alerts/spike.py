@@ -25,6 +25,7 @@ from alerts.baseline import (
     Baseline,
     ClassSettings,
     Shape,
+    bad_rate_of,
     bad_share,
     begin,
     exposed,
@@ -253,8 +254,7 @@ def combine(scores: list[float]) -> float:
 
 def monthly(state: ClassState, shape: Shape, settings: ClassSettings) -> float:
     """Bad items that the baseline expects a month."""
-    base = state.base
-    return (A0 + base.bad) / (A0 / shape.prior[settings.name] + base.bad_exposure) * MONTH
+    return bad_rate_of(state.base, shape.prior[settings.name]) * MONTH
 
 
 def gamma_quantile(mean: float, variance: float, z: float) -> float:

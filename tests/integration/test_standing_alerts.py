@@ -16,6 +16,7 @@ from tests.daemon_bench import ACME, Receiver
 from tests.inside_bench import inside
 
 KEY = "entity:acme-corp"
+LASTING = '[detection]\nmin_open = "10m"\n[engine]\ndrain = "2s"\n'
 DETECTION = '[detection]\nmin_open = "1s"\n[engine]\ndrain = "2s"\n'
 
 
@@ -43,17 +44,17 @@ async def test_an_alert_whose_end_a_missing_channel_never_heard_does_not_fire_ag
     tmp_path: Path, far: Receiver
 ) -> None:
     clock = ManualClock(time.time())
-    async with inside(tmp_path, ACME + channel(far) + DETECTION, clock=clock) as daemon:
+    async with inside(tmp_path, ACME + channel(far) + LASTING, clock=clock) as daemon:
         await daemon.ring()
         await daemon.until(lambda: posted(far), "alert")
         before = len(far.hooks)
         await daemon.pass_time(120, 5.0)
         assert [alert for alert in posted(far, before) if ends(alert) > clock.time()], "it was not told again"
-    async with inside(tmp_path, ACME + DETECTION, clock=clock) as daemon:
+    async with inside(tmp_path, ACME + LASTING, clock=clock) as daemon:
         await daemon.until(lambda: not daemon.daemon.read_model.alerts(status="firing"), "end of it", 600.0)
         await daemon.until(lambda: daemon.daemon.read_model.alerts(status="resolved"), "end on the page", 600.0)
     before = len(far.hooks)
-    async with inside(tmp_path, ACME + channel(far) + DETECTION, clock=clock) as daemon:
+    async with inside(tmp_path, ACME + channel(far) + LASTING, clock=clock) as daemon:
         await daemon.pass_time(300, 10.0)
         assert posted(far, before) == []
 

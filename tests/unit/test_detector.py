@@ -15,7 +15,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerts.baseline import DAY, MONDAY, NEWS, Profile, Shape
+from alerts.baseline import DAY, MONDAY, NEWS, Profile, Shape, rates
 from alerts.chance import surprise
 from alerts.detector import Detector
 from alerts.episode import EpisodeEvent
@@ -114,6 +114,21 @@ def test_a_burst_does_not_raise_its_own_threshold() -> None:
     # Nor what chance is thought to bring: read with what was concluded before, the last score is the same.
     tail = state.news.tail
     assert steps[-1].score == surprise(before, state.news.score, NEWS) and tail.times == 1.0
+
+
+def test_a_busy_keys_rate_is_its_own_however_quiet_most_others_are() -> None:
+    """One bad story in two years is what most have: its half item must not weigh as a year of nothing."""
+    prior = 1.0 / (730 * DAY)
+    shape = Shape(Profile(prior={"news": prior, "social": prior}))
+    detector, state = Detector(), Detector().new(T0)
+    for item in background(11, 60, 50.0):
+        detector.observe("k", state, item, shape)
+    assert state.news is not None
+    bad, every = (rate * DAY for rate in rates(state.news.base, prior))
+    assert math.isclose(every, 50.0, rel_tol=0.25) and math.isclose(bad, 7.5, rel_tol=0.25)
+    quiet = detector.new(T0)
+    detector.observe("q", quiet, Item(T0 + 60 * DAY, 0.95), shape)
+    assert quiet.news is not None and rates(quiet.news.base, prior)[0] < 2.0 * prior
 
 
 def test_one_loud_story_is_not_enough() -> None:

