@@ -20,7 +20,7 @@ from alerts.key_state import STORIES, Item, KeyState, begin, breadth, classes, c
 from alerts.resolution import NOTHING, decided, sequential, unseen
 from alerts.spike import ClassState, Terms, combine, expectation, fold, monthly, reset, terms_of
 
-VERSION = "1"
+VERSION = "2"
 
 BLIND = (0.0, 0.0)
 """Cumulative seconds in which the key could not be seen, for news and social: part of its sources, part of a second."""

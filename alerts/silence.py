@@ -4,7 +4,7 @@ A gap between two items is measured by the items that the key's baseline expects
 less what could not be seen. Of a Poisson stream with a Gamma-distributed rate the probability of nothing where m are
 expected is (1 + c²m)^(-1/c²), the negative binomial's zero; c² is the key's learned wander and how well its rate is
 known. Every item begins a gap, so N items a month give N times that probability as false alarms a month: the rule rings
-at probability budget / N, as a burst does at chances / budget.
+at probability budget / N.
 
 Streams have nights, polls and clusters. So the law of long gaps is learned: those beyond ``LONG`` expected items update
 the negative binomial's tail, which is a Pareto one (of the second kind), as conjugate data do.

@@ -318,11 +318,12 @@ class Aggregate:
         if watermark - self._here.shed >= SHED_EVERY:
             self._here.shed = watermark
             self._shed(watermark, state)
+            # By the log's time alone: after a stop the clock is ahead of stories that are still to be read.
+            self._alarms.shed(watermark, state)
 
     def _shed(self, now: float, state: State) -> None:
-        """Lets go of last events that nobody is told again, of what rings no more, and of quotes that are too old."""
+        """Lets go of last events that nobody is told again, and of quotes that are too old."""
         retold.shed(state, now)
-        self._alarms.shed(now, state)
         if self._quotes is not None:
             retold.take_down(state, exhibits.older_than(now - self._quotes))
 

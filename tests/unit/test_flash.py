@@ -194,6 +194,16 @@ def test_batches_and_redelivery_change_nothing() -> None:
             assert ids == {one["id"]: one["unusual"] for one in told(calm, f"entity:{name}")}
 
 
+def test_what_is_read_long_after_it_was_written_counts_with_what_came_before_the_stop() -> None:
+    wire, rules = Wire(), Rules(flash=(FRAUD,))
+    stop = T0 + HOUR + 10 * MINUTE
+    played = play(wire.story(T0 + HOUR, TWO[0], "Post"), end=stop)
+    played.clock.set(stop + 9 * HOUR)
+    played.engine.restart(stages(played.clock, rules=rules))
+    played.play([wire.story(stop + 10 * MINUTE, TWO[1], "Herald")])
+    assert statuses(played) == ["firing"]
+
+
 def test_a_rule_that_left_the_settings_ends_its_alerts() -> None:
     wire = Wire()
     played = play(wire.story(T0 + HOUR, "Acme fraud", "Post"), rule=ALONE, end=T0 + 2 * HOUR)
