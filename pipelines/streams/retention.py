@@ -14,6 +14,9 @@ KEPT = (COMMANDS, DEAD_LETTERS)
 """Topics that retention leaves alone, an operator's business: what was commanded, and what awaits a retry, but for
 dead letters and the notes of verdicts where there is a bound for texts."""
 
+RENEW = 3_600.0
+"""Seconds between two times that a small file is written anew, where there is a bound for texts."""
+
 
 class Retention:
     """Records are kept for ``records`` seconds, dead letters and notes for ``texts``, for ever if None.
@@ -35,6 +38,7 @@ class Retention:
         self._past = past
         self._records = records
         self._texts = texts
+        self._renewed = 0.0
 
     async def sweep(self, now: float) -> None:
         """Drops what is too old ``now``, from the write-ahead log as well. Raises Unwritable."""
@@ -42,7 +46,9 @@ class Retention:
         if self._texts is not None:
             await self._drop(DEAD_LETTERS, now - self._texts)
             await self._run(self._forget_notes, now - self._texts)
-        await self._run(self._store.empty_wal)
+        whole = self._texts is not None and now - self._renewed >= RENEW
+        self._renewed = now if whole else self._renewed
+        await self._run(self._store.empty_wal, whole)
 
     async def drop(self, before: float) -> int:
         """Drops what was written before ``before`` and every reader is past; returns how many records."""

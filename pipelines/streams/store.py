@@ -34,6 +34,9 @@ from pipelines.streams.tables import CachedTable, SqlRows, StageState
 
 log = structlog.get_logger(__name__)
 
+WHOLE = 16 * 2**20
+"""Bytes of a file that is written anew, in about a tenth of a second, when something was let go of."""
+
 NO_ROOM = 2**20
 """Bytes of free room below which an I/O error is one of a full disk: of some writes SQLite does not say which."""
 
@@ -282,11 +285,19 @@ class Store:
         """Gives free pages back to the file system, a few at a time."""
         self._db.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
 
-    def empty_wal(self) -> None:
-        """Takes what was let go of out of the write-ahead log as well; not now, if a reader still needs it."""
+    def empty_wal(self, whole: bool = True) -> None:
+        """Takes what was let go of out of the write-ahead log as well; not now, if a reader still needs it.
+
+        ``whole``: a file of up to ``WHOLE`` bytes is written anew. Where SQLite splits a page it leaves copies of rows
+        in the gap, and ``secure_delete`` knows nothing of them.
+        """
         patience = self._db.execute("PRAGMA busy_timeout").fetchone()[0]
         self._db.execute("PRAGMA busy_timeout = 0")
         try:
+            pages, size = (self._db.execute(f"PRAGMA {what}").fetchone()[0] for what in ("page_count", "page_size"))
+            if whole and pages * size <= WHOLE:
+                with contextlib.suppress(sqlite3.OperationalError):  # busy: next time
+                    self._db.execute("VACUUM")
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         finally:
             self._db.execute(f"PRAGMA busy_timeout = {patience}")

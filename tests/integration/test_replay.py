@@ -153,7 +153,7 @@ async def test_the_log_rings_as_the_daemon_did_and_its_scores_are_taken(tmp_path
         await one.daemon.intake.backfill([history])
         await one.ring()
         await one.pass_time(30.0, idle=True)
-        listed = await asyncio.to_thread(request, f"{one.web.address}/api/v1/alerts?limit=100")
+        listed = await asyncio.to_thread(request, f"{one.web.address}/api/v1/alerts?limit=100&merged=true")
         live = {(alert["alert"], alert["key"]) for alert in json.loads(listed[2])["alerts"]}
         given = load(one.config, {})
 

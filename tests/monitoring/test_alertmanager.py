@@ -64,4 +64,4 @@ def test_the_outbox_knows_what_stands_and_few_attempts_are_recorded(story: Story
     assert states == {("alert.firing", "delivered"), ("alert.updated", "delivered"), ("alert.resolved", "standing")}
     # One for each delivery, and one more for what stood when the daemon was started again.
     assert story.attempts <= 2 * len(story.deliveries)
-    assert story.told_again > story.attempts
+    assert story.told_again > 4, "too little was told again to show that it is not recorded"
