@@ -16,7 +16,6 @@ from pipelines.sources.base import (
     HttpResponse,
     RawItem,
     SourceClass,
-    SourceState,
     SourceStatus,
     Tools,
 )
@@ -30,6 +29,7 @@ from pipelines.sources.schedule import (
     note_failure,
     note_success,
     retry_after,
+    state_of,
 )
 from pipelines.text import canonical_url
 
@@ -39,8 +39,6 @@ MAX_BYTES = 10 * 2**20
 DEADLINE = 30.0
 SEEN = 5_000
 """Entries remembered as delivered: what a feed shows again and again is not handed on each time."""
-DOWN_AFTER = 3
-"""Failures in a row after which a source counts as down; one hiccup is none."""
 
 
 class FeedOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -102,17 +100,10 @@ class FeedSource:
     def status(self) -> SourceStatus:
         now, health = self._tools.clock.time(), self._cursor.health
         frozen = is_frozen(health, self.interval)
-        state: SourceState
-        if self._cursor.stopped:
-            state = "stopped"
-        elif health.streak >= DOWN_AFTER or (health.streak and health.last_success is None):
-            state = "down"
-        else:
-            state = "stale" if frozen else "up"
         return SourceStatus(
             source=self.name,
             class_=self.class_,
-            state=state,
+            state="stopped" if self._cursor.stopped else state_of(health, frozen=frozen),
             at=now,
             last_success=health.last_success,
             last_new=health.last_new,

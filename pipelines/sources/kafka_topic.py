@@ -18,13 +18,12 @@ from pipelines.sources.base import (
     RawItem,
     SourceClass,
     SourceConfigError,
-    SourceState,
     SourceStatus,
     Tools,
 )
 from pipelines.sources.files import item_of
 from pipelines.sources.lines import LINE_LIMIT
-from pipelines.sources.schedule import Health, is_frozen, note_failure, note_success
+from pipelines.sources.schedule import Health, is_frozen, note_failure, note_success, state_of
 
 if TYPE_CHECKING:
     from pipelines.sources.kafka_consumer import Found, Gap, Offsets, TopicReader
@@ -32,9 +31,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
-
-DOWN_AFTER = 3
-"""Failures in a row after which the source counts as down; one hiccup is none."""
 
 BACKOFF_TO = 60.0
 """Seconds between two trials at most: brokers come back, and whoever reads them is waited for."""
@@ -130,16 +126,11 @@ class KafkaSource:
     def status(self) -> SourceStatus:
         now, health = self._tools.clock.time(), self._health
         frozen = is_frozen(health, self.interval)
-        state: SourceState
-        if health.streak >= DOWN_AFTER or (health.streak and health.last_success is None):
-            state = "down"
-        else:
-            state = "stale" if frozen else "up"
         gone = self._gone[1] if self._gone is not None and now - self._gone[0] < TOLD_FOR else None
         return SourceStatus(
             source=self.name,
             class_=self.class_,
-            state=state,
+            state=state_of(health, frozen=frozen),
             at=now,
             last_success=health.last_success,
             last_new=health.last_new,

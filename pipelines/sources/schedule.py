@@ -12,6 +12,8 @@ from email.utils import parsedate_to_datetime
 
 import msgspec
 
+from pipelines.sources.base import SourceState
+
 DEFAULT_INTERVAL = 300.0
 SHORTEST = 1.0
 SHORTEST_ASKED = 30.0
@@ -27,6 +29,8 @@ STALE_UNKNOWN = 86_400.0
 """Seconds without anything new after which a feed whose habit nobody knows counts as frozen: it may have been so when
 it was first read."""
 USUAL_WEIGHT = 0.2
+DOWN_AFTER = 3
+"""Failures in a row after which a source counts as down; one hiccup is none."""
 
 
 class Asked(msgspec.Struct, frozen=True, array_like=True):
@@ -127,3 +131,10 @@ def is_frozen(health: Health, interval: float) -> bool:
         return False
     silence = STALE_UNKNOWN if health.usual is None else max(STALE_FLOOR, STALE_FACTOR * health.usual)
     return health.last_success - since > max(silence, 10 * interval)
+
+
+def state_of(health: Health, *, frozen: bool) -> SourceState:
+    """How a source that is polled is doing; one that was never read is down from its first failure."""
+    if health.streak >= DOWN_AFTER or (health.streak and health.last_success is None):
+        return "down"
+    return "stale" if frozen else "up"

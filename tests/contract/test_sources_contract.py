@@ -12,22 +12,14 @@ import pytest
 import pytest_asyncio
 from prometheus_client import REGISTRY
 
-from pipelines.parse import Jail
 from pipelines.sources import registry
 from pipelines.sources.base import SourceConfigError, Tools
 from tests.conftest import need_kafka
 from tests.contract.feed_server import NOW, entry
-from tests.contract.source_bench import BENCHES, Bench, BenchClock, Driver, KafkaBench, Log, build, tools
+from tests.contract.source_bench import BENCHES, Bench, BenchClock, Driver, KafkaBench, Log, build
 from tests.kafka_cluster import Cluster
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def jail() -> AsyncIterator[Jail]:
-    made = Jail()
-    yield made
-    await made.close()
 
 
 @pytest.fixture(scope="module")
@@ -46,17 +38,6 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     await one.open(tmp_path)
     yield one
     await one.close()
-
-
-@pytest.fixture
-def clock() -> BenchClock:
-    return BenchClock()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def given(clock: BenchClock, jail: Jail) -> AsyncIterator[Tools]:
-    async with tools(clock, jail) as made:
-        yield made
 
 
 def up(source: str) -> float | None:

@@ -29,24 +29,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 HOUR = 3_600.0
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def jail() -> AsyncIterator[Jail]:
-    made = Jail()
-    yield made
-    await made.close()
-
-
-@pytest.fixture
-def clock() -> BenchClock:
-    return BenchClock()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def given(clock: BenchClock, jail: Jail) -> AsyncIterator[Tools]:
-    async with tools(clock, jail) as made:
-        yield made
-
-
 @pytest_asyncio.fixture(loop_scope="module", params=sorted(FORMATS))
 async def server(request: pytest.FixtureRequest) -> AsyncIterator[FeedServer]:
     async with serving(form=request.param) as one:

@@ -23,11 +23,6 @@ from tests.kafka_topic import Topic, make_topic
 FIELDS = {"title": "headline", "text": "body.plain", "published": "meta.ts", "publisher": "outlet"}
 
 
-@pytest.fixture
-def clock() -> BenchClock:
-    return BenchClock()
-
-
 @pytest_asyncio.fixture
 async def given(clock: BenchClock) -> AsyncIterator[Tools]:
     jail = Jail()  # never asked: no process is started
