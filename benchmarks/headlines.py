@@ -66,19 +66,20 @@ def told(report: dict[str, Any], when: datetime) -> str:
         f"{when:%Y-%m-%d}, model `{report['model']}`: {figures['documents']:,} headlines of {figures['months']:.1f} "
         f"months, {figures['entity_keys']:,} companies.",
         "",
-        f"| budget | events found, of {figures['events_counted']} | alerts | per key and month | explained by an event "
+        f"| budget | events found, of {figures['events_counted']} | bursts | per key and month | explained by an event "
         "| median delay, days |",
         "|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {point['budget']:g} | {point['events_found']}: {_ranged(point, 'recall')} | {point['judged_alerts']} "
-        f"| {_ranged(point, 'judged_alerts_per_key_month')} | {_ranged(point, 'precision_lower_bound')} "
+        f"| {point['budget']:g} | {point['events_found']}: {_ranged(point, 'recall')} | {point['judged_bursts']} "
+        f"| {_ranged(point, 'judged_bursts_per_key_month')} | {_ranged(point, 'precision_lower_bound')} "
         f"| {point['delay_days']} |"
         for point in report["curve"]
     ]
     lines += [
         "",
-        f"At {report['budget']:g}:",
+        f"At {report['budget']:g}, with bursts folded into one alert each event: {figures['judged_alerts']} alerts, "
+        f"{figures['events_found']} events found.",
         "",
         "| event | first alert | days after the onset |",
         "|---|---|---|",
@@ -91,7 +92,7 @@ def told(report: dict[str, Any], when: datetime) -> str:
     days: dict[str, list[str]] = {}
     for one in report["alerts"]:
         if one["matches"] is False and one["key"].startswith("entity:"):
-            days.setdefault(one["name"], []).append(one["at"][:10])
+            days.setdefault(one["name"], []).append(one["sent"][:10])
     others = "; ".join(f"{name} {', '.join(those)}" for name, those in sorted(days.items()))
     number = sum(map(len, days.values()))
     rest = f"{number} alerts of companies that no event explains: {others}."

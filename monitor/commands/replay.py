@@ -123,18 +123,18 @@ def run_replay(
         _make(out)
         with (out / "alerts.jsonl").open("wb") as target:
             for alert in _played(player, feed, asked):
-                episodes.take(alert)
-                if alert.merged_into is None:
+                if episodes.take(alert):
                     target.write(bytes(alert.body) + b"\n")
         speed, reused = _speed(player, time.perf_counter() - began), scores.reused
         span = span_of(player, asked.first)
-        outcome = outcomes(player, parts, labels, span)
+        outcome = outcomes(player, parts, labels, span, episodes)
         outcome.notes[:0] = [
             *feed.notes,
             *([f"{unsure} events are marked unsure: they count nowhere"] if unsure else []),
         ]
         outcome.summary |= {"bad_lines": feed.bad_lines, "reused_scores": reused}
-        outcome.summary["curve"] = points(player.curve, parts, labels, span, told=outcome.told)
+        curve, alone = points(player.curve, parts, labels, span, told=outcome.told)
+        outcome.summary |= {"curve": curve, "bursts_alone": alone}
         about: dict[str, Any] = {"version": __version__, "model": " + ".join(dict.fromkeys(judges.names.values()))}
         about |= {"budget": settings.detection.false_alarms_per_key_month, "configuration": settings.sha256()[:12]}
         report = about | build(outcome, labels or (), near, episodes.all(), player.timeline, parts.watch, span)

@@ -14,8 +14,8 @@ from pipelines.candidates import BURST
 from pipelines.documents import epoch
 from pipelines.watch import Watch
 
-COMPARED = ("detection", "model", "watchlists", "rules")
-"""Sections of the settings on which it depends what rings."""
+COMPARED = ("detection", "model", "watchlists", "rules", "silences", "routes")
+"""Sections of the settings on which it depends what rings, and who is told."""
 
 CHANGED = 0.02
 """Part of a term by which it differs that is told apart."""
@@ -33,31 +33,46 @@ class Side(NamedTuple):
 
 
 def compared(one: Side, other: Side) -> dict[str, Any]:
-    """From ``one`` to ``other``: alerts by their key and time, and the term that made the difference."""
+    """From ``one`` to ``other``: alerts that somebody is told of by their key and time, and the term that made the
+    difference. A burst that rings on one side, and on the other is a part of another alert or told to nobody, moves."""
     pairs, gone, new = _paired(one.episodes, other.episodes)
-    moved = [(a, b) for a, b in pairs if a.at != b.at]
+    shown = [(a, b) for a, b in pairs if a.sent or b.sent]
+    moved = [(a, b) for a, b in shown if _place(a, one) != _place(b, other)]
     changes = [
-        *(_change("vanishes", a, one, other) for a in gone),
-        *(_change("appears", b, other, one) for b in new),
+        *(_change("vanishes", a, one, other) for a in gone if a.sent),
+        *(_change("appears", b, other, one) for b in new if b.sent),
         *(_move(a, b, one, other) for a, b in moved),
     ]
     counts = Counter(change["kind"] for change in changes)
     return {
         "with": str(other.settings.file),
         "settings": list(_differences(one.settings, other.settings)),
-        "same": len(pairs) - len(moved),
+        "same": len(shown) - len(moved),
         **{kind: counts[kind] for kind in ("appears", "vanishes", "moves")},
         "changes": sorted(changes, key=lambda change: (change["at"], change["key"])),
     }
 
 
+def _place(alert: Episode, side: Side) -> tuple[str | None, str | None]:
+    """When somebody was first told of an alert; where nobody was, why not."""
+    return (alert.sent, None) if alert.sent else (None, _untold(alert, side))
+
+
+def _untold(alert: Episode, side: Side) -> str:
+    """Where a burst is told, or why it is not, as a change says it."""
+    holder = next((one for one in side.episodes if one.id == alert.merged_into), None)
+    return f"part of {holder.name} ({holder.key})" if holder is not None else f"told to nobody: {alert.why}"
+
+
 def _paired(
     one: Sequence[Episode], other: Sequence[Episode]
 ) -> tuple[list[tuple[Episode, Episode]], list[Episode], list[Episode]]:
-    """Those that are one alert, and those of either side alone: of one rule and key, and open at the same time."""
-    pairs, left = [], list(other)
+    """Those that are one alert, and those of either side alone: of one rule and key, and open at the same time. What
+    both sides tell is paired before what one of them does not."""
+    ranked = sorted(one, key=lambda a: a.sent is None)
+    pairs, left = [], sorted(other, key=lambda b: b.sent is None)
     gone = []
-    for a in one:
+    for a in ranked:
         own = (b for b in left if (b.key, b.rule) == (a.key, a.rule))
         same = next((b for b in own if _begins(b) <= _ends(a) and _begins(a) <= _ends(b)), None)
         if same is None:
@@ -77,7 +92,7 @@ def _change(kind: Kind, alert: Episode, here: Side, there: Side) -> dict[str, An
         "kind": kind,
         "key": alert.key,
         "name": alert.name,
-        "at": alert.at,
+        "at": alert.sent,
         "other_at": None,
         "severity": alert.severity,
         "why": _why(alert, there, terms, turned=kind == "appears"),
@@ -91,13 +106,18 @@ def _move(a: Episode, b: Episode, one: Side, other: Side) -> dict[str, Any]:
     terms = _terms(b, other, one) if sooner else _terms(a, one, other)
     if sooner:
         terms = {name: values[::-1] for name, values in terms.items()}
-    why = _why(b if sooner else a, one if sooner else other, terms, turned=sooner)
+    if a.sent and b.sent and a.at == b.at:
+        why = "rings at the same moment, and is told at another: silences, routes, or what it was part of"
+    elif a.sent and b.sent:
+        why = _why(b if sooner else a, one if sooner else other, terms, turned=sooner)
+    else:
+        why = _untold(b, other) if a.sent else f"rings by itself, before {_untold(a, one)}"
     return {
         "kind": "moves",
         "key": a.key,
         "name": a.name,
-        "at": a.at,
-        "other_at": b.at,
+        "at": a.sent or a.at,
+        "other_at": b.sent,
         "severity": b.severity,
         "why": why,
         "terms": terms,

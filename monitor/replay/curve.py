@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from alerts.baseline import Shape
-from alerts.detector import BLIND, Detector
+from alerts.detector import BLIND, Detector, Step
 from alerts.key_state import Item, KeyState
 from alerts.resolution import unseen
 
@@ -17,7 +17,7 @@ BUDGETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
 
 class Rang(msgspec.Struct, frozen=True):
-    """That an alert began. ``at`` in seconds since 1970; ``id``: of its episode."""
+    """That a key rang. ``at`` in seconds since 1970; ``id``: of the alert that tells it, or of the burst."""
 
     key: str
     at: float
@@ -27,10 +27,13 @@ class Rang(msgspec.Struct, frozen=True):
 class Curve:
     """Runs a detector for each of ``budgets``, which holds for every key. ``settings``: the detectors' others.
 
-    It is fed with what the replayed detector is fed with, once time has passed for an open episode of that key.
+    It is fed with what the replayed detector is fed with, once time has passed for an open episode of that key. What
+    is counted is bursts, key by key: before they are merged, hushed or routed, and without other rules' alerts.
     """
 
     def __init__(self, budgets: Sequence[float], **settings: Any) -> None:
+        self.replayed: list[Rang] = []
+        """The same of the replayed detector, whose keys may have budgets of their own."""
         self.rang: dict[float, list[Rang]] = {budget: [] for budget in budgets}
         self._beside = [(budget, Detector(budget=budget, **settings), dict[str, KeyState]()) for budget in budgets]
 
@@ -45,6 +48,9 @@ class Curve:
             if state.episode is not None:
                 detector.advance(key, state, item.at, shape, missing=unseen(state, item.at, blind))
             step = detector.observe(key, state, item, shape, **told)
-            self.rang[budget] += [
-                Rang(key, event.at, f"{key} {event.opened_by}") for event in step.events if event.kind == "firing"
-            ]
+            self.rang[budget] += bursts(key, step)
+
+
+def bursts(key: str, step: Step) -> list[Rang]:
+    """Those that a step of a key's detector opened."""
+    return [Rang(key, event.at, f"{key} {event.opened_by}") for event in step.events if event.kind == "firing"]

@@ -104,9 +104,11 @@ def _flag(episode: Mapping[str, Any], x: Scale, end: float) -> str:
     """From an alert's beginning to its end; ``end`` of the replay where it has none before."""
     at, until = x(epoch(episode["at"])), x(min(end, epoch(episode["until"])) if episode["until"] else end)
     kind = {True: "matched", False: "unmatched", None: "unjudged"}[episode["matches"]]
+    kind += "" if episode["sent"] else " untold"
+    note = "" if episode["sent"] else f" ({episode['why']})"
     return (
         f'<g class="alert {episode["severity"]} {kind}"><title>{escape(episode["at"][:16])}: '
-        f"{escape(episode['summary'])}</title>"
+        f"{escape(episode['summary'] + note)}</title>"
         f'<rect x="{at:.1f}" y="{TOP - 5:.1f}" width="{max(1.0, until - at):.1f}" height="3"/>'
         f'<path d="M{at - 5:.1f} {TOP - 13:.1f}h10l-5 9z"/></g>'
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -14,15 +14,16 @@ from alerts.baseline import DAY, HOUR, MONTH, NEWS, SOCIAL
 from models.evaluate import wilson
 from monitor.assembly import Parts
 from monitor.replay.curve import Curve, Rang
+from monitor.replay.evidence import Episodes
 from monitor.replay.labels import Label, Outcome, match, scope
 from monitor.replay.player import Player
 from pipelines.documents import epoch, iso
 
 WITHOUT_LABELS = (
     "judged_keys",
-    "judged_alerts",
-    "judged_alerts_per_key_month",
-    "judged_alerts_per_key_month_interval",
+    "judged_bursts",
+    "judged_bursts_per_key_month",
+    "judged_bursts_per_key_month_interval",
 )
 
 
@@ -59,23 +60,56 @@ def span_of(player: Player, start: float | None) -> Span:
     return Span(max(begun, start or begun), epoch(player.last), least)
 
 
-def outcomes(player: Player, parts: Parts, labels: Sequence[Label] | None, span: Span) -> Outcomes:
+def outcomes(player: Player, parts: Parts, labels: Sequence[Label] | None, span: Span, episodes: Episodes) -> Outcomes:
     """Counts, alarms per key and month and, with labels, what was found, how soon, and how much else rang.
 
-    Intervals are of 95 %: Wilson's for shares, Garwood's exact ones for rates (as if alarms came independently), of the
-    median delay by order statistics.
+    An alert counts once, when somebody is first told of it. Intervals are of 95 %: Wilson's for shares, Garwood's exact
+    ones for rates (as if alarms came independently), of the median delay by order statistics.
     """
-    # Labels name keys: of those what counts is that they burst, be it told as part of another alert.
-    bursts = list({one.alert: one for one in reversed(player.alerts) if one.type == "alert.firing"}.values())[::-1]
-    rang = [Rang(alert.key, epoch(alert.at), alert.alert) for alert in bursts]
-    firing = [alert for alert in player.alerts if alert.type == "alert.firing" and alert.merged_into is None]
-    entities = {key for key, watched in parts.watch.keys.items() if key.startswith("entity:") and not watched.topic}
+    every = episodes.all()
+    sent = [one for one in every if one.sent is not None]
+    entities = companies(parts)
     notes: list[str] = []
-    counts = player.counts
-    summary: dict[str, Any] = {
-        "documents": counts["documents"],
+    summary = _counted(player, parts, span) | {
+        "entity_keys": len(entities),
+        "bursts": len(player.curve.replayed),
+        "alerts": len(sent),
+        "entity_alerts": sum(one.key in entities for one in sent),
+        "by_rule": dict(Counter(one.rule for one in sent).most_common()),
+        "told_to_nobody": dict(Counter(one.why for one in every if one.sent is None).most_common()),
+    }
+    if player.counts["unsupported"]:
+        unread = f"{player.counts['unsupported']} of {player.counts['documents']} documents"
+        notes.append(f"{unread} count nowhere: no model in use reads their language")
+    told = _is_told(player, span, notes)
+    for name, keys in (("alerts", parts.watch.keys), ("entity_alerts", entities)):
+        summary |= _rate(f"{name}_per_key_month", summary[name], len(keys), span, told=told)
+    summary["by_key"] = dict(Counter(one.key for one in sent).most_common())
+    found, unmatched = set[str](), set[str]()
+    if labels is not None:
+        keys, rang = scope(labels, parts.watch), episodes.told()
+        events, found, _ = match(labels, rang, span.begin, span.end)
+        unmatched = {one.id for one in rang if one.key in keys and one.id not in found}
+        summary |= rated(labels, rang, keys, span, told=told) | {
+            "events": [_told(outcome) for outcome in events],
+            "unlabelled": [
+                {"key": one.key, "at": one.sent, "severity": one.severity} for one in sent if one.id not in found
+            ],
+        }
+        notes += _about(events, span)
+    return Outcomes(summary, found, unmatched, notes, told)
+
+
+def companies(parts: Parts) -> set[str]:
+    """The keys of single companies, whatever the topic."""
+    return {key for key, watched in parts.watch.keys.items() if watched.is_company}
+
+
+def _counted(player: Player, parts: Parts, span: Span) -> dict[str, Any]:
+    return {
+        "documents": player.counts["documents"],
         **{
-            name: counts[name]
+            name: player.counts[name]
             for name in (
                 "accepted",
                 "duplicate",
@@ -92,43 +126,24 @@ def outcomes(player: Player, parts: Parts, labels: Sequence[Label] | None, span:
         "to": player.last,
         "months": round(span.months, 2),
         "watched_keys": len(parts.watch.keys),
-        "entity_keys": len(entities),
-        "bursts": len(bursts),
-        "alerts": len(firing),
-        "entity_alerts": sum(one.key in entities for one in rang),
     }
-    if counts["unsupported"]:
-        unread = f"{counts['unsupported']} of {counts['documents']} documents"
-        notes.append(f"{unread} count nowhere: no model in use reads their language")
-    told = _is_told(player, span, notes)
-    for name, keys in (("alerts", parts.watch.keys), ("entity_alerts", entities)):
-        summary |= _rate(f"{name}_per_key_month", summary[name], len(keys), span, told=told)
-    summary["by_key"] = dict(Counter(alert.key for alert in firing).most_common())
-    found, unmatched = set[str](), set[str]()
-    if labels is not None:
-        keys = scope(labels, parts.watch)
-        events, found, _ = match(labels, rang, span.begin, span.end)
-        unmatched = {one.id for one in rang if one.key in keys and one.id not in found}
-        summary |= rated(labels, rang, keys, span, told=told) | {
-            "events": [_told(outcome) for outcome in events],
-            "unlabelled": [
-                {"key": alert.key, "at": alert.at, "severity": alert.severity}
-                for alert in bursts
-                if alert.alert not in found
-            ],
-        }
-        notes += _about(events, span)
-    return Outcomes(summary, found, unmatched, notes, told)
 
 
 def rated(
-    labels: Sequence[Label], rang: Sequence[Rang], keys: Collection[str], span: Span, *, told: bool
+    labels: Sequence[Label],
+    rang: Sequence[Rang],
+    keys: Collection[str],
+    span: Span,
+    *,
+    told: bool,
+    what: Literal["alerts", "bursts"] = "alerts",
 ) -> dict[str, Any]:
-    """What one detector's alerts are worth by labels. ``keys``: those that labels judge. Not ``told``: rates."""
+    """What one detector's alerts, or its bursts, are worth by labels, each id once. ``keys``: those that labels judge.
+    Not ``told``: rates."""
     events, found, wrong = match(labels, rang, span.begin, span.end)
     hits, tried = sum(one.state == "found" for one in events), sum(one.state in ("found", "missed") for one in events)
-    inside = [one for one in rang if one.key in keys]
-    true, false = (sum(one.id in those for one in inside) for those in (found, wrong))
+    inside = {one.id for one in rang if one.key in keys}
+    true, false = len(inside & found), len(inside & wrong)
     delays = [delay for one in events if (delay := _delay(one)) is not None]
     middle = intervals.median(delays)
     return {
@@ -139,9 +154,9 @@ def rated(
         **_share("precision_lower_bound", true, len(inside), told=told),
         **_share("precision_labelled", true, true + false, told=told),
         "judged_keys": len(keys),
-        "judged_alerts": len(inside),
+        f"judged_{what}": len(inside),
         "judged_false": false,
-        **_rate("judged_alerts_per_key_month", len(inside), len(keys), span, told=told),
+        **_rate(f"judged_{what}_per_key_month", len(inside), len(keys), span, told=told),
         "delay_days": round(statistics.median(delays), 2) if delays else None,
         "delay_days_interval": None if middle is None else [round(value, 2) for value in middle],
     }
@@ -149,15 +164,16 @@ def rated(
 
 def points(
     curve: Curve, parts: Parts, labels: Sequence[Label] | None, span: Span, *, told: bool
-) -> list[dict[str, Any]]:
-    """Of each budget what ``rated`` tells; without labels the alerts of companies alone."""
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Of each budget what ``rated`` tells of its bursts, without labels the bursts of companies alone; and the same of
+    the bursts of the replayed detector."""
     keys = scope(labels, parts.watch) if labels else {key for key in parts.watch.keys if key.startswith("entity:")}
-    found = []
-    for budget, rang in curve.rang.items():
-        point = rated(labels or (), rang, keys, span, told=told)
-        wanted = point if labels else {name: value for name, value in point.items() if name in WITHOUT_LABELS}
-        found.append({"budget": budget} | wanted)
-    return found
+
+    def point(rang: Sequence[Rang]) -> dict[str, Any]:
+        found = rated(labels or (), rang, keys, span, told=told, what="bursts")
+        return found if labels else {name: value for name, value in found.items() if name in WITHOUT_LABELS}
+
+    return [{"budget": budget} | point(rang) for budget, rang in curve.rang.items()], point(curve.replayed)
 
 
 def _is_told(player: Player, span: Span, notes: list[str]) -> bool:
@@ -206,6 +222,7 @@ def _told(outcome: Outcome) -> dict[str, Any]:
         "state": outcome.state,
         "rang": iso(first.at) if first else None,
         "key": first.key if first else None,
+        "alert": first.id if first else None,
         "delay_days": None if delay is None else round(delay, 2) + 0.0,  # never -0.0
     }
 

@@ -51,6 +51,7 @@ def render(report: Mapping[str, Any]) -> str:
         *_events(report),
         *_timelines(report),
         *_alerts(report),
+        *_untold(report),
         "</main></body></html>",
     ]
     return "".join(parts) + "\n"
@@ -59,8 +60,8 @@ def render(report: Mapping[str, Any]) -> str:
 def _about(report: Mapping[str, Any]) -> str:
     return (
         f"tapewatch {report['version']}, model {report['model']}, {report['figures']['watched_keys']} watched keys, "
-        f"{report['budget']:g} false alarms allowed per key and month. Alerts as these settings would have sent them; "
-        "the same figures are in report.json, the alerts' bodies in alerts.jsonl."
+        f"{report['budget']:g} false alarms allowed per key and month. Figures count alerts as these settings would "
+        "have sent them, each once; the same figures are in report.json, the bodies that were sent in alerts.jsonl."
     )
 
 
@@ -90,7 +91,7 @@ def _curves(report: Mapping[str, Any]) -> Iterator[str]:
     drawn = [
         drawing.curve(curve, name, words, share=share, at=budget)
         for name, words, share in (
-            ("judged_alerts_per_key_month", "alerts per key and month", False),
+            ("judged_bursts_per_key_month", "bursts per key and month", False),
             ("recall", "events found", True),
         )
         if any(point.get(name) is not None for point in curve)
@@ -98,16 +99,30 @@ def _curves(report: Mapping[str, Any]) -> Iterator[str]:
     if not drawn:
         return
     yield '<section><h2>Other budgets</h2><p class="hint">The same evidence, each key at the budget below. Bars: 95 % '
-    yield "intervals; broken line: alerts as many as allowed; upright line: the budget that was replayed.</p>"
-    yield f'<div class="charts">{"".join(drawn)}</div><div class="scroll"><table><thead><tr><th>budget<th>alerts'
+    yield "intervals; broken line: bursts as many as allowed; upright line: the budget that was replayed.</p>"
+    yield f'<p class="hint">{escape(_beside(report))}</p>'
+    yield f'<div class="charts">{"".join(drawn)}</div><div class="scroll"><table><thead><tr><th>budget<th>bursts'
     yield "<th>per key and month<th>events found<th>recall<th>median delay</thead><tbody>"
     for point in curve:
         yield (
-            f"<tr><td>{point['budget']:g}<td>{point['judged_alerts']}"
-            f"<td>{_ranged(point, 'judged_alerts_per_key_month')}"
+            f"<tr><td>{point['budget']:g}<td>{point['judged_bursts']}"
+            f"<td>{_ranged(point, 'judged_bursts_per_key_month')}"
             f"<td>{point.get('events_found', '')}<td>{_ranged(point, 'recall')}<td>{_days(point.get('delay_days'))}"
         )
     yield "</tbody></table></div></section>"
+
+
+def _beside(report: Mapping[str, Any]) -> str:
+    """What the curve counts, and the same of the replayed settings."""
+    alone, figures = report["bursts_alone"], report["figures"]
+    told = f"{alone['judged_bursts']} bursts"
+    if "events_found" in alone:
+        told += f" and {alone['events_found']} events found"
+        told += f", where {figures['judged_alerts']} alerts found {figures['events_found']}"
+    return (
+        "Counted here are bursts, key by key, before any is folded into another alert, silenced or routed, and no "
+        f"alerts of other rules. The replayed settings, counted like that: {told}."
+    )
 
 
 def _compared(compare: Mapping[str, Any] | None) -> Iterator[str]:
@@ -135,6 +150,8 @@ def _events(report: Mapping[str, Any]) -> Iterator[str]:
     yield "<th>delay</thead><tbody>"
     for one in events:
         rang = one["rang"][:16].replace("T", " ") if one["rang"] else one["state"]
+        if one["through"]:
+            rang += f", as part of {one['through']}"
         yield (
             f'<tr class="{one["state"]}"><td>{_onset(one)}<td>{escape(one["entity"])}<td>{escape(one["what"])}'
             f"<td>{escape(rang)}<td>{_days(one['delay_days'])}"
@@ -165,8 +182,8 @@ def _timelines(report: Mapping[str, Any]) -> Iterator[str]:
     yield "<section><h2>Timelines</h2>"
     yield (
         '<p class="hint">Bars: bad stories, weighed as in alerts; band: where nine in ten counts are expected, line: '
-        "the expectation. Flags: alerts, until they were over (hollow: no event explains it). Broken uprights: "
-        "labelled events.</p>"
+        "the expectation. Flags: alerts, until they were over (hollow: no event explains it; faint: told to nobody, or "
+        "part of another). Broken uprights: labelled events.</p>"
     )
     for key in keys:
         shown = key | {"events": [report["events"][number] for number in key["events"]]}
@@ -180,18 +197,35 @@ def _timelines(report: Mapping[str, Any]) -> Iterator[str]:
 
 def _alerts(report: Mapping[str, Any]) -> Iterator[str]:
     judged = bool(report["events"])
-    listed = [one for one in report["alerts"] if one["matches"] is False or not judged]
+    listed = [one for one in report["alerts"] if one["sent"] and (one["matches"] is False or not judged)]
     if not listed:
         return
     yield f"<section><h2>{'Alerts that match no event' if judged else 'Alerts'}</h2>"
     for one in listed[:LISTED]:
         yield (
-            f"<details><summary>{_time(one['at'])} <b>{escape(one['name'])}</b> "
+            f"<details><summary>{_time(one['sent'])} <b>{escape(one['name'])}</b> "
             f'<span class="tag {one["severity"]}">{one["severity"]}</span></summary>'
             f"<p>{escape(one['summary'])}</p>"
             f'<p class="hint">{escape(one["key"])}: observed {one["observed"]:.3g}, expected {one["expected"]:.3g}; '
             f"score {one['score']:.3g} of {one['threshold']:.3g} nats</p>{_stories(one['stories'], 'nats')}</details>"
         )
+    if len(listed) > LISTED:
+        yield f'<p class="hint">{len(listed) - LISTED} more are in report.json.</p>'
+    yield "</section>"
+
+
+def _untold(report: Mapping[str, Any]) -> Iterator[str]:
+    listed = [one for one in report["alerts"] if not one["sent"]]
+    if not listed:
+        return
+    names = {one["id"]: one["name"] for one in report["alerts"]}
+    yield '<section><h2>Told to nobody</h2><p class="hint">They count in no figure, and are not in alerts.jsonl. A '
+    yield "burst that is part of another alert is listed in that one.</p>"
+    yield '<div class="scroll"><table><thead><tr><th>began<th>of<th>key<th>why</thead><tbody>'
+    for one in listed[:LISTED]:
+        why = one["why"] + (f": {names.get(one['merged_into'], one['merged_into'])}" if one["merged_into"] else "")
+        yield f"<tr><td>{_time(one['at'])}<td>{escape(one['name'])}<td>{escape(one['key'])}<td>{escape(why)}"
+    yield "</tbody></table></div>"
     if len(listed) > LISTED:
         yield f'<p class="hint">{len(listed) - LISTED} more are in report.json.</p>'
     yield "</section>"

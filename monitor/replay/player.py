@@ -15,6 +15,7 @@ from models.classifier import Classifier, Prediction
 from models.predictions import Mentions
 from monitor.assembly import Parts, alert_context
 from monitor.replay.curve import Curve
+from monitor.replay.moments import PunctualNotify
 from monitor.replay.timeline import Noting, Timeline
 from monitor.settings import Settings
 from pipelines.aggregate import Aggregate
@@ -22,7 +23,6 @@ from pipelines.clock import ManualClock
 from pipelines.documents import AlertRecord, Document, SourceRecord, Watermark, decode, encode, epoch, iso
 from pipelines.explain import Explainer
 from pipelines.ingest import TABLES, Ingest, Origin, moment
-from pipelines.notify import Notify
 from pipelines.score import Known, Score
 from pipelines.sources.base import RawItem
 from pipelines.sources.order import chunks
@@ -45,6 +45,9 @@ from pipelines.streams.memory import MemoryEngine, MemoryState
 
 SOURCE = "replay"
 """The source of what is read from files."""
+
+PAGE = "page"
+"""Who is told where no channel is configured."""
 
 CHUNK = 256
 CHUNK_BYTES = 16 * 2**20
@@ -137,13 +140,13 @@ class Player:
                 provisional=False,
                 rules=parts.rules,
             ),
-            Notify(
+            PunctualNotify(
                 parts.watch,
                 context=alert_context(settings, page=True),
                 routes=parts.routes,
-                channels=[channel.name for channel in settings.channels],
+                channels=[channel.name for channel in settings.channels] or [PAGE],
                 silences=parts.silences,
-                clock=self._clock,
+                clock=ManualClock(),
                 explainer=Explainer({one.name: _opener(one) for one in self._watches}, within=None),
             ),
         ]
@@ -153,7 +156,6 @@ class Player:
         self.counts: Counter[str] = Counter()
         self.classes: Counter[str] = Counter()
         """Documents by class."""
-        self.alerts: list[AlertRecord] = []
         self.profiles: list[Profile] = []
         """The week as it was learned on the way, a version a day."""
         self._passed = float("-inf")
@@ -234,8 +236,6 @@ class Player:
             taker(taken)
         for topic in TOPICS:
             self._engine.forget(topic)
-        # Their bodies are written out; what is counted in the end needs none.
-        self.alerts.extend(msgspec.structs.replace(alert, body=msgspec.Raw()) for alert in found)
         yield from found
 
 

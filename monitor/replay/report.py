@@ -21,7 +21,7 @@ COLUMNS = ("start", "bad", "others", "stories", "expected", "low", "high", "scor
 """Of a timeline's rows: a bin's start in seconds since 1970, what was counted in it, what was expected with the bounds
 of nine in ten counts, and where it came nearest to ringing."""
 
-BESIDE = ("events", "unlabelled", "by_key", "curve")
+BESIDE = ("events", "unlabelled", "by_key", "curve", "bursts_alone")
 """What of a summary stands in places of its own."""
 
 
@@ -36,22 +36,25 @@ def build(
 ) -> dict[str, Any]:
     """``report.json``, and what the page is drawn from. ``near``: what counted around the onsets of ``labels``."""
     happened = [number for number, label in enumerate(labels) if label.happened]
+    names = {one.id: one.key for one in episodes}
     events = [
         told
+        | {"through": names[told["alert"]] if told["alert"] and names[told["alert"]] != told["key"] else None}
         | {"nearest": _nearest(told, labels[number], timeline)}
         | {"stories": [msgspec.to_builtins(story) for story in near.of(number)]}
         for number, told in zip(happened, outcome.summary.get("events", ()), strict=True)
     ]
-    for one in episodes:
+    for one in (one for one in episodes if one.sent is not None):
         one.matches = True if one.id in outcome.matched else (False if one.id in outcome.unmatched else None)
     labelled = dict.fromkeys(key for told in events for key in told["keys"] if "/" not in key or key == told["key"])
-    rang = Counter(one.key for one in episodes)
+    rang = Counter(one.key for one in episodes if one.sent is not None)
     keys = [*labelled, *(key for key, _ in rang.most_common() if key not in labelled)]
     return {
         "schema": 1,
         "figures": {name: value for name, value in outcome.summary.items() if name not in BESIDE},
         "notes": outcome.notes,
         "curve": outcome.summary.get("curve", []),
+        "bursts_alone": outcome.summary.get("bursts_alone", {}),
         "events": events,
         "alerts": [msgspec.to_builtins(one) for one in episodes],
         "columns": COLUMNS,

@@ -12,7 +12,7 @@ from alerts.baseline import BLOCK, DAY, HOUR, NEWS, SOCIAL, WEEK, Shape
 from alerts.detector import Detector, Step
 from alerts.key_state import Item, KeyState
 from alerts.spike import Terms, expectation, terms_of
-from monitor.replay.curve import Curve
+from monitor.replay.curve import Curve, bursts
 
 WIDTHS = (BLOCK, 3 * HOUR, 6 * HOUR, DAY, WEEK)
 """Seconds of a bin, from the finest on."""
@@ -170,5 +170,6 @@ class Noting(Detector):
     def observe(self, key: str, state: KeyState, item: Item, shape: Shape, **facts: Any) -> Step:
         self._curve.observe(key, state.since, item, shape, facts)
         step = super().observe(key, state, item, shape, **facts)
+        self._curve.replayed += bursts(key, step)
         self._timeline.note(key, state, item, shape, step)
         return step

@@ -27,7 +27,7 @@ from monitor.replay.log import Log
 from monitor.replay.player import Fed, Player
 from monitor.settings import Settings, SettingsError, load
 from pipelines.documents import AlertRecord, Document, decode, epoch
-from tests.daemon_bench import BAD_NEWS, request
+from tests.daemon_bench import BAD_NEWS, SECRET, request
 from tests.inside_bench import inside
 from tests.stream_bench import DAY, HOUR, T0, Tape, Told
 
@@ -273,7 +273,7 @@ def test_figures_have_intervals_and_what_is_missed_has_evidence(folder: Path) ->
     assert 0.0 < summary["delay_days"] < 0.2
     rate, (low, high) = summary["judged_alerts_per_key_month"], summary["judged_alerts_per_key_month_interval"]
     assert low < rate < high and rate == pytest.approx(summary["judged_alerts"] / 2 / summary["months"], rel=0.01)
-    counts = [point["judged_alerts"] for point in summary["curve"]]
+    counts = [point["judged_bursts"] for point in summary["curve"]]
     assert [point["budget"] for point in summary["curve"]] == list(BUDGETS) and counts == sorted(counts)
     said = " ".join(summary["notes"])
     for words in ("'Unheard Of'", "no watched key", "'Acme Corp'", "outside of the time", "1 events are marked unsure"):
@@ -359,6 +359,87 @@ def test_nothing_to_replay_is_refused(folder: Path, content: str | None, options
         replay(folder)
 
 
+CHANNEL = f"[[channels]]\nkind = 'webhook'\nname = 'desk'\nurl = 'https://desk.example/hook'\nsecret = '{SECRET}'\n"
+
+
+def sent(folder: Path, out: str = "out") -> list[tuple[str, str, str]]:
+    """Type, time and key of the bodies that a replay would have sent."""
+    lines = [json.loads(line) for line in (folder / out / "alerts.jsonl").read_text().splitlines()]
+    return [(one["type"], one["timestamp"], one["data"]["subject"]["key"]) for one in lines]
+
+
+def of_acme(found: dict[str, Any]) -> dict[str, Any]:
+    """The alert about the crisis, of a report."""
+    (only,) = (one for one in found["alerts"] if one["key"] == "entity:acme-corp")
+    return dict(only)
+
+
+def test_a_silence_is_judged_at_the_moment_of_each_alert(folder: Path) -> None:
+    """The documents between which it ends are handed on at once."""
+    path = documents(folder, sorted(tape(), key=lambda one: one.at))
+    assert replay(folder, path, out="loud")["alerts"] == 1
+    (firing,) = (one for one in sent(folder, "loud") if one[0] == "alert.firing")
+    for name, off in (("before", -1.0), ("after", 1.0)):
+        until = datetime.fromtimestamp(epoch(firing[1]) + off, UTC).isoformat()
+        (folder / "tapewatch.toml").write_text(CONFIG + f"[[silences]]\nkeys = ['*']\nuntil = '{until}'\n")
+        replay(folder, path, out=name)
+    assert sent(folder, "before") == sent(folder, "loud")
+    later = [one for one in sent(folder, "loud") if one != firing and one[0] == "alert.updated"]
+    assert firing not in sent(folder, "after")
+    hushed = of_acme(json.loads((folder / "after" / "report.json").read_bytes()))
+    assert (hushed["at"], hushed["sent"]) == (firing[1], later[0][1] if later else None)
+    assert hushed["sent"] is not None or hushed["why"] == "silence settings-1"
+
+
+def test_what_nobody_is_told_of_is_marked_and_counts_nowhere(folder: Path) -> None:
+    stories = sorted(tape(), key=lambda one: one.at)
+    path, events = documents(folder, stories), labels(folder, f"Acme Corp,{day(CRISIS)},a crisis,")
+    told = replay(folder, path, events=events)
+    assert (told["alerts"], told["judged_alerts"], told["events_found"]) == (1, 1, 1)
+    assert told["by_rule"] == {"burst": 1} and told["by_key"] == {"entity:acme-corp": 1}
+    routed = "[[routes]]\nkeys = ['entity:borealis-corp']\nchannels = ['desk']\n"
+    (folder / "tapewatch.toml").write_text(CONFIG + CHANNEL + routed)
+    summary = replay(folder, path, events=events)
+    report = json.loads((folder / "out" / "report.json").read_bytes())
+    assert sent(folder) == []
+    assert (summary["alerts"], summary["judged_alerts"], summary["events_found"]) == (0, 0, 0)
+    assert summary["bursts"] == told["bursts"] > 0 and summary["bursts_alone"]["events_found"] == 1
+    assert sum(summary["told_to_nobody"].values()) == len(report["alerts"])
+    unsent = of_acme(report)
+    assert (unsent["sent"], unsent["why"], unsent["matches"]) == (None, "no route names a channel for it", None)
+    page = (folder / "out" / "report.html").read_text()
+    assert "Told to nobody" in page and "no route names a channel for it" in page
+    assert f"{summary['bursts_alone']['judged_bursts']} bursts and 1 events found, where 0 alerts found 0" in page
+
+
+def test_a_burst_in_another_alert_is_found_through_it_and_counts_once(folder: Path) -> None:
+    stories = sorted(tape(), key=lambda one: one.at)
+    moment = datetime.fromtimestamp(CRISIS, UTC).isoformat()
+    events = labels(folder, f"market,{moment},a shock,", f"Acme Corp,{moment},a crisis,")
+    path = documents(folder, stories)
+    summary = replay(folder, path, events=events)
+    report = json.loads((folder / "out" / "report.json").read_bytes())
+    assert summary["bursts"] > 1 and summary["bursts"] == len(report["alerts"])
+    assert (summary["alerts"], summary["entity_alerts"], summary["judged_alerts"]) == (1, 1, 1)
+    assert (summary["events_found"], summary["precision_lower_bound"]) == (2, 1.0)
+    assert summary["told_to_nobody"] == {"part of another alert": summary["bursts"] - 1}
+    acme = of_acme(report)
+    events_of = {event["what"]: event for event in report["events"]}
+    assert events_of["a shock"]["through"] == acme["key"] and events_of["a crisis"]["through"] is None
+    assert {event["alert"] for event in report["events"]} == {acme["id"]}
+    market = next(one for one in report["alerts"] if one["key"] == "market")
+    assert (market["sent"], market["merged_into"], market["why"]) == (None, acme["id"], "part of another alert")
+    page = (folder / "out" / "report.html").read_text()
+    assert ", as part of entity:acme-corp" in page and "part of another alert: Acme Corp" in page
+    # Who doesn't watch the company hears of the market, which is told as a part of the company's alert elsewhere.
+    (folder / "other.toml").write_text(CONFIG.replace("Acme", "Cygnus"))
+    replay(folder, path, compare=folder / "other.toml")
+    changes = json.loads((folder / "out" / "report.json").read_bytes())["compare"]["changes"]
+    assert {change["kind"] for change in changes if change["key"] == acme["key"]} == {"vanishes"}
+    moved = [change for change in changes if change["kind"] == "moves"]
+    assert moved and {one["why"] for one in moved} == {"rings by itself, before part of Acme Corp (entity:acme-corp)"}
+
+
 def test_two_settings_are_compared_by_the_term_that_changed(folder: Path) -> None:
     stories = sorted(tape(), key=lambda one: one.at)
     path = documents(folder, stories)
@@ -370,7 +451,9 @@ def test_two_settings_are_compared_by_the_term_that_changed(folder: Path) -> Non
     found = report["compare"]
     assert "detection.false_alarms_per_key_month: 3.0 to 0.001" in found["settings"]
     assert "watchlists: 1 entries less, 1 more" in found["settings"]
-    assert found["same"] + found["moves"] + found["vanishes"] == len(report["alerts"])
+    told = sum(alert["sent"] is not None for alert in report["alerts"])
+    after = sum(change["why"].startswith("rings by itself") for change in found["changes"])
+    assert found["same"] + found["moves"] - after + found["vanishes"] == told > 0
     changes = {change["kind"]: change for change in found["changes"] if change["key"] != "entity:borealis-corp"}
     assert changes["vanishes"]["why"].startswith("threshold: "), changes
     low, high = changes["vanishes"]["terms"]["threshold"]
