@@ -137,7 +137,7 @@ def taken_by(new: Burning, told: Sequence[Burning], at: float) -> list[tuple[Bur
             few = _few(one, everything)
             if new in few and (_known(one, everything) >= EXPLAINED or (age < SETTLING and explained(one, everything))):
                 away.append((one, few[0]))
-    return away
+    return sorted(away, key=lambda pair: pair[0].alert)
 
 
 def rather(new: Burning, untold: Iterable[Burning], told: Sequence[Burning], at: float) -> Burning | None:

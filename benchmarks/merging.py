@@ -1,20 +1,26 @@
 """One event, one alert: how many alerts an event makes that bursts at hundreds of keys.
 
     python -m benchmarks.merging [--seeds 20] [--first 0]
+    python -m benchmarks.merging --cost 500 2000
 
 A market of 25 sectors of 20 companies, each sector a watch-list with two topics of its own: 1,546 keys. A week of
 calm, then an event; documents pass the production stages on the engine in memory. `bursts` are the keys that would
 have rung by themselves, `alerts` those that did within eight hours, by seeds, `merged away` those of them that became
-part of another within minutes. Among them are alerts that the calm itself makes.
+part of another within minutes. Among them are alerts that the calm itself makes. ``--cost``: what the notify stage
+takes for a shock over so many companies, on the embedded engine.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import logging
 import random
+import tempfile
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import structlog
@@ -28,7 +34,8 @@ from pipelines.entities import Entity, EntityIndex
 from pipelines.notify import Notify
 from pipelines.particulars import Context
 from pipelines.score import Score
-from pipelines.streams.base import ALERTS, DOCUMENTS, TOPICS, WATERMARK, Output
+from pipelines.streams.base import ALERTS, CANDIDATES, DOCUMENTS, TOPICS, WATERMARK, Output, Record, State
+from pipelines.streams.embedded import EmbeddedEngine
 from pipelines.streams.memory import MemoryEngine
 from pipelines.watch import Watch, WatchList
 
@@ -55,6 +62,7 @@ NAMES = tuple(
     for b in ("ta", "ve", "li", "do", "ru", "sa", "mi", "ne", "zo", "pa")
     for c in ("nex", "rix", "dyn", "gon", "lab")
 )
+NAMES += tuple(name + more for more in ("bur", "cal", "dom") for name in NAMES)
 
 
 class Story(NamedTuple):
@@ -78,7 +86,8 @@ class Market:
     def __init__(self, seed: int, *, sectors: int = SECTORS, companies: int = COMPANIES) -> None:
         self.rng = random.Random(seed)
         self.companies, self._number = sectors * companies, 0
-        entities = [Entity(id=name.lower(), name=f"{name} Corp", aliases=(name,), custom=True) for name in NAMES]
+        names = NAMES[: max(len(NAMES) // 4, self.companies)]
+        entities = [Entity(id=name.lower(), name=f"{name} Corp", aliases=(name,), custom=True) for name in names]
         self._classifier = FakeClassifier()
         topics = [topic for topic in self._classifier.topics if " " not in topic.split("|")[0].split(" ")[0]]
         lists = [
@@ -97,16 +106,16 @@ class Market:
             [
                 Score(self._classifier, EntityIndex(entities[: self.companies]), watch, clock=self.clock),
                 Aggregate(Detector(budget=BUDGET), watch, clock=self.clock, model="fake", provisional=False),
-                Notify(
-                    watch,
-                    context=Context(version="bench", detector="1", configuration="bench", budget=BUDGET),
-                    routes=(),
-                    channels=("desk",),
-                    clock=self.clock,
-                ),
+                self.notify(watch),
             ]
         )
+        self.watch = watch
         self.alerts: list[AlertRecord] = []
+        self.candidates: list[Output] = []
+
+    def notify(self, watch: Watch) -> Notify:
+        context = Context(version="bench", detector="1", configuration="bench", budget=BUDGET)
+        return Notify(watch, context=context, routes=(), channels=("desk",), clock=self.clock)
 
     def calm(self, since: float, until: float) -> Iterator[Story]:
         """Every company's usual stories."""
@@ -138,6 +147,7 @@ class Market:
         self.engine.append(outputs)
         self.engine.run()
         self.clock.set(at)
+        self.candidates += [Output(*record[:3]) for record in self.engine.records(CANDIDATES)]
         self.alerts += [decode(AlertRecord, record.value) for record in self.engine.records(ALERTS)]
         for topic in TOPICS:
             self.engine.forget(topic)
@@ -239,12 +249,50 @@ def run(event: Event, seed: int, *, calm: float = CALM, sectors: int = SECTORS) 
     return market.outcome(start, end)
 
 
+def cost(companies: int, seed: int) -> tuple[int, float, float]:
+    """A shock's candidates through a notify stage alone, on the embedded engine, one batch each: their number, the
+    seconds of a processor they take together, and the longest of them."""
+    market = Market(seed, sectors=companies // COMPANIES)
+    start = T0 + DAY
+    market.play(market.calm(T0, start), start)
+    market.candidates.clear()
+    market.play(shock(market, start + MINUTE), start + 8 * HOUR)
+    stage = market.notify(market.watch)
+    spent: list[float] = []
+    handle = stage.handle
+
+    def timed(batch: Sequence[Record], state: State) -> list[Output]:
+        began = time.thread_time()
+        outputs = handle(batch, state)
+        spent.append(time.thread_time() - began)
+        return outputs
+
+    stage.handle = timed  # type: ignore[method-assign]
+
+    async def play(folder: str) -> None:
+        engine = EmbeddedEngine(Path(folder) / "store.db", clock=market.clock, batch=1)
+        await engine.append(market.candidates)
+        await engine.start([stage])
+        await engine.drained()
+        await engine.stop()
+
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(play(folder))
+    return len(market.candidates), sum(spent), max(spent)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--cost", type=int, nargs="+", default=[])
     asked = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    for companies in asked.cost:
+        count, total, longest = cost(companies, asked.first)
+        print(f"{companies} companies: {count} candidates, {total:.2f} s, the longest {longest * 1e3:.1f} ms")
+    if asked.cost:
+        return
     print("| event | bursts | alerts (seeds) | merged away | what rang |", flush=True)
     for name, event in EVENTS.items():
         found = [run(event, asked.first + seed) for seed in range(asked.seeds)]

@@ -8,8 +8,8 @@ event is told at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
 
 import msgspec
 import structlog
@@ -55,13 +55,16 @@ class Telling(NamedTuple):
     """Told already, and now only to those whom its members' routes name besides."""
 
 
-Quiet = Callable[[Burning], bool]
-"""Whether a silence hushes an episode."""
+class Ears(Protocol):
+    """Who would hear of an episode at the time of an event."""
 
+    def hushed(self, one: Burning) -> bool:
+        """Whether a silence hushes it."""
+        ...
 
-def settle(candidate: Candidate, state: State, quiet: Quiet) -> list[Telling]:
-    """What an episode's event, not seen before, leads to: in the order in which it is to be told."""
-    return list(_Fires(state, quiet).settle(candidate))
+    def wanted(self, one: Burning, holder: Burning) -> bool:
+        """Whether its route names somebody whom its holder's alert was not told."""
+        ...
 
 
 def unquote(state: State, gone: exhibits.Gone) -> None:
@@ -73,82 +76,105 @@ def unquote(state: State, gone: exhibits.Gone) -> None:
             bursts.put(name, Burst(lighter))
 
 
-class _Fires:
-    """The open episodes, by name: the id under which each was first told or recorded."""
+class Fires:
+    """The open episodes, by name: the id under which each was first told or recorded.
 
-    def __init__(self, state: State, quiet: Quiet) -> None:
+    A copy of the tables, kept from one event to the next, so that none costs a look at every open episode. It is void
+    with the state's ``generation``.
+    """
+
+    def __init__(self, state: State) -> None:
+        self._state, self._generation = state, state.generation
         self._rows: Table[Burning] = state.table("burning")
         self._bursts: Table[Burst] = state.table("burst")
         self._sent = state.table("sent")
-        self._quiet = quiet
-        self._open = dict(self._rows.items())
-        self._names = {id(row): name for name, row in self._open.items()}
+        self._open: dict[str, Burning] = {}
+        self._names: dict[int, str] = {}
+        self._told: dict[str, Burning] = {}
+        """Those that rang."""
+        self._wide: dict[str, Burning] = {}
+        """Lists, topics and the market that have not."""
+        self._held: dict[str, dict[str, Burning]] = {}
+        """What each holds."""
+        self._under: dict[str, str] = {}
+        """By whom each is held, as the index has it."""
+        for name, row in self._rows.items():
+            self._enter(name, row)
 
-    def settle(self, candidate: Candidate) -> Iterator[Telling]:
+    def holds(self, state: State) -> bool:
+        """Whether this is what ``state`` has by now."""
+        return self._state is state and self._generation == state.generation
+
+    def settle(self, candidate: Candidate, ears: Ears) -> Iterator[Telling]:
+        """What an episode's event, not seen before, leads to: in the order in which it is to be told."""
         event = candidate.event
         name = episode_id(candidate.rule, event.key, event.opened_by)
         row = self._open.get(name)
         if event.kind == "resolved":
-            yield from self._end(name, row, candidate)
+            yield from self._end(name, row, candidate, ears)
             return
         if row is None:
             row = _row(candidate, name)
             if (sent := self._sent.get(name)) is not None and sent.status != "resolved":
                 row.rang = event.opened_at  # by a version that merged nothing
-            self._open[name], self._names[id(row)] = row, name
+            self._enter(name, row)
         else:
             _refresh(row, candidate)
         self._bursts.put(name, Burst(encode(candidate)))
-        yield from self._move(row, candidate) if row.rang is None else self._grow(row, candidate)
+        yield from self._move(row, candidate, ears) if row.rang is None else self._grow(row, candidate, ears)
 
     # -- what an event does to its episode ----------------------------------------------------------------
 
-    def _move(self, row: Burning, candidate: Candidate) -> Iterator[Telling]:
+    def _move(self, row: Burning, candidate: Candidate, ears: Ears) -> Iterator[Telling]:
         """One that has not rung: it stays where it is held, is held by another, or rings."""
-        at, heard = candidate.event.at, self._heard()
+        at, told = candidate.event.at, self._near(row)
+        heard = [one for one in told if not ears.hushed(one)]
         holder = self._open.get(row.holder)
-        if holder is None or not stays(row, holder, self._told()):
+        if holder is None or not stays(row, holder, told):
             holder = holder_of(row, heard, at)
         if holder is None and row.into and explained(row, heard):
             self._put(row)
             yield Telling(_as(candidate, row), row.into)  # of what is over
             return
-        if holder is None and (wide := rather(row, self._held(), heard, at)) is not None:
-            yield from self._ring(wide, self._last(wide, at))
+        if holder is None and (wide := rather(row, self._wide_held(), self._heard(ears), at)) is not None:
+            yield from self._ring(wide, self._last(wide, at), ears)
             holder = wide
         if holder is None:
-            yield from self._ring(row, candidate)
+            yield from self._ring(row, candidate, ears)
         else:
-            yield from self._join(row, holder, candidate)
+            yield from self._join(row, holder, candidate, ears)
 
-    def _join(self, row: Burning, holder: Burning, candidate: Candidate) -> Iterator[Telling]:
+    def _join(self, row: Burning, holder: Burning, candidate: Candidate, ears: Ears) -> Iterator[Telling]:
         self._hold(row, holder, candidate.event.at)
         yield Telling(_as(candidate, row), row.into)
-        yield from self._late(holder)
+        if ears.wanted(row, holder):
+            yield self._telling(_as(self._last(holder, -math.inf), holder), holder)._replace(late=True)
 
-    def _ring(self, row: Burning, candidate: Candidate) -> Iterator[Telling]:
+    def _ring(self, row: Burning, candidate: Candidate, ears: Ears) -> Iterator[Telling]:
         event = candidate.event
         was_told = event.kind == "updated" and row.holder == ""
         row.rang, row.moved = event.at, event.at
         self._put(row)
-        ended = list(self._take(row, event.at))
+        ended = list(self._take(row, event.at, ears))
         rings = candidate if was_told else _as(candidate, row, "firing")
         yield self._telling(rings, row)
         yield from ended
 
-    def _grow(self, row: Burning, candidate: Candidate) -> Iterator[Telling]:
+    def _grow(self, row: Burning, candidate: Candidate, ears: Ears) -> Iterator[Telling]:
         """One that rang has changed: what became a part of it merges away, and what is no part of it any more rings."""
         at = row.moved = candidate.event.at
         self._put(row)
-        ended = list(self._take(row, at))
-        left = [one for one in self._members(row) if one.width < row.width and not stays(one, row, self._told())]
-        staying = tuple(one for one in self._members(row) if one not in left)
+        ended = list(self._take(row, at, ears))
+        members = self._members(row)
+        left = [one for one in members if one.width < row.width and not stays(one, row, self._near(one))]
+        leaving = {id(one) for one in left}
+        staying = tuple(one for one in members if id(one) not in leaving)
         yield Telling(_as(candidate, row), None, row, staying)
         yield from ended
         for one in left:
-            yield from self._again(one, at)
+            yield from self._again(one, at, ears)
 
-    def _end(self, name: str, row: Burning | None, candidate: Candidate) -> Iterator[Telling]:
+    def _end(self, name: str, row: Burning | None, candidate: Candidate, ears: Ears) -> Iterator[Telling]:
         if row is None:
             yield Telling(candidate)  # of a version that merged nothing
             return
@@ -164,17 +190,17 @@ class _Fires:
             self._remember(row, [one for one in members if one not in grave])
         # The rest rings when it has more to tell, if ever: most of what a wide burst held ends with it, a bit later.
         for one in grave:
-            yield from self._again(one, candidate.event.at)
+            yield from self._again(one, candidate.event.at, ears)
 
-    def _again(self, row: Burning, at: float) -> Iterator[Telling]:
+    def _again(self, row: Burning, at: float, ears: Ears) -> Iterator[Telling]:
         """One that was held and is no more, as it stood at its last event."""
-        yield from self._move(row, self._last(row, at))
+        yield from self._move(row, self._last(row, at), ears)
 
-    def _take(self, row: Burning, at: float) -> Iterator[Telling]:
+    def _take(self, row: Burning, at: float, ears: Ears) -> Iterator[Telling]:
         """What rang a short while ago and merges away, since ``row`` rings or grew."""
-        if self._quiet(row):
+        if ears.hushed(row):
             return  # nobody would hear of what it holds
-        for one, into in taken_by(row, self._heard(), at):
+        for one, into in taken_by(row, self._heard(ears), at):
             last = self._last(one, at)
             yield self._telling(_merged_away(_as(last, one)), one)
             for member in self._members(one):
@@ -207,28 +233,25 @@ class _Fires:
 
     # -- rows ---------------------------------------------------------------------------------------------
 
-    def _told(self) -> list[Burning]:
-        return [row for row in self._open.values() if row.rang is not None]
+    def _near(self, row: Burning) -> list[Burning]:
+        """Those that rang and may account for some of it."""
+        return [one for one in self._told.values() if one.width == Width.MARKET or one.key in row.shared]
 
-    def _held(self) -> list[Burning]:
-        """Those that are part of an open alert."""
-        return [row for row in self._open.values() if row.rang is None and row.holder in self._open]
+    def _wide_held(self) -> list[Burning]:
+        """Lists, topics and the market that are part of an open alert."""
+        return [row for row in self._wide.values() if row.holder in self._open]
 
-    def _heard(self) -> list[Burning]:
+    def _heard(self, ears: Ears) -> list[Burning]:
         """Those that rang and are not hushed: only they may speak for others."""
-        return [row for row in self._told() if not self._quiet(row)]
+        return [row for row in self._told.values() if not ears.hushed(row)]
 
     def _members(self, row: Burning) -> list[Burning]:
         """What an episode holds, the largest first."""
-        name = self._names[id(row)]
-        held = [one for one in self._open.values() if one.rang is None and one.holder == name]
-        return sorted(held, key=lambda one: (-one.excess, one.key))
+        held = self._held.get(self._names[id(row)], {}).values()
+        return sorted((one for one in held if one.rang is None), key=lambda one: (-one.excess, one.key))
 
     def _telling(self, candidate: Candidate, row: Burning) -> Telling:
         return Telling(candidate, None, row, tuple(self._members(row)))
-
-    def _late(self, holder: Burning) -> Iterator[Telling]:
-        yield self._telling(_as(self._last(holder, -math.inf), holder), holder)._replace(late=True)
 
     def _last(self, row: Burning, at: float) -> Candidate:
         """Its last candidate, as if it were of ``at``, where that is later."""
@@ -240,10 +263,41 @@ class _Fires:
 
     def _put(self, *rows: Burning) -> None:
         for row in rows:
-            self._rows.put(self._names[id(row)], row)
+            name = self._names[id(row)]
+            self._enter(name, row)
+            self._rows.put(name, row)
+
+    def _enter(self, name: str, row: Burning) -> None:
+        """Puts an episode where the index should have it, as it is by now."""
+        self._open[name], self._names[id(row)] = row, name
+        for where, belongs in (
+            (self._told, row.rang is not None),
+            (self._wide, row.rang is None and row.width > Width.COMPANY),
+        ):
+            if belongs:
+                where[name] = row
+            else:
+                where.pop(name, None)
+        if self._under.get(name, "") != row.holder:
+            self._leave(name)
+            self._under[name] = row.holder
+        if row.holder:
+            self._held.setdefault(row.holder, {})[name] = row
+
+    def _leave(self, name: str) -> None:
+        """Takes an episode out of its holder's."""
+        holder = self._under.pop(name, "")
+        if members := self._held.get(holder):
+            members.pop(name, None)
+            if not members:
+                del self._held[holder]
 
     def _forget(self, name: str) -> None:
-        self._open.pop(name)
+        row = self._open.pop(name)
+        del self._names[id(row)]
+        self._told.pop(name, None)
+        self._wide.pop(name, None)
+        self._leave(name)
         self._rows.delete(name)
         self._bursts.delete(name)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from itertools import product
 from typing import Any, get_args
 
@@ -21,9 +20,10 @@ from alerts.exhibits import Exhibit
 from alerts.merging import Burning
 from alerts.outbox import DeliveryAttempt, Endpoint, Obligation
 from alerts.quotes import older_than
-from alerts.rules import Facts, Route, RuleKind, Silence, kind_of, route, silenced
+from alerts.rules import Route, RuleKind, Silence, kind_of
 from alerts.verdicts import VERDICTS
 from pipelines import drift, exhibits, merging, owing, tally, week
+from pipelines.audience import Audience, moment
 from pipelines.candidates import BURST
 from pipelines.clock import Clock
 from pipelines.commands import ended, silence_of, verdict_of
@@ -40,9 +40,9 @@ from pipelines.documents import (
 )
 from pipelines.explain import Explainer
 from pipelines.letters import dead_letter
-from pipelines.merging import Telling
+from pipelines.merging import Fires, Telling
 from pipelines.particulars import Context, alert_of, record_of
-from pipelines.remembered import Sent, Told, forget
+from pipelines.remembered import Sent, Told, forget, reached
 from pipelines.streams.base import (
     CANDIDATES,
     COMMANDS,
@@ -118,6 +118,7 @@ class Notify:
         self.explainer = explainer or Explainer({}, within=None)
         self._clock = clock
         self._configured = tuple(silences)
+        self._fires: Fires | None = None
 
     def adopt(self, watch: Watch, context: Context, routes: Sequence[Route], silences: Sequence[Silence]) -> None:
         """Takes over new watch-lists, routes and configured silences, and what alerts say of the settings."""
@@ -140,6 +141,8 @@ class Notify:
                 outputs.append(self._dead(record, error))
             except ValueError as error:  # 2026-99-99 has the form of a day and is none
                 outputs.append(self._dead(record, RecordError(str(error))))
+        if any(record.topic == CANDIDATES for record in batch):
+            self._gauge(state)
         self._housekeeping(state, outputs)
         return outputs
 
@@ -183,17 +186,36 @@ class Notify:
             if not told.alert:  # noted by a version that didn't know how long it matters
                 events.put(name, Told(told.at, episode))
             return
+        at = moment(candidate)
+        audience = self._audience(at, state)
         if candidate.rule == BURST:
-            for telling in merging.settle(candidate, state, partial(self._is_hushed, state)):
-                self._tell(telling, state, outputs)
+            for telling in self._open(state).settle(candidate, audience):
+                self._tell(telling, audience, state, outputs)
         else:
-            self._tell(Telling(candidate), state, outputs)
+            self._tell(Telling(candidate), audience, state, outputs)
         events.put(name, Told(self._clock.time(), episode))
-        self._gauge(state)
+        reached(at, state)
 
-    def _tell(self, telling: Telling, state: State, outputs: list[Output]) -> None:
+    def _open(self, state: State) -> Fires:
+        """The open bursts, read anew where what was read is void."""
+        if self._fires is None or not self._fires.holds(state):
+            self._fires = Fires(state)
+        return self._fires
+
+    def _audience(self, at: float, state: State) -> Audience:
+        silences = [*self._configured, *(silence for _, silence in state.table("silences").items())]
+        return Audience(
+            self._watch,
+            self._routes,
+            self._channels,
+            silences,
+            at,
+            told=lambda holder: self._sent(holder.alert, state).channels,
+        )
+
+    def _tell(self, telling: Telling, audience: Audience, state: State, outputs: list[Output]) -> None:
         candidate, event = telling.candidate, telling.candidate.event
-        besides = self._besides(telling, state) if telling.late else ()
+        besides = self._besides(telling, audience, state) if telling.late else ()
         if telling.late and not besides:
             return
         alert = alert_of(
@@ -204,35 +226,37 @@ class Notify:
             holder=telling.holder,
             members=telling.members,
         )
+        lists = audience.facts(alert.type, alert.key, alert.severity).watchlists
         if telling.into is not None:
-            outputs.append(record_of(alert, event.at, self._lists(alert.key), merged_into=telling.into))
+            outputs.append(record_of(alert, event.at, lists, merged_into=telling.into))
             return
         if telling.late:
             sent = self._sent(alert.alert, state)
             sent.channels += besides
             state.table("sent").put(alert.alert, sent)
-            outputs.append(record_of(alert, event.at, self._lists(alert.key), channels=tuple(sent.channels)))
+            outputs.append(record_of(alert, event.at, lists, channels=tuple(sent.channels)))
             outputs.extend(self._owe(alert, besides, candidate.published, state))
             return
         kind, _ = kind_of(candidate.rule)
         tally.inc(ALERTS_TOTAL.labels(kind, event.severity, event.kind))
         members = telling.members
-        self._emit(alert, event.at, state, outputs, published=candidate.published, rule=kind, members=members)
+        self._emit(alert, event.at, audience, state, outputs, published=candidate.published, rule=kind, members=members)
 
-    def _besides(self, telling: Telling, state: State) -> tuple[str, ...]:
+    def _besides(self, telling: Telling, audience: Audience, state: State) -> tuple[str, ...]:
         """Channels that an alert was not told to, and that are named by the routes of what it holds."""
         event = telling.candidate.event
         alert, _ = _named(telling.candidate)
-        facts = self._facts(f"alert.{event.kind}", event.key, event.severity)
-        if telling.holder is None or silenced(facts, self._silences(state), self._clock.time()) is not None:
+        facts = audience.facts(f"alert.{event.kind}", event.key, event.severity)
+        if telling.holder is None or audience.silence(facts) is not None:
             return ()
-        named = self._living(self._routed(facts, telling.members, state), state)
+        named = self._living(audience.named(facts, telling.members), state)
         return tuple(channel for channel in named if channel not in self._sent(alert, state).channels)
 
     def _emit(
         self,
         alert: Alert,
         at: float,
+        audience: Audience,
         state: State,
         outputs: list[Output],
         *,
@@ -241,9 +265,13 @@ class Notify:
         members: Sequence[Burning] = (),
     ) -> None:
         """Records the alert and what is owed for it."""
-        facts = self._facts(alert.type, alert.key, alert.severity)
-        silence = silenced(facts, self._silences(state), self._clock.time())
-        targets = self._targets(alert, facts, members, silence, rule, state, outputs)
+        facts = audience.facts(alert.type, alert.key, alert.severity)
+        silence = audience.silence(facts)
+        if alert.alert:
+            named = () if silence is not None else audience.named(facts, members)
+            targets = self._targets(alert, named, rule, state, outputs)
+        else:
+            targets = () if silence is not None else self._living(audience.named(facts), state)
         state.table("events").put(alert.id, Told(self._clock.time(), alert.alert))
         if silence is not None:
             tally.inc(SILENCED)
@@ -256,49 +284,20 @@ class Notify:
         return owing.owe_all(alert, channels, state, self._clock.time(), published=since, resend=self._resend)
 
     def _targets(
-        self,
-        alert: Alert,
-        facts: Facts,
-        members: Sequence[Burning],
-        silence: Silence | None,
-        rule: RuleKind,
-        state: State,
-        outputs: list[Output],
+        self, alert: Alert, named: Sequence[str], rule: RuleKind, state: State, outputs: list[Output]
     ) -> tuple[str, ...]:
         """Channels for an event. A resolved goes where its firing went, silenced or not; nowhere else."""
-        if not alert.alert:
-            return () if silence is not None else self._living(route(facts, self._routes, self._channels), state)
         sent = self._sent(alert.alert, state)
         sent.rule = rule
         if alert.type == "alert.resolved":
             targets = self._living(sent.channels, state)
             outputs.extend(owing.leave(alert.order, set(sent.channels) - set(targets), self._clock.time(), state))
-        elif silence is not None:
-            targets = ()
         else:
-            targets = self._living(self._routed(facts, members, state), state)
+            targets = self._living(named, state)
         sent.channels = list(dict.fromkeys([*sent.channels, *targets]))
         sent.status, sent.severity, sent.at = alert.type.removeprefix("alert."), alert.severity, self._clock.time()
         state.table("sent").put(alert.alert, sent)
         return targets
-
-    def _routed(self, facts: Facts, members: Sequence[Burning], state: State) -> tuple[str, ...]:
-        """Channels that the routes of an alert name, or those of what it holds, as if each rang by itself."""
-        alone = [self._facts(facts.type, one.key, one.severity) for one in members if not self._is_hushed(state, one)]
-        return tuple(
-            dict.fromkeys(name for one in (facts, *alone) for name in route(one, self._routes, self._channels))
-        )
-
-    def _is_hushed(self, state: State, one: Burning) -> bool:
-        facts = self._facts("alert.firing", one.key, one.severity)
-        return silenced(facts, self._silences(state), self._clock.time()) is not None
-
-    def _facts(self, kind: str, key: str, severity: str) -> Facts:
-        return Facts(type=kind, key=key, severity=severity, watchlists=self._lists(key))
-
-    def _lists(self, key: str) -> tuple[str, ...]:
-        watched = self._watch.keys.get(key)
-        return watched.watchlists if watched is not None else ()
 
     def _sent(self, alert: str, state: State) -> Sent:
         known: Sent | None = state.table("sent").get(alert)
@@ -330,7 +329,8 @@ class Notify:
         if state.table("events").get(alert.id) is None:
             log.warning("operation", action=operation.type, subject=operation.subject, summary=operation.summary)
             tally.inc(ALERTS_TOTAL.labels("operations", operation.severity, operation.type))
-            self._emit(alert, at, state, outputs)
+            self._emit(alert, at, self._audience(at, state), state, outputs)
+            reached(at, state)
 
     def _obey(self, command: Command, state: State, outputs: list[Output]) -> None:
         at = epoch(command.at)
@@ -347,9 +347,6 @@ class Notify:
             outputs.extend(owing.retry(command.subject, at, state))
         elif command.kind == "enable_channel":
             owing.enable(command.subject, state)
-
-    def _silences(self, state: State) -> list[Silence]:
-        return [*self._configured, *(silence for _, silence in state.table("silences").items())]
 
     def _housekeeping(self, state: State, outputs: list[Output]) -> None:
         """Once an hour: forgets what is long settled."""

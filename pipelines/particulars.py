@@ -92,9 +92,10 @@ def record_of(
 
 
 def _held(one: Burning, holder: Burning, watch: Watch) -> Held:
+    watched = watch.keys.get(one.key)
     return Held(
         key=one.key,
-        name=subject_of(watch.keys.get(one.key), one.key).name,
+        name=watched.name if watched is not None else one.key,
         severity=one.severity,
         explained=share(one, holder),
         part=share(holder, one),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import pytest
 
 from alerts.episode import EpisodeEvent, Kind, Severity
 from alerts.exhibits import Exhibit
@@ -16,12 +17,12 @@ from benchmarks.merging import run as play
 from benchmarks.merging import shock, two_companies
 from pipelines import exhibits, merging
 from pipelines.clock import ManualClock
-from pipelines.documents import AlertRecord, Candidate, Coverage, decode, encode, iso
+from pipelines.documents import AlertRecord, Candidate, Command, Coverage, decode, encode, iso
 from pipelines.entities import Entity
 from pipelines.merging import Burst
 from pipelines.notify import Notify
 from pipelines.particulars import Context
-from pipelines.streams.base import ALERTS, CANDIDATES, OUTBOX, Output
+from pipelines.streams.base import ALERTS, CANDIDATES, COMMANDS, OUTBOX, Output
 from pipelines.streams.memory import MemoryEngine
 from pipelines.watch import Watch, WatchList
 
@@ -70,8 +71,10 @@ class Desk:
         at: float = 0.0,
         score: float | None = None,
         severity: Severity = "warning",
+        fetched: float | None = None,
     ) -> None:
-        """A key's event ``at`` seconds after the beginning; a tenth of the evidence was expected."""
+        """A key's event ``at`` seconds after the beginning; a tenth of the evidence was expected. ``fetched``: when
+        the story that made it came in."""
         if kind == "firing":
             self._number += 1
             self._opened[key], self._sequence[key] = NOW + at, 0
@@ -111,7 +114,7 @@ class Desk:
         coverage = Coverage(sources_expected=1, sources_healthy=1)
         candidate = Candidate(
             event=event, rule="burst", exhibits=(exhibit,), coverage=coverage, model="fake", decided=iso(NOW + at),
-            shared=shared or {},
+            shared=shared or {}, fetched=None if fetched is None else iso(NOW + fetched),
         )  # fmt: skip
         self.clock.set(max(self.clock.time(), NOW + at))
         self.engine.append([Output(CANDIDATES, key, encode(candidate))])
@@ -310,6 +313,41 @@ def test_a_silenced_alert_holds_nothing_back_that_is_not_silenced() -> None:
     story_about_a_company(desk)
     assert ("firing", LIST) in desk.owed("desk")
     assert not {key for _, key in desk.owed("desk")} & {ACME, PAIR}
+
+
+def hushing(desk: Desk, name: str, key: str, at: float, until: float) -> None:
+    details = {"match": {"keys": [key]}, "expires": NOW + until}
+    command = Command(kind="silence", subject=name, at=iso(NOW + at), details=details)
+    desk.engine.append([Output(COMMANDS, name, encode(command))])
+    desk.engine.run()
+
+
+@pytest.mark.parametrize("late", [0.0, 2 * HOUR, 60 * 86_400.0])
+def test_a_log_that_is_read_again_later_gives_the_same_alerts(late: float) -> None:
+    """Silences begin and end in it: which of them hushes what is the log's own to say, whenever it is read."""
+    first = Desk(ROUTES)
+    hushing(first, "s1", "entity:acme*", 0.0, 900.0)
+    story_about_a_company(first, at=60.0)  # hushed: the list rings
+    hushing(first, "s2", "list:mine", 1_000.0, 10 * HOUR)
+    first.tell(ACME, 9.0, {PAIR: 0.9, LIST: 0.9, LEGAL: 0.9}, kind="updated", at=1_200.0)  # not hushed any more
+    first.tell(BOREALIS, 6.0, {LIST: 1.0}, at=1_300.0)
+    first.tell(LIST, 30.0, {ACME: 0.3, BOREALIS: 0.2}, kind="updated", at=1_400.0)  # hushed
+    first.tell(ACME, 9.0, kind="resolved", at=HOUR)
+    first.tell(LIST, 30.0, kind="resolved", at=2 * HOUR)
+    assert [one.silenced_by for one in first.records() if one.silenced_by] == ["s1", "s1", "s2", "s2"]
+    again = Desk(ROUTES)
+    for record in first.engine.records(CANDIDATES, COMMANDS):  # each in a batch of its own
+        again.clock.set(first.clock.time() + late)
+        again.engine.append([Output(record.topic, record.key, record.value)])
+        again.engine.run()
+    assert [encode(one) for one in again.records()] == [encode(one) for one in first.records()]
+
+
+def test_what_comes_in_during_a_silence_is_hushed_however_old_it_is() -> None:
+    desk = Desk()
+    hushing(desk, "s", "entity:acme", 0.0, HOUR)
+    desk.tell(ACME, 4.0, at=-2 * HOUR, fetched=60.0)
+    assert [one.silenced_by for one in desk.records()] == ["s"]
 
 
 def test_a_silenced_member_names_no_channel() -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.documents import Command, encode, iso
+from pipelines.documents import Command, Operation, encode, iso
+from pipelines.notify import OPERATION
 from pipelines.remembered import Told
-from pipelines.streams.base import COMMANDS, Output
+from pipelines.streams.base import CANDIDATES, COMMANDS, Output
 from tests.stream_bench import DAY, HOUR, T0, Played, Tape, stages, watermark
 
 KEY = "entity:acme"
@@ -24,10 +25,14 @@ def crisis() -> Played:
     return Played().play((one.fetched, one.output()) for one in told)
 
 
-def later(played: Played, seconds: float) -> None:
-    """Time passes for what is kept, and nothing tells the alert of it."""
-    played.clock.set(played.clock.time() + seconds)
-    played.engine.append([command("enable_channel", "none", played.clock.time())])
+def later(played: Played, seconds: float, *, log: bool = False) -> None:
+    """Time passes for what is kept, and nothing tells the alert of it. ``log``: the log's time, too."""
+    now = played.clock.time() + seconds
+    played.clock.set(now)
+    played.engine.append([command("enable_channel", "none", now)])
+    if log:
+        stale = Operation(type="ops.source_stale", at=iso(now), subject="wire", summary="wire is stale")
+        played.engine.append([Output(CANDIDATES, f"{OPERATION}|wire", encode(stale))])
     played.engine.run()
 
 
@@ -67,6 +72,17 @@ def test_silences_are_kept_for_four_weeks_after_their_end() -> None:
     )
     kept = []
     for _ in range(3):
-        later(played, 20 * DAY)
+        later(played, 20 * DAY, log=True)
         kept.append([name for name, _ in silences.items()])
     assert kept == [["s1", "s20"], ["s20"], []]
+
+
+def test_a_silence_is_kept_as_long_as_the_log_may_come_to_what_it_hushes() -> None:
+    played = crisis()
+    now, match = played.clock.time(), {"keys": ["entity:*"]}
+    played.engine.append([command("silence", "s", now, match=match, expires=now + DAY)])
+    silences = played.engine.state("notify").table("silences")
+    later(played, 60 * DAY)
+    assert len(list(silences.items())) == 1, "it goes by our clock"
+    later(played, DAY, log=True)
+    assert not list(silences.items())
