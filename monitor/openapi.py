@@ -1,107 +1,101 @@
-"""The API's description as OpenAPI 3.1, beside the routes that it describes."""
+"""The API's description as OpenAPI 3.1, written from its routes."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any
 
+import msgspec
+
 from monitor import __version__
+from monitor.routes import Instant, Route
+from monitor.shapes import Problem
 
-READS = {
-    "/api/v1/status": ("Version, readiness, lag and coverage.", ()),
-    "/api/v1/sources": ("The health of every source.", ()),
-    "/api/v1/models": ("The models there are, which is in use since when, and what a rollback leads to.", ()),
-    "/api/v1/drift": ("What texts are to the model against what they were, by class and measure.", ()),
-    "/api/v1/alerts": (
-        "Each alert's latest event, newest first; with `merged=true` also what is part of another alert.",
-        ("status", "key", "since", "merged", "limit"),
-    ),
-    "/api/v1/alerts/{id}": ("All events of an alert and the attempts to deliver them.", ()),
-    "/api/v1/alerts/{id}/feedback": ("The verdict on an alert, and all that were given before it.", ()),
-    "/api/v1/feedback": (
-        "The verdict that counts of each alert, with the alert's figures, the latest first.",
-        ("verdict", "since", "limit"),
-    ),
-    "/api/v1/feedback/report": (
-        "By watch-list: the precision so far, and what other budgets would have kept of what was judged.",
-        ("budget",),
-    ),
-    "/api/v1/keys": ("Every watched key with its latest block.", ()),
-    "/api/v1/series": ("A key's blocks: counted against expected.", ("key", "since", "limit")),
-    "/api/v1/power": (
-        "The smallest crises of a key that ring, tried out in its history; 202 with Retry-After until that is done.",
-        ("key",),
-    ),
-    "/api/v1/documents": (
-        "The latest documents, of a key or of all, newest first; history (`backfill`) after all others.",
-        ("key", "limit"),
-    ),
-    "/api/v1/stream": ("Server-sent events: alert, document, series, source.", ()),
-    "/api/v1/silences": ("Silences: those of the settings, and operators' until four weeks after their end.", ()),
-    "/api/v1/deliveries": ("What is owed and what was delivered, with the key and summary of its event.", ("state",)),
-    "/api/v1/dead-letters": ("Records that could not be handled.", ("limit",)),
-    "/alerts/latest": ("Leads to the page of a key's latest alert.", ("key",)),
-    "/metrics": ("Prometheus metrics.", ()),
-    "/healthz": ("Whether the process lives.", ()),
-    "/readyz": ("Whether it can do its work; 503 with reasons where not.", ()),
-}
-
-WRITES = {
-    ("post", "/api/v1/documents"): (
-        "Documents as JSON or JSON Lines; 202 once they are durable, with the lines or entries that were bad.",
-        "202",
-    ),
-    ("post", "/api/v1/silences"): ("Keeps matching alerts from being sent until a time.", "201"),
-    ("delete", "/api/v1/silences/{id}"): ("Ends a silence.", "202"),
-    ("post", "/api/v1/alerts/{id}/feedback"): (
-        "Says whether an alert was true: verdict is true, false or unsure, as text; note and by may be left out.",
-        "202",
-    ),
-    ("post", "/api/v1/deliveries/{id}/retry"): ("Owes a delivery anew, at once.", "202"),
-    ("post", "/api/v1/dead-letters/{id}/retry"): ("Puts a dead letter back on its topic.", "202"),
-    ("post", "/api/v1/channels/{id}/test"): ("Sends a signed test event.", "200"),
-    ("post", "/api/v1/models/use"): (
-        "Judges with another model from the next batch on, once it is loaded and says what it should.",
-        "200",
-    ),
-    ("post", "/api/v1/models/rollback"): ("The same with the model that was in use before.", "200"),
-    ("post", "/api/v1/reload"): ("Reads the settings again; they are validated before anything changes.", "200"),
-}
+Schema = dict[str, Any]
 
 
-def document() -> dict[str, Any]:
+def document(routes: Sequence[Route]) -> dict[str, Any]:
     """The OpenAPI document."""
+    kinds: list[Any] = [Problem]
+    for one in routes:
+        kinds += [kind for kind in (one.query, one.body, one.answer, *one.also.values()) if kind is not None]
+    references, components = msgspec.json.schema_components(
+        kinds, schema_hook=_hook, ref_template="#/components/schemas/{name}"
+    )
+    schemas = dict(zip(map(id, kinds), references, strict=True))
+    queries = {schemas[id(one.query)]["$ref"].rsplit("/", 1)[1] for one in routes}
     paths: dict[str, dict[str, Any]] = {}
-    for path, (summary, query) in READS.items():
-        parameters = [
-            *_path_parameters(path),
-            *({"name": name, "in": "query", "schema": {"type": "string"}} for name in query),
-        ]
-        paths.setdefault(path, {})["get"] = {
-            "summary": summary,
-            "parameters": parameters,
-            "responses": _responses("200"),
-        }
-    for (method, path), (summary, status) in WRITES.items():
-        paths.setdefault(path, {})[method] = {
-            "summary": summary,
-            "parameters": _path_parameters(path),
-            "security": [{"token": []}],
-            "responses": _responses(status),
-        }
+    for one in routes:
+        query = components[schemas[id(one.query)]["$ref"].rsplit("/", 1)[1]]
+        paths.setdefault(one.path, {})[one.method.lower()] = _operation(one, query, schemas)
     return {
         "openapi": "3.1.0",
         "info": {"title": "tapewatch", "version": __version__, "license": {"name": "Apache-2.0"}},
         "paths": paths,
-        "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+        "components": {
+            "schemas": {name: schema for name, schema in sorted(components.items()) if name not in queries},
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
     }
 
 
-def _path_parameters(path: str) -> list[dict[str, Any]]:
-    if "{id}" not in path:
-        return []
-    return [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}]
+def _hook(kind: type) -> Schema:
+    if kind is Instant:
+        return {"type": "string", "examples": ["2026-01-31T12:00:00Z"]}
+    raise NotImplementedError
 
 
-def _responses(status: str) -> dict[str, Any]:
-    problem = {"description": "An error", "content": {"application/problem+json": {}}}
-    return {status: {"description": "Done"}, "default": problem}
+def _operation(one: Route, query: Schema, schemas: dict[int, Schema]) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "operationId": one.handler,
+        "summary": one.summary,
+        "parameters": [*_path(one.path), *_query(query)],
+        "responses": _responses(one, schemas),
+    }
+    if one.writes:
+        told["security"] = [{"token": []}]
+    if one.body is not None:
+        media = ("application/json", "application/x-ndjson") if one.raw else ("application/json",)
+        content = {name: {"schema": schemas[id(one.body)]} for name in media}
+        told["requestBody"] = {"required": True, "content": content}
+    return told
+
+
+def _path(path: str) -> list[dict[str, Any]]:
+    names = re.findall(r"\{(\w+)\}", path)
+    return [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
+
+
+def _query(query: Schema) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": name in query.get("required", ()),
+            "schema": (shown := _given(schema)),
+            **({"description": text} if (text := shown.pop("description", "")) else {}),
+        }
+        for name, schema in query.get("properties", {}).items()
+    ]
+
+
+def _given(schema: Schema) -> Schema:
+    """A parameter's schema: none that is given is null."""
+    shown = {name: value for name, value in schema.items() if name != "default" or value is not None}
+    if "anyOf" in shown:
+        (inner,) = (one for one in shown.pop("anyOf") if one.get("type") != "null")
+        shown |= inner
+    if None in shown.get("enum", ()):
+        shown["enum"] = [one for one in shown["enum"] if one is not None]
+    return shown
+
+
+def _responses(one: Route, schemas: dict[int, Schema]) -> dict[str, Any]:
+    problem = {"description": "An error", "content": {"application/problem+json": {"schema": schemas[id(Problem)]}}}
+    told: dict[str, Any] = {}
+    for status, kind in {one.status: one.answer, **one.also}.items():
+        schema = {"type": "string"} if kind is None else schemas[id(kind)]
+        told[str(status)] = {"description": HTTPStatus(status).phrase, "content": {one.media: {"schema": schema}}}
+    return {**told, "default": problem}

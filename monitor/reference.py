@@ -18,6 +18,7 @@ from pydantic_core import PydanticUndefined
 
 from alerts import schema as bodies
 from monitor import asyncapi, openapi
+from monitor.api import ROUTES
 from monitor.sections import EntitySettings, Spelled, spell
 from monitor.settings import Settings
 from monitor.settings_file import is_section
@@ -60,7 +61,7 @@ def pages() -> dict[str, str]:
         "cli.md": command_line(),
         "metrics.md": metrics(),
         "asyncapi.json": json.dumps(asyncapi.document(), indent=2) + "\n",
-        "openapi.json": json.dumps(openapi.document(), indent=2) + "\n",
+        "openapi.json": json.dumps(openapi.document(ROUTES), indent=2) + "\n",
     }
     for record in RECORDS:
         schema = json.dumps(msgspec.json.schema(record), indent=2, sort_keys=True) + "\n"

@@ -4,50 +4,57 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
-from typing import get_args
+from typing import Annotated, Any
 
 import msgspec
-from aiohttp import web
+from msgspec import Meta
 
-from alerts.verdicts import NOTE, VERDICTS, Figures, Said, Verdict, figures
+from alerts.verdicts import NOTE, Figures, Said, Verdict, figures
 from alerts.wording import NAME, plain
+from monitor import shapes
 from monitor.app import Daemon
-from monitor.problems import Handler, Problem, answer, body_of, limit, moment
+from monitor.problems import Problem
+from monitor.routes import Asked, Instant, Nothing, route
 from pipelines.documents import epoch, iso
 from pipelines.precision import report
 
 
-class _Given(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is sent."""
+class VerdictOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """verdict is "true", "false", "unsure"; note and by are texts."""
 
     verdict: Said
-    note: str = ""
-    by: str = ""
+    note: Annotated[str, Meta(description=f"Why; up to {NOTE} characters.")] = ""
+    by: Annotated[str, Meta(description=f"Who says so; up to {NAME} characters.")] = ""
+
+
+class FeedbackQuery(msgspec.Struct, frozen=True, kw_only=True):
+    verdict: Annotated[Said | None, Meta(description="Only these.")] = None
+    since: Annotated[Instant | None, Meta(description=f"From here on: {Instant.description}.")] = None
+    limit: Annotated[int, Meta(ge=1, le=100_000, description="Verdicts at most.")] = 1_000
+
+
+class ReportQuery(msgspec.Struct, frozen=True, kw_only=True):
+    budget: Annotated[
+        list[Annotated[float, Meta(gt=0)]],
+        Meta(description="False alarms a key and month; may be given several times."),
+    ] = []
 
 
 class Verdicts:
-    """Handlers. ``writer`` as in ``Api``."""
+    """Handlers."""
 
-    def __init__(self, daemon: Daemon, writer: Callable[[Handler], Handler]) -> None:
+    def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
-        self._writer = writer
 
-    def routes(self) -> list[web.RouteDef]:
-        return [
-            web.post("/api/v1/alerts/{id}/feedback", self._writer(self._give)),
-            web.get("/api/v1/alerts/{id}/feedback", self._of_one),
-            web.get("/api/v1/feedback", self._all),
-            web.get("/api/v1/feedback/report", self._report),
-        ]
-
-    async def _give(self, request: web.Request) -> web.StreamResponse:
-        given = _given(await body_of(request))
+    @route("POST", "/api/v1/alerts/{id}/feedback", answer=shapes.Given, status=202, writes=True, body=VerdictOrder)
+    async def give(self, asked: Asked[Nothing, VerdictOrder]) -> Any:
+        """Says whether an alert was true: verdict is true, false or unsure, as text; note and by may be left out."""
+        given = _checked(asked.body)
         settings = self._daemon.settings
         if given.note and settings.engine.kind == "kafka" and settings.retention.texts is not None:
             detail = "retention.texts bounds how long a text is kept, and no note can be taken out of a Kafka topic"
             raise Problem(422, "No note here", f"{detail}: leave it out")
-        alert, known = await asyncio.to_thread(self._known, request.match_info["id"])
+        alert, known = await asyncio.to_thread(self._known, asked.id)
         verdict = Verdict(
             id=secrets.token_hex(6),
             alert=alert,
@@ -58,7 +65,7 @@ class Verdicts:
             figures=known,
         )
         await self._daemon.operators.judge(verdict)
-        return answer({"id": verdict.id, "alert": alert}, 202)
+        return {"id": verdict.id, "alert": alert}
 
     def _known(self, name: str) -> tuple[str, Figures]:
         """An alert's own id, of its or one of its events', and its figures."""
@@ -71,45 +78,30 @@ class Verdicts:
             return name, verdicts[-1].figures
         raise Problem(404, "No such alert", f"none has the id {name[:100]!r}; /api/v1/alerts lists them")
 
-    async def _of_one(self, request: web.Request) -> web.StreamResponse:
-        alert, _ = await asyncio.to_thread(self._known, request.match_info["id"])
+    @route("GET", "/api/v1/alerts/{id}/feedback", answer=shapes.Judged)
+    async def of_one(self, asked: Asked[Nothing, None]) -> Any:
+        """The verdict on an alert, and all that were given before it."""
+        alert, _ = await asyncio.to_thread(self._known, asked.id)
         verdicts = await asyncio.to_thread(self._daemon.read_model.verdicts, alert)
-        return answer({"alert": alert, "verdict": verdicts[-1].verdict if verdicts else None, "verdicts": verdicts})
+        return {"alert": alert, "verdict": verdicts[-1].verdict if verdicts else None, "verdicts": verdicts}
 
-    async def _all(self, request: web.Request) -> web.StreamResponse:
-        wanted = request.query.get("verdict")
-        if wanted not in (None, *VERDICTS):
-            raise Problem(400, "Bad query", f"verdict is {_either()}")
-        since, most = moment(request.query.get("since")) or 0.0, limit(request, 1_000, 100_000)
+    @route("GET", "/api/v1/feedback", query=FeedbackQuery, answer=shapes.Feedback)
+    async def feedback(self, asked: Asked[FeedbackQuery, None]) -> Any:
+        """The verdict that counts of each alert, with the alert's figures, the latest first."""
+        query = asked.query
         found = await asyncio.to_thread(self._daemon.read_model.verdicts)
-        shown = [one for one in reversed(found) if wanted in (None, one.verdict) and epoch(one.at) >= since]
-        return answer({"feedback": shown[:most]})
+        shown = [one for one in reversed(found)
+                 if query.verdict in (None, one.verdict) and epoch(one.at) >= (query.since or 0.0)]  # fmt: skip
+        return {"feedback": shown[: query.limit]}
 
-    async def _report(self, request: web.Request) -> web.StreamResponse:
-        budgets = [_budget(text) for text in request.query.getall("budget", [])]
-        return answer(await asyncio.to_thread(report, self._daemon.read_model, budgets))
+    @route("GET", "/api/v1/feedback/report", query=ReportQuery, answer=shapes.Report)
+    async def report(self, asked: Asked[ReportQuery, None]) -> Any:
+        """By watch-list: the precision so far, and what other budgets would have kept of what was judged."""
+        return await asyncio.to_thread(report, self._daemon.read_model, asked.query.budget)
 
 
-def _given(body: bytes) -> _Given:
-    try:
-        given = msgspec.json.decode(body, type=_Given)
-    except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as error:
-        raise Problem(422, "No verdict", f"{error}; verdict is {_either()}, note and by are texts") from None
+def _checked(given: VerdictOrder) -> VerdictOrder:
     for name, text, most in (("note", given.note, NOTE), ("by", given.by, NAME)):
         if len(text) > most:
             raise Problem(422, f"Too long: {name}", f"{name} has {len(text)} characters, {most} are kept: shorten it")
     return given
-
-
-def _either() -> str:
-    return ", ".join(f'"{name}"' for name in get_args(Said))
-
-
-def _budget(text: str) -> float:
-    try:
-        budget = float(text)
-    except ValueError:
-        budget = 0.0
-    if not 0.0 < budget < float("inf"):
-        raise Problem(400, "Bad query", f"budget {text[:40]!r} is no number of false alarms a month above 0")
-    return budget

@@ -14,16 +14,17 @@ from importlib.resources import files
 
 import structlog
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from monitor.api import Api
 from monitor.app import Daemon, NotHere
+from monitor.probes import PROBES, Probes
 from monitor.problems import BODY_LIMIT, Handler, Problem, guarded
 from monitor.settings import SettingsError
 
 log = structlog.get_logger(__name__)
 
-PROBES = ("/metrics", "/healthz", "/readyz")
+LINE_LIMIT = 64 * 2**10
+"""Bytes of an address, and of a header's line."""
 PAGE = {"page.css": "text/css", "page.js": "text/javascript"}
 
 
@@ -34,6 +35,7 @@ class Web:
         self._daemon = daemon
         self._token = daemon.settings.web.key()
         self._api = Api(daemon, self._writer)
+        self._probes = Probes(daemon)
         self._runners: list[web.AppRunner] = []
         self.address = ""
         """Where the page is served, once started: its port may have been chosen by the system."""
@@ -44,7 +46,7 @@ class Web:
         self.address = await self._serve(self._application(), "listen", settings.listen)
         if settings.metrics_listen is not None:
             probes = web.Application(middlewares=[guarded])
-            probes.add_routes(self._probes())
+            probes.add_routes(self._probes.routes())
             await self._serve(probes, "metrics_listen", settings.metrics_listen)
         log.info("listening", action="listen", address=self.address)
 
@@ -55,7 +57,8 @@ class Web:
 
     async def _serve(self, application: web.Application, key: str, listen: str) -> str:
         host, port = listen.rsplit(":", 1)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+        # A question for the full text may well be longer than the 8 kB that a line usually may have.
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0, max_line_size=LINE_LIMIT)
         await runner.setup()
         self._runners.append(runner)
         site = web.TCPSite(runner, host.strip("[]"), int(port))
@@ -78,17 +81,10 @@ class Web:
                 web.get("/alerts/{id}", self._page),
                 web.get("/page/{name}", self._asset),
                 *self._api.routes(),
-                *self._probes(),
+                *self._probes.routes(),
             ]
         )
         return application
-
-    def _probes(self) -> list[web.RouteDef]:
-        return [
-            web.get("/metrics", self._metrics),
-            web.get("/healthz", self._healthz),
-            web.get("/readyz", self._readyz),
-        ]
 
     @web.middleware
     async def _opened(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -121,7 +117,7 @@ class Web:
         if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             raise Problem(403, "Foreign origin", "the request comes from another site")
 
-    # -- pages and probes ---------------------------------------------------------------------------------
+    # -- pages -------------------------------------------------------------------------------------------
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
         del request
@@ -145,21 +141,6 @@ class Web:
         return web.Response(
             body=_read(name), content_type=PAGE[name], charset="utf-8", headers={"cache-control": "no-cache"}
         )
-
-    async def _metrics(self, request: web.Request) -> web.StreamResponse:
-        del request
-        return web.Response(body=generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})
-
-    async def _healthz(self, request: web.Request) -> web.StreamResponse:
-        del request
-        return web.Response(text="ok\n")
-
-    async def _readyz(self, request: web.Request) -> web.StreamResponse:
-        del request
-        if reasons := self._daemon.readiness():
-            return web.Response(status=503, text="\n".join(reasons) + "\n")
-        idle = ", ".join(self._daemon.engine.stands_by)
-        return web.Response(text=f"ok; {idle}: others have all of it, this process stands by\n" if idle else "ok\n")
 
 
 def _read(name: str) -> bytes:

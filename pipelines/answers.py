@@ -90,13 +90,16 @@ class Answers:
         """What is watched."""
         return self._watch
 
-    def series(self, key: str, since: float = 0.0, limit: int = 5_000) -> list[dict[str, Any]]:
-        """A key's blocks from ``since`` on, oldest first."""
+    def series(
+        self, key: str, since: float = 0.0, limit: int = 5_000, *, until: float | None = None
+    ) -> list[dict[str, Any]]:
+        """A key's blocks that began from ``since`` on and before ``until``: the latest, oldest first."""
         rows = self._rows(
-            "SELECT record FROM (SELECT record, start FROM series WHERE key = ? AND start >= ? "
-            "ORDER BY start DESC LIMIT ?) ORDER BY start",
+            "SELECT record FROM (SELECT record, start FROM series WHERE key = ?1 AND start >= ?2 "
+            "AND (?3 IS NULL OR start < ?3) ORDER BY start DESC LIMIT ?4) ORDER BY start",
             key,
             since,
+            until,
             limit,
         )
         return [json.loads(row[0]) for row in rows]
@@ -107,6 +110,7 @@ class Answers:
         status: str | None = None,
         key: str | None = None,
         since: float | None = None,
+        until: float | None = None,
         merged: bool = False,
         limit: int = 100,
     ) -> list[dict[str, Any]]:
@@ -119,6 +123,9 @@ class Answers:
         if since is not None:
             where.append("at >= ?")
             values.append(since)
+        if until is not None:
+            where.append("at < ?")
+            values.append(until)
         latest = (
             "SELECT record, type, at, row_number() OVER (PARTITION BY alert ORDER BY sequence DESC) AS place "
             "FROM alerts WHERE " + " AND ".join(where)  # fixed conditions, bound values
