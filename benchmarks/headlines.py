@@ -28,6 +28,21 @@ from pipelines.universe import load_universe
 BEGIN, END = "<!-- python -m benchmarks.headlines: begin -->", "<!-- python -m benchmarks.headlines: end -->"
 
 
+CALLED = {"Goldman 1MDB": "Goldman Sachs"}
+"""Events that are called by more than their company's name."""
+
+
+def labels(folder: Path, events: Path) -> Path:
+    """The events, by names of companies."""
+    path = folder / "events.csv"
+    with events.open(encoding="utf-8-sig", newline="") as rows, path.open("w", encoding="utf-8", newline="") as target:
+        reader = csv.DictReader(rows)
+        writer = csv.DictWriter(target, reader.fieldnames or ())
+        writer.writeheader()
+        writer.writerows(row | {"entity": CALLED.get(row["entity"], row["entity"])} for row in reader)
+    return path
+
+
 def configuration(folder: Path, events: Path) -> Path:
     """Settings that watch all companies of the universe, and those of the events that are not in it."""
     path = folder / "tapewatch.toml"
@@ -115,13 +130,14 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, help="write the figures into replay.md of this folder")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
+        events = labels(Path(folder), arguments.events)
         run_replay(
-            configuration(Path(folder), arguments.events),
+            configuration(Path(folder), events),
             [arguments.headlines],
             out=arguments.out,
             start=None,
             end=None,
-            events=arguments.events,
+            events=events,
             budget=arguments.budget,
             class_=None,
         )

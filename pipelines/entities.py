@@ -15,9 +15,10 @@ import ahocorasick_rs
 import msgspec
 
 from pipelines.surroundings import FREE, GENERIC, Reading, acronyms, is_word, level_of
-from pipelines.universe import Entity, EntityConfigError, bare_name, load_universe, resolve
+from pipelines.universe import AmbiguousEntityError, Entity, EntityConfigError, bare_name, load_universe, resolve
 
 __all__ = [
+    "AmbiguousEntityError",
     "Entity",
     "EntityConfigError",
     "EntityHit",

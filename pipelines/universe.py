@@ -26,6 +26,10 @@ class EntityConfigError(ValueError):
     """A watch-list entry names no entity, or more than one."""
 
 
+class AmbiguousEntityError(EntityConfigError):
+    """A text names more than one company."""
+
+
 class Entity(msgspec.Struct, frozen=True, kw_only=True):
     """A company, or what else a user watches by name.
 
@@ -110,7 +114,7 @@ def load_universe() -> tuple[Entity, ...]:
 def resolve(spec: str | Mapping[str, Any], universe: Sequence[Entity]) -> Entity:
     """A watch-list entry as an entity: an id, ticker, name or alias of the universe, or a table of the user's own.
 
-    Raises EntityConfigError, with the nearest names, where a text names no company or several.
+    Raises EntityConfigError, with the nearest names, where a text names no company, AmbiguousEntityError where several.
     """
     if not isinstance(spec, str):
         return _custom(spec)
@@ -133,7 +137,7 @@ def _by_name(spec: str, folded: str, universe: Sequence[Entity]) -> Entity:
     if len(found) == 1:
         return found[0]
     if found:
-        raise EntityConfigError(f"{spec!r} names several companies: {_named(found)}; write one's id instead")
+        raise AmbiguousEntityError(f"{spec!r} names several companies: {_named(found)}; write one's id instead")
     known = {name: entity for entity in reversed(universe) for name in names[entity.id]}
     near = difflib.get_close_matches(folded, known, n=3, cutoff=0.75)
     near += [name for name in known if re.search(rf"\b{re.escape(folded)}\b", name) and name not in near][:3]

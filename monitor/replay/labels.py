@@ -16,7 +16,8 @@ from monitor.assembly import Parts
 from monitor.commands.detect import LineError, moment
 from monitor.replay.curve import Rang
 from monitor.settings import SettingsError
-from pipelines.watch import Watch
+from pipelines.entities import AmbiguousEntityError, EntityConfigError, load_universe, resolve
+from pipelines.watch import MARKET, Watch
 
 BEFORE = DAY
 AFTER = 3 * DAY
@@ -87,7 +88,10 @@ def read_labels(path: Path, parts: Parts) -> tuple[list[Label], int]:
         except LineError as error:
             raise SettingsError(f"{path}, line {number}: onset: {error}") from None
         subject = (row.get("key") or row.get("entity") or "").strip()
-        keys = frozenset(keys_of(subject, parts))
+        try:
+            keys = frozenset(keys_of(subject, parts.watch))
+        except AmbiguousEntityError as error:
+            raise SettingsError(f"{path}, line {number}: entity: {error}") from None
         found.append(Label(subject, at, row.get("what") or "", dated, bool(happened), keys))
     if not found:
         raise SettingsError(f"--events {path}: holds no event; give a row each, or leave the option out")
@@ -99,24 +103,32 @@ def read_labels(path: Path, parts: Parts) -> tuple[list[Label], int]:
     return sorted(found, key=lambda label: (label.onset, label.subject)), unsure
 
 
-def keys_of(name: str, parts: Parts) -> set[str]:
-    """The keys that a label's subject may have: itself, or those of a company by its name, or by a name that its name
-    contains."""
-    wanted = name.casefold()
-    if wanted in ("market", "the market"):
-        return {"market"}
-    if name in parts.watch.keys:
+def keys_of(name: str, watch: Watch) -> set[str]:
+    """The keys that a label's subject may have: itself, or all those of the company that it names as an entry of a
+    watch-list does: by id, ticker, name or alias. Raises AmbiguousEntityError where it names several."""
+    if name in watch.keys:
         return {name}
-    keys = set()
-    for key, watched in parts.watch.keys.items():
-        if not key.startswith("entity:"):
+    if name.casefold() in ("market", "the market"):
+        return {MARKET}
+    company = _company(name, watch)
+    return {
+        key
+        for key, watched in watch.keys.items()
+        if key.startswith("entity:") and company in {entity.id for entity in watched.entities}
+    }
+
+
+def _company(name: str, watch: Watch) -> str | None:
+    """The id of the company that a name means; where names clash the user's own company is meant."""
+    own = [entity for entity in watch.entities() if entity.custom]
+    for known in (own, load_universe()):
+        try:
+            return resolve(name, known).id
+        except AmbiguousEntityError:
+            raise
+        except EntityConfigError:
             continue
-        names = {n.casefold() for entity in watched.entities for n in (entity.name, entity.id, *entity.aliases)}
-        # A ticker only as it is: "A" and "T" are words of many names.
-        names |= {ticker.casefold() for entity in watched.entities for ticker in entity.tickers if ticker == name}
-        if wanted in names or any(n in wanted.split() or wanted in n.split() for n in names):
-            keys.add(key)
-    return keys
+    return None
 
 
 def match(

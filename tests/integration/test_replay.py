@@ -334,6 +334,11 @@ def test_a_history_shorter_than_a_baseline_has_no_rates(folder: Path) -> None:
         (("Acme Corp,2026-10-01T10:00:00,a crisis,",), None, ("line 2", "no offset", "2026-01-31T12:00:00Z")),
         (("Nobody,2026-10-01,a crisis,",), None, ("none of its 1 events is about a watched key", "'Nobody'")),
         (("Acme Corp,2026-10-01,a crisis,maybe",), None, ("line 2", "'maybe'", "true, false or unsure")),
+        (
+            ("Merck,2026-10-01,which,",),
+            None,
+            ("line 2: entity: 'Merck' names several", "MRK (", "MRK.DE (", "id instead"),
+        ),
         ((), None, ("holds no event",)),
         (("Acme Corp,a crisis",), "entity,what", ("'entity, what'", "onset or onset_date")),
     ],

@@ -6,13 +6,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from monitor.replay.labels import keys_of
-from pipelines.entities import Entity
+from pipelines.entities import Entity, EntityConfigError, load_universe, resolve
 from pipelines.watch import Watch, WatchList
 
 
@@ -209,11 +207,24 @@ def test_kafka_and_training_say_plainly_what_is_missing(tmp_path: Path) -> None:
     assert answer.returncode == 1 and b"make train" in answer.stderr
 
 
-def test_an_event_finds_its_company_by_name_or_ticker() -> None:
-    own = Entity(id="zorblatt", name="Zorblatt Industries", tickers=("ZBLT",), custom=True)
-    parts: Any = SimpleNamespace(watch=Watch([WatchList(name="mine", entities=(own,))], ()))
-    assert keys_of("ZBLT", parts) == keys_of("zorblatt industries", parts) == {"entity:zorblatt"}
-    assert keys_of("Nobody Corp", parts) == set()
+def test_an_event_finds_its_company_as_a_watch_list_does() -> None:
+    own = Entity(id="zorblatt", name="Zorblatt Industries Ltd", tickers=("ZBLT",), aliases=("Motors",), custom=True)
+    listed = [resolve(name, load_universe()) for name in ("Facebook", "GM", "GS")]
+    watch = Watch([WatchList(name="mine", entities=(own, *listed), topics=("Earnings",))], ())
+    for text in ("ZBLT", "zorblatt industries", "Zorblatt", "Motors"):
+        assert keys_of(text, watch) == {"entity:zorblatt", "entity:zorblatt/topic:earnings"}, text
+    assert keys_of("Facebook", watch) == {"entity:META", "entity:META/topic:earnings"}
+    assert keys_of("entity:META", watch) == {"entity:META"} and keys_of("Market", watch) == {"market"}
+    # No word of a name is a name, nor a name a part of more words; what isn't watched can't be found.
+    for text in ("Platforms", "Goldman 1MDB", "Rolling Motors", "Nobody Corp", "Boeing"):
+        assert keys_of(text, watch) == set(), text
+
+
+def test_an_event_of_several_companies_is_refused_with_their_ids() -> None:
+    twins = [Entity(id=f"orion-{n}", name=f"Orion {n}", aliases=("Orion",), custom=True) for n in ("Mines", "Wines")]
+    watch = Watch([WatchList(name="mine", entities=tuple(twins))], ())
+    with pytest.raises(EntityConfigError, match=r"several companies: orion-Mines \(Orion Mines\), orion-Wines"):
+        keys_of("Orion", watch)
 
 
 def test_onnx_runtime_tells_its_maker_nothing(tmp_path: Path) -> None:
