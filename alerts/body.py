@@ -143,7 +143,7 @@ class Links(msgspec.Struct, frozen=True, kw_only=True):
     silence: str | None = None
     feedback: str | None = None
     replay: str | None = None
-    """A command line, not an address."""
+    """A command line, not an address: it replays what led to the alert from the daemon's own log."""
 
 
 class Rule(msgspec.Struct, frozen=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 from urllib.parse import quote
@@ -105,11 +106,12 @@ def build_alert(
     rule_version: str = VERSION,
     external_url: str = "",
     grafana_url: str = "",
+    settings: str = "tapewatch.toml",
     language: Language = "en",
     why: Mapping[str, Why] | None = None,
     merged: Sequence[Held] = (),
 ) -> Alert:
-    """The alert for an episode's event. ``language``: of its summary.
+    """The alert for an episode's event. ``language``: of its summary. ``settings``: the daemon's file of them.
 
     ``exhibits`` may come in any order and number: those that contributed most are shown. ``why``: by document what
     makes the headlines of those bad news. ``budget`` is the key's expected false alarms per month. ``merged``: what
@@ -137,7 +139,7 @@ def build_alert(
         evidence=Shown(stories=(), first_source=_first(exhibits), counter=(), events=kinds(exhibits)),
         coverage=_coverage(coverage),
         provenance=provenance,
-        links=_links(event, episode, external_url, grafana_url),
+        links=_links(event, episode, external_url, grafana_url, settings),
         truncated=tuple(cuts),
         merged=Merged(total=len(merged), keys=tuple(_held(one) for one in merged[:MERGED])),
     )
@@ -313,8 +315,9 @@ def _first(exhibits: Sequence[Exhibit]) -> FirstSource | None:
     )
 
 
-def _links(event: EpisodeEvent, episode: str, external_url: str, grafana_url: str) -> Links:
-    """Where to go on. The replay's window begins a day before the burst, so that its baseline is warm."""
+def _links(event: EpisodeEvent, episode: str, external_url: str, grafana_url: str, settings: str) -> Links:
+    """Where to go on. What is replayed is the daemon's own log: all of it teaches the baselines, and what led to the
+    alert may ring from a day before the burst on."""
     home, grafana = external_url.rstrip("/"), grafana_url.rstrip("/")
     start, end = event.since - 3_600.0, event.at + 3_600.0
     window = f"--from {iso(event.since - 86_400.0)} --to {iso(end)}"
@@ -327,5 +330,5 @@ def _links(event: EpisodeEvent, episode: str, external_url: str, grafana_url: st
             if grafana
             else None
         ),
-        replay=f"tapewatch replay -c tapewatch.toml DOCUMENTS {window} --out replay-{episode[:8]}",
+        replay=f"tapewatch replay -c {shlex.quote(settings)} {window} --out replay-{episode[:8]}",
     )

@@ -155,6 +155,7 @@ def alert_context(settings: Settings, *, page: bool) -> Context:
         budget=settings.detection.false_alarms_per_key_month,
         external_url=settings.web.external_url or here,
         grafana_url=settings.web.grafana_url,
+        settings=settings.file,
         language=settings.alerts.language,
     )
 

@@ -25,6 +25,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     budget: float
     external_url: str = ""
     grafana_url: str = ""
+    settings: str = "tapewatch.toml"
+    """The file of its settings, as an alert's command line names it."""
     language: Language = "en"
 
 
@@ -61,6 +63,7 @@ def alert_of(
         merged=[_held(one, holder, watch) for one in members] if holder is not None else (),
         external_url=context.external_url,
         grafana_url=context.grafana_url,
+        settings=context.settings,
         language=context.language,
     )
 

@@ -23,9 +23,9 @@ from monitor.history import BadLines
 from monitor.model_choice import choice
 from monitor.model_choice import others as other_models
 from monitor.replay.compare import Side, compared
-from monitor.replay.curve import BUDGETS
+from monitor.replay.curve import BUDGETS, Curve
 from monitor.replay.evidence import Episodes, Near
-from monitor.replay.figures import outcomes, points, span_of
+from monitor.replay.figures import learning, outcomes, points, span_of
 from monitor.replay.inputs import from_files, told
 from monitor.replay.labels import read_labels
 from monitor.replay.log import Log
@@ -86,9 +86,11 @@ def run_replay(
     class_: str | None,
     rescore: bool = False,
     compare: Path | None = None,
+    beside: Sequence[Curve] = (),
 ) -> None:
     """Writes alerts.jsonl, summary.json and the report into ``out``. Without ``inputs`` the daemon's own log is
-    replayed. ``compare``: other settings, and what would be different with them."""
+    replayed. ``compare``: other settings, and what would be different with them. ``beside``: who else is shown what
+    the detector is."""
     if class_ not in (None, "news", "filing", "social"):
         raise typer.BadParameter("--class is news, filing or social")
     if budget is not None and not 0 < budget <= MOST_ALARMS:
@@ -117,6 +119,7 @@ def run_replay(
             known=known,
             takers=takers,
             budgets=BUDGETS,
+            beside=beside,
         )
         began = time.perf_counter()
         feed = _feed(asked, log, player, aloud=True)
@@ -128,8 +131,10 @@ def run_replay(
         speed, reused = _speed(player, time.perf_counter() - began), scores.reused
         span = span_of(player, asked.first)
         outcome = outcomes(player, parts, labels, span, episodes)
+        unlearned = learning(span, own_log=log is not None)
         outcome.notes[:0] = [
             *feed.notes,
+            *([unlearned] if unlearned is not None else []),
             *([f"{unsure} events are marked unsure: they count nowhere"] if unsure else []),
         ]
         outcome.summary |= {"bad_lines": feed.bad_lines, "reused_scores": reused}

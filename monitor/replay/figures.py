@@ -34,6 +34,8 @@ class Span(msgspec.Struct, frozen=True):
     end: float
     least: float
     """Seconds of history that a baseline takes: news a week, posts a day."""
+    begun: float = 0.0
+    """When the documents begin, with which baselines do, that are empty before."""
 
     @property
     def months(self) -> float:
@@ -54,10 +56,28 @@ class Outcomes(msgspec.Struct):
 
 
 def span_of(player: Player, start: float | None) -> Span:
-    """``start``: before it nothing rang."""
+    """``start``: before it nothing rang; nor did anything before the first document that was no history."""
     begun = epoch(player.first or player.last)
     least = SOCIAL.cold if set(player.classes) == {"social"} else NEWS.cold
-    return Span(max(begun, start or begun), epoch(player.last), least)
+    return Span(max(epoch(player.live or player.last), start or begun), epoch(player.last), least, begun)
+
+
+def learning(span: Span, *, own_log: bool) -> str | None:
+    """What is to be known of baselines that begin empty; None where they had learned before anything could ring."""
+    learned = span.begun + span.least
+    if span.begin >= learned:
+        return None
+    if own_log:
+        remedy = (
+            "the daemon itself may stand on more history. Keep more of its log ([engine] retention), or replay files "
+            "that begin earlier, with --from"
+        )
+    else:
+        remedy = f"add documents of the {span.least / DAY:.0f} days before, and give --from"
+    return (
+        f"baselines begin empty at {iso(span.begun)[:16]}Z and learn until {iso(learned)[:16]}Z: before that up to "
+        f"twice the evidence is asked for; {remedy}"
+    )
 
 
 def outcomes(player: Player, parts: Parts, labels: Sequence[Label] | None, span: Span, episodes: Episodes) -> Outcomes:

@@ -100,7 +100,7 @@ class Player:
 
     ``start``: before it baselines learn and nothing rings. ``others``: by language the models that judge it instead.
     ``known``: judgements that are there already. ``takers``: who else is given what it writes.
-    ``budgets``: those under which the same evidence is tried as well.
+    ``budgets``: those under which the same evidence is tried as well. ``beside``: who else is shown it.
     """
 
     def __init__(
@@ -114,6 +114,7 @@ class Player:
         known: Known | None = None,
         takers: Sequence[Taker] = (),
         budgets: Sequence[float] = (),
+        beside: Sequence[Curve] = (),
     ) -> None:
         detection = settings.detection
         rest = {"min_open": detection.min_open, "lateness": detection.lateness}
@@ -132,7 +133,7 @@ class Player:
                 rules=parts.rules.flash,
             ),
             Aggregate(
-                Noting(self.timeline, self.curve, budget=detection.false_alarms_per_key_month, **rest),
+                Noting(self.timeline, self.curve, beside, budget=detection.false_alarms_per_key_month, **rest),
                 parts.watch,
                 clock=self._clock,
                 model=" + ".join(dict.fromkeys(one.name for one in self._watches)),
@@ -161,6 +162,8 @@ class Player:
         self._passed = float("-inf")
         self.first: str | None = None
         """Time of the first document that was handed on."""
+        self.live: str | None = None
+        """Time of the first that may ring: the daemon did not take it in as history."""
         self.last = ""
         """The latest time of one."""
 
@@ -203,6 +206,7 @@ class Player:
             self.counts["documents"] += 1
             self.classes[entry.class_] += 1
             self.first, self.last = self.first or entry.at, max(self.last, entry.at)
+            self.live = self.live or (None if entry.backfill else entry.at)
             yield from self._pass(epoch(entry.at))
             yield Output(DOCUMENTS, entry.id, encode(entry))
         elif isinstance(entry, SourceRecord):

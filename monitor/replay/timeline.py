@@ -162,13 +162,17 @@ def _stretch(start: float, width: float, here: Sequence[Bin | None], bases: Sequ
 class Noting(Detector):
     """The production detector; what it is shown is noted beside it, and shown to those of other budgets."""
 
-    def __init__(self, timeline: Timeline, curve: Curve, *, budget: float, **settings: Any) -> None:
+    def __init__(
+        self, timeline: Timeline, curve: Curve, beside: Sequence[Curve], *, budget: float, **settings: Any
+    ) -> None:
         super().__init__(budget=budget, **settings)
         self._timeline = timeline
         self._curve = curve
+        self._all = (curve, *beside)
 
     def observe(self, key: str, state: KeyState, item: Item, shape: Shape, **facts: Any) -> Step:
-        self._curve.observe(key, state.since, item, shape, facts)
+        for one in self._all:
+            one.observe(key, state.since, item, shape, facts)
         step = super().observe(key, state, item, shape, **facts)
         self._curve.replayed += bursts(key, step)
         self._timeline.note(key, state, item, shape, step)

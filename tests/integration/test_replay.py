@@ -8,6 +8,8 @@ import json
 import math
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +29,7 @@ from monitor.replay.log import Log
 from monitor.replay.player import Fed, Player
 from monitor.settings import Settings, SettingsError, load
 from pipelines.documents import AlertRecord, Document, decode, epoch
-from tests.daemon_bench import BAD_NEWS, SECRET, request
+from tests.daemon_bench import ACME, BAD_NEWS, SECRET, Daemon, Receiver, request, wait_for
 from tests.inside_bench import inside
 from tests.stream_bench import DAY, HOUR, T0, Tape, Told
 
@@ -312,9 +314,37 @@ def test_what_was_done_about_the_input_is_told(folder: Path) -> None:
     assert f"{len(stories) - 1} of {len(stories)} documents stand behind later ones" in notes
     assert f"{len(stories)} of {len(stories)} documents have a time without a zone: it was taken for UTC" in notes
     straight = documents(folder, stories, name="straight.jsonl")
-    (only,) = replay(folder, straight, out="straight")["notes"]
-    assert "no model in use reads their language" in only, "of made-up words some are taken for other languages"
+    notes = replay(folder, straight, out="straight")["notes"]
+    assert len(notes) == 2 and "no model in use reads their language" in notes[1], "some made-up words look foreign"
     assert (folder / "turned" / "alerts.jsonl").read_bytes() == (folder / "straight" / "alerts.jsonl").read_bytes()
+
+
+def test_baselines_that_begin_empty_are_told_with_a_remedy(folder: Path) -> None:
+    path = documents(folder, sorted(tape(), key=lambda one: one.at))
+    (told, _) = replay(folder, path)["notes"]
+    first = json.loads((folder / "out" / "summary.json").read_bytes())["from"]
+    until = datetime.fromtimestamp(epoch(first) + 7 * DAY, UTC).strftime("%Y-%m-%dT%H:%M")
+    assert f"baselines begin empty at {first[:16]}Z and learn until {until}Z" in told and "give --from" in told
+    assert f"learn until {until}Z" in (folder / "out" / "report.html").read_text()
+    later = replay(folder, path, start=day(T0 + 9 * DAY))["notes"]
+    assert not [note for note in later if "baselines" in note]
+
+
+def test_the_command_line_of_an_alert_rings_it_again(tmp_path: Path) -> None:
+    """Beside the daemon that sent it, from its log, with its model."""
+    with Receiver() as hooks, Daemon(tmp_path / "a daemon", ACME + hooks.channel("desk", "/desk")) as daemon:
+        daemon.ring()
+        told = wait_for(lambda: hooks.at("/desk", "alert.firing"), "an alert")[0].body
+        line = told["data"]["links"]["replay"]
+        bin_ = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        done = subprocess.run(  # noqa: S602 (what an analyst would paste)
+            line, shell=True, cwd=tmp_path, env={**os.environ, **bin_}, capture_output=True, timeout=120, check=False
+        )
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(one) for one in (next(tmp_path.glob("replay-*")) / "alerts.jsonl").read_text().splitlines()]
+    same = [one for one in found if one["data"]["episode"]["id"] == told["data"]["episode"]["id"]]
+    assert same and same[0]["type"] == "alert.firing" and same[0]["timestamp"] == told["timestamp"]
+    assert b"baselines begin empty at" in done.stderr and b"[engine] retention" in done.stderr
 
 
 def test_a_history_shorter_than_a_baseline_has_no_rates(folder: Path) -> None:

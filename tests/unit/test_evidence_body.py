@@ -274,7 +274,9 @@ def test_links_lead_to_the_daemon_and_to_grafana_where_their_addresses_are_known
     links = data(made)["links"]
     assert links["alert"] == f"https://watch.example/alerts/{made.alert}"
     assert "var-key=entity%3AACME" in links["grafana"]
-    assert f"--to {iso(NOW + 3_600)}" in links["replay"]
+    assert f"--to {iso(NOW + 3_600)}" in links["replay"] and "replay -c tapewatch.toml --from" in links["replay"]
+    spaced = data(alert(settings="/etc/my tape.toml"))["links"]["replay"]
+    assert spaced.startswith("tapewatch replay -c '/etc/my tape.toml' --from ")
 
 
 HOSTILE = [
