@@ -15,7 +15,6 @@ from models.classifier import Classifier, Prediction
 from models.predictions import Mentions
 from monitor.assembly import Parts, alert_context
 from monitor.replay.curve import Curve
-from monitor.replay.moments import PunctualNotify
 from monitor.replay.timeline import Noting, Timeline
 from monitor.settings import Settings
 from pipelines.aggregate import Aggregate
@@ -23,6 +22,7 @@ from pipelines.clock import ManualClock
 from pipelines.documents import AlertRecord, Document, SourceRecord, Watermark, decode, encode, epoch, iso
 from pipelines.explain import Explainer
 from pipelines.ingest import TABLES, Ingest, Origin, moment
+from pipelines.notify import Notify
 from pipelines.score import Known, Score
 from pipelines.sources.base import RawItem
 from pipelines.sources.order import chunks
@@ -141,13 +141,13 @@ class Player:
                 provisional=False,
                 rules=parts.rules,
             ),
-            PunctualNotify(
+            Notify(
                 parts.watch,
                 context=alert_context(settings, page=True),
                 routes=parts.routes,
                 channels=[channel.name for channel in settings.channels] or [PAGE],
                 silences=parts.silences,
-                clock=ManualClock(),
+                clock=self._clock,
                 explainer=Explainer({one.name: _opener(one) for one in self._watches}, within=None),
             ),
         ]
