@@ -203,8 +203,6 @@ SHARE_HALF_LIFE = 3 * DAY
 WANDER_DECAY = 0.995
 LEAST_CAP = 3.0
 """Items that a block may always count, however few were expected."""
-GUARD = 8.0
-"""A block without any item where this many were expected is an outage, not a quiet hour."""
 
 
 class Baseline(msgspec.Struct, array_like=True):
@@ -319,8 +317,6 @@ def absorb(base: Baseline, block: tuple[float, float, float, float], prior: floa
     bad_rate, all_rate = rates(base, prior)
     expected_bad, expected_all = bad_rate * exposure, all_rate * exposure
     n = x + y
-    if n == 0 and expected_all >= GUARD:
-        return
     winsorised = min(x, cap(expected_bad)) if x > LEAST_CAP and base.bad >= 3 else x
     counted = min(n, cap(expected_all)) if n > LEAST_CAP and base.all >= 6 else n
     base.bad, base.bad_exposure, _ = _discount(

@@ -131,6 +131,17 @@ def test_a_busy_keys_rate_is_its_own_however_quiet_most_others_are() -> None:
     assert quiet.news is not None and rates(quiet.news.base, prior)[0] < 2.0 * prior
 
 
+def test_who_is_not_named_for_months_is_seldom_named() -> None:
+    """The quiet before a key's first story is history, too, however often others are named meanwhile."""
+    shape, detector = Shape(Profile(prior={"news": 1.0 / (30.4 * DAY), "social": 1.0 / DAY})), Detector()
+    state, expected = detector.new(T0), list[float]()
+    for day in (270, 290, 310):
+        step = detector.observe("k", state, Item(T0 + day * DAY, 0.05, 1.0, False, f"d{day}", "p"), shape)
+        expected += [block.closed.expected * 48 * 30.4 for block in step.blocks]
+    assert expected[0] > 0.9, "a month, before anything was learned"
+    assert expected[-1] < 0.1, "after nine months without a story"
+
+
 def test_one_loud_story_is_not_enough() -> None:
     assert run(background(4, 30, 0.5, bad=0.0) + burst(T0 + 30 * DAY, 1, 1.0)) == []
 
