@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 # Tests start a few hundred processes: without bytecode each would compile all that it imports, two seconds of a core.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup setup-dev setup-train run kafka run-kafka test test-train test-packages image-check faults lint bench bench-detection bench-knob replay-headlines bench-model bench-kafka train train-bilingual docs lock screenshot card dashboards clean
+.PHONY: setup setup-dev setup-train run kafka run-kafka test test-train test-packages image-check faults lint bench bench-detection bench-knob replay-headlines bench-model bench-kafka train train-bilingual docs lock screenshots card dashboards clean
 
 # uv installs the locked set in seconds; pip alone would take half a minute.
 $(VENV)/.uv:
@@ -131,8 +131,9 @@ docs: setup-dev
 	$(BIN)/python -m monitor.reference
 	$(BIN)/python -m deploy.grafana
 
-screenshot: setup-dev test-packages
-	$(BIN)/python -m benchmarks.screenshot
+# Every view of the demo's page while its crisis rings, into docs/images.
+screenshots: setup-dev test-packages
+	$(BIN)/python -m benchmarks.screenshots
 
 # What the card of MODEL says, drawn.
 MODEL ?= default

@@ -35,12 +35,12 @@ class Api:
 
     def __init__(self, daemon: Daemon, writer: Callable[[Handler], Handler]) -> None:
         self._writer = writer
-        self._desk = Desk(daemon)
-        self._holders = (Described(), Reads(daemon, self._desk), Verdicts(daemon), Orders(daemon))
+        self.desk, self.verdicts, self.orders = Desk(daemon), Verdicts(daemon), Orders(daemon)
+        self._holders = (Described(), Reads(daemon, self.desk), self.verdicts, self.orders)
 
     async def close(self) -> None:
         """Ends what was asked for and is still computed."""
-        await self._desk.close()
+        await self.desk.close()
 
     def routes(self) -> list[web.RouteDef]:
         return [one for holder in self._holders for one in mounted(holder, self._writer)]

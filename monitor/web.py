@@ -6,17 +6,16 @@ Origin of this machine (which a page of somebody else's in a browser here can't 
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import ipaddress
 import os
-from importlib.resources import files
 
 import structlog
 from aiohttp import web
 
 from monitor.api import Api
-from monitor.app import Daemon, NotHere
+from monitor.app import Daemon
+from monitor.page.site import Site
 from monitor.probes import PROBES, Probes
 from monitor.problems import BODY_LIMIT, Handler, Problem, guarded
 from monitor.settings import SettingsError
@@ -25,7 +24,6 @@ log = structlog.get_logger(__name__)
 
 LINE_LIMIT = 64 * 2**10
 """Bytes of an address, and of a header's line."""
-PAGE = {"page.css": "text/css", "page.js": "text/javascript"}
 
 
 class Web:
@@ -36,6 +34,7 @@ class Web:
         self._token = daemon.settings.web.key()
         self._api = Api(daemon, self._writer)
         self._probes = Probes(daemon)
+        self._site = Site(daemon, self._api, self._authorise)
         self._runners: list[web.AppRunner] = []
         self.address = ""
         """Where the page is served, once started: its port may have been chosen by the system."""
@@ -73,13 +72,10 @@ class Web:
         return f"http://{host}:{bound[1]}"
 
     def _application(self) -> web.Application:
-        application = web.Application(middlewares=[guarded, self._opened], client_max_size=BODY_LIMIT)
+        application = web.Application(middlewares=[guarded, self._site.wrong, self._opened], client_max_size=BODY_LIMIT)
         application.add_routes(
             [
-                web.get("/", self._page),
-                web.get("/alerts/latest", self._latest),
-                web.get("/alerts/{id}", self._page),
-                web.get("/page/{name}", self._asset),
+                *self._site.routes(),
                 *self._api.routes(),
                 *self._probes.routes(),
             ]
@@ -103,11 +99,13 @@ class Web:
 
         return checked
 
-    def _authorise(self, request: web.Request) -> None:
+    def _authorise(self, request: web.Request, token: str | None = None) -> None:
+        """``token``: where a form brings it, which can send no header."""
         if self._token is not None:
-            given = request.headers.get("authorization", "")
+            given = request.headers.get("authorization", "") if token is None else f"Bearer {token}"
             if not hmac.compare_digest(given.encode(errors="surrogateescape"), f"Bearer {self._token}".encode()):
-                raise Problem(401, "Not signed in", "writes need Authorization: Bearer with the token of [web]")
+                where = "Authorization: Bearer with the token of [web]" if token is None else "the token of [web]"
+                raise Problem(401, "Not signed in", f"writes need {where}")
             return
         if not _local(request.host):
             raise Problem(403, "Unknown host", f"Host {request.host[:100]!r} is not this machine")
@@ -116,35 +114,6 @@ class Web:
             raise Problem(403, "Foreign origin", f"Origin {str(origin)[:100]!r} is another site")
         if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             raise Problem(403, "Foreign origin", "the request comes from another site")
-
-    # -- pages -------------------------------------------------------------------------------------------
-
-    async def _page(self, request: web.Request) -> web.StreamResponse:
-        del request
-        if "view" not in self._daemon.only:
-            raise NotHere("view", self._daemon.only)
-        return web.Response(body=_read("page.html"), content_type="text/html", charset="utf-8")
-
-    async def _latest(self, request: web.Request) -> web.StreamResponse:
-        """The page of a key's latest alert, or of the one that tells of it: dashboards know keys, not alerts' ids."""
-        key = request.query.get("key", "")
-        found = await asyncio.to_thread(self._daemon.read_model.alerts, key=key, merged=True, limit=1)
-        if not found:
-            raise Problem(404, "No alert", f"none is known of key {key[:200]!r}")
-        alert = found[0].get("merged_into") or found[0]["alert"]
-        return web.Response(status=302, headers={"location": f"/alerts/{alert}"})
-
-    async def _asset(self, request: web.Request) -> web.StreamResponse:
-        name = request.match_info["name"]
-        if name not in PAGE:
-            raise Problem(404, "Not found")
-        return web.Response(
-            body=_read(name), content_type=PAGE[name], charset="utf-8", headers={"cache-control": "no-cache"}
-        )
-
-
-def _read(name: str) -> bytes:
-    return files("monitor").joinpath("page", name).read_bytes()
 
 
 def _local(host: str) -> bool:

@@ -66,6 +66,10 @@ class Answers:
     def _rows(self, sql: str, *values: Any) -> list[Any]:
         return list(self._each(sql, *values))
 
+    def ask(self, sql: str, *values: Any) -> list[Any]:
+        """The rows of a question that a module beside this one has."""
+        return self._rows(sql, *values)
+
     def documents(self, key: str | None = None, limit: int = 50) -> list[dict[str, Any]]:
         """The latest documents, of a key or of all, newest first; history that was backfilled after all others."""
         order = "ORDER BY backfill, at DESC, number DESC LIMIT ?"

@@ -97,7 +97,12 @@ def test_every_line_of_the_log_is_one_record(daemon: Daemon, hooks: Receiver) ->
 
 SURFACES = (
     "/",
-    "/page/page.js",
+    "/page/assets/page.js",
+    "/settings",
+    "/sources",
+    "/deliveries",
+    "/silences",
+    "/models",
     "/metrics",
     "/healthz",
     "/readyz",

@@ -1,0 +1,152 @@
+"""Now: what rings, how every watched key stands, and the tape."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from threading import Lock
+from typing import Any
+
+from monitor.page import charts
+from monitor.page.frame import Visit, number
+from monitor.page.shown import alert, document, folded, rank
+from monitor.page.words import Words
+from monitor.problems import Problem
+from pipelines import histories
+from pipelines.answers import Answers
+from pipelines.documents import epoch
+from pipelines.histories import Filter, Standing
+from pipelines.watch import WatchedKey
+
+TOGETHER = 60
+"""Small charts on a page."""
+TAPE = 60
+SHOWN = 172_800.0
+"""Seconds of a small chart, in stretches of an hour."""
+RINGING = 50
+"""Alerts that are shown whole; of more, the page says how many there are."""
+PAST = 8
+SENTIMENTS = ("negative", "neutral", "positive", "unread")
+SHARE = 10.0
+"""Times its own duration that the order of keys is kept, so that ten thousand keys cost a tenth of a processor."""
+
+
+class Order:
+    """Where every watched key stands, asked for anew as seldom as it costs."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Standing] = {}
+        self._keys: Mapping[str, WatchedKey] | None = None
+        self._until = 0.0
+        self._lock = Lock()
+
+    def of(self, answers: Answers) -> dict[str, Standing]:
+        with self._lock:
+            started = time.monotonic()
+            keys = answers.watch.keys
+            if started >= self._until or keys is not self._keys:
+                self._found, self._keys = histories.standings(answers, keys), keys
+                done = time.monotonic()
+                self._until = done + SHARE * (done - started)
+            return self._found
+
+
+def firing(answers: Answers) -> dict[str, Any]:
+    """What rings, the most severe first, and what did lately."""
+    ringing = sorted(answers.alerts(status="firing", limit=1_000), key=rank)
+    past = answers.alerts(status="resolved", limit=PAST)
+    return {
+        "firing": [alert(one) for one in ringing[:RINGING]],
+        "count": len(ringing),
+        "past": [alert(one) for one in past],
+    }
+
+
+def watched(answers: Answers, order: Order, visit: Visit, now: float) -> dict[str, Any]:
+    """A page of small charts, the most unusual key first."""
+    wanted, page = visit.query.get("list", ""), number(visit, "page")
+    lists = sorted({name for one in answers.watch.keys.values() for name in one.watchlists})
+    if wanted and wanted not in lists:
+        raise Problem(
+            400, "Bad query", f"list {wanted[:80]!r} is no watch-list; there are {', '.join(lists) or 'none'}"
+        )
+    stand = order.of(answers)
+    ringing = {one["key"]: one for one in answers.alerts(status="firing", merged=True, limit=1_000)}
+    keys = [one for one in answers.watch.keys.values() if not wanted or wanted in one.watchlists]
+    known = [one for one in keys if one.key in stand or one.watchlists]
+    nothing = Standing()
+    known.sort(key=lambda one: (one.key not in ringing, -stand.get(one.key, nothing).unusual, one.key))
+    pages = max(1, -(-len(known) // TOGETHER))
+    page = min(page, pages)
+    shown = known[(page - 1) * TOGETHER : page * TOGETHER]
+    return {
+        "cards": [_card(answers, one, stand.get(one.key, nothing), ringing.get(one.key), visit, now) for one in shown],
+        "keys": len(known),
+        "page": page,
+        "pages": pages,
+        "lists": lists,
+        "list": wanted,
+    }
+
+
+def _card(
+    answers: Answers, one: WatchedKey, stand: Standing, rings: dict[str, Any] | None, visit: Visit, now: float
+) -> dict[str, Any]:
+    words = visit.words
+    since = now - SHOWN
+    past = histories.buckets(answers, one.key, since, now, 48)
+    marks = [mark(rings, words)] if rings else []
+    bad, expected = sum(block.bad for block in past), sum(block.expected for block in past)
+    name = words("now.chart", name=one.name, bad=f"{bad:.1f}", expected=f"{expected:.1f}")
+    return {
+        "key": one.key,
+        "name": name_of(one, words),
+        "score": stand.score,
+        "threshold": stand.threshold,
+        "known": stand.end > 0,
+        "unusual": stand.unusual,
+        "span": stand.span,
+        "severity": rings["severity"] if rings else None,
+        "alert": (rings.get("merged_into") or rings["alert"]) if rings else None,
+        "mood": answers.mood(one.key),
+        "bad": bad,
+        "expected": expected,
+        "chart": charts.small(past, answers.mood_history(one.key, since, now), marks, name),
+    }
+
+
+def mark(record: Mapping[str, Any], words: Words) -> charts.Mark:
+    """An alert's place on a chart."""
+    opened = epoch(record["body"]["data"]["episode"]["opened"])
+    return charts.Mark(opened, record["severity"], words(f"severity.{record['severity']}"))
+
+
+def tape(answers: Answers, visit: Visit) -> dict[str, Any]:
+    """The latest documents that the address asks for."""
+    asked = {name: visit.query.get(name, "").strip() for name in ("list", "key", "topic", "sentiment", "text")}
+    if asked["sentiment"] and asked["sentiment"] not in SENTIMENTS:
+        raise Problem(400, "Bad query", f"sentiment {asked['sentiment'][:40]!r} is none of {', '.join(SENTIMENTS)}")
+    topics = sorted({one.topic for one in answers.watch.keys.values() if one.topic})
+    if asked["topic"] and asked["topic"] not in topics:
+        raise Problem(400, "Bad query", f"topic {asked['topic'][:80]!r} is none that is watched")
+    keys: frozenset[str] | None = None
+    if asked["list"]:
+        keys = frozenset(key for key, one in answers.watch.keys.items() if asked["list"] in one.watchlists)
+    if asked["key"]:
+        if asked["key"] not in answers.watch.keys:
+            raise Problem(400, "Bad query", f"key {asked['key'][:200]!r} is not watched")
+        keys = frozenset((asked["key"],))
+    wanted = Filter(keys, asked["topic"] or None, asked["sentiment"] or None, asked["text"] or None)
+    found = [document(one) for one, _ in histories.tape(answers, wanted, TAPE)]
+    return {
+        "tape": folded(found),
+        "asked": asked,
+        "filtered": any(asked.values()),
+        "topics": topics,
+        "sentiments": SENTIMENTS,
+    }
+
+
+def name_of(one: WatchedKey, words: Words) -> str:
+    """A key's name, which the catalogue has for those that the page names itself."""
+    return words("key.market") if one.key == "market" else one.name
