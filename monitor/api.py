@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from monitor.probes import Probes
 from monitor.problems import Handler
 from monitor.reads import Reads
 from monitor.routes import Asked, Nothing, declared, mounted, route
+from monitor.settings import Settings
 from monitor.verdicts import Verdicts
 
 
@@ -35,6 +37,9 @@ class Api:
 
     def __init__(self, daemon: Daemon, writer: Callable[[Handler], Handler]) -> None:
         self._writer = writer
+        self._daemon = daemon
+        self._process = secrets.token_hex(4)
+        self._under: tuple[Settings, str] | None = None
         self.desk, self.verdicts, self.orders = Desk(daemon), Verdicts(daemon), Orders(daemon)
         self._holders = (Described(), Reads(daemon, self.desk), self.verdicts, self.orders)
 
@@ -43,4 +48,10 @@ class Api:
         await self.desk.close()
 
     def routes(self) -> list[web.RouteDef]:
-        return [one for holder in self._holders for one in mounted(holder, self._writer)]
+        return [one for holder in self._holders for one in mounted(holder, self._writer, self._version)]
+
+    def _version(self) -> str:
+        changes, settings = self._daemon.read_model.changes, self._daemon.settings
+        if self._under is None or self._under[0] is not settings:
+            self._under = settings, settings.sha256()
+        return f"{self._process} {changes} {self._under[1]}"

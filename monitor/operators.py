@@ -62,15 +62,9 @@ class Operators:
         found = [*(msgspec.to_builtins(one) for one in self._configured()), *made]
         return [{**one, "state": "active" if one["expires"] > now else "over"} for one in found]
 
-    async def deliveries(self, state: str | None = None, limit: int = 200) -> list[dict[str, Any]]:
-        return await asyncio.to_thread(self._read_model.deliveries, state, limit)
-
     async def delivery(self, name: str) -> str | None:
         """The state of a delivery, None where there is none."""
         return await asyncio.to_thread(self._read_model.delivery, name)
-
-    async def dead_letters(self, limit: int = 100) -> list[dict[str, Any]]:
-        return await asyncio.to_thread(self._read_model.dead_letters, limit)
 
     async def retry_dead_letter(self, number: int) -> bool:
         """Writes a dead letter's bytes to its topic again and lets go of it; False where there is none."""

@@ -12,11 +12,14 @@ from msgspec import Meta
 
 from monitor import shapes
 from monitor.app import Daemon, NotHere
+from monitor.cursors import Cursor, Orders, following, gone, place_of
 from monitor.power import RETRY_AFTER, WAITING, Busy, Desk
 from monitor.problems import HEADERS, Problem, answer
-from monitor.routes import Asked, Instant, Nothing, route
+from monitor.routes import Asked, Instant, Nothing, refused, route
 from pipelines import drift
+from pipelines.asking import LetGo, Page
 from pipelines.documents import iso
+from pipelines.finding import Wanted
 from pipelines.notify import Notify
 
 HEARTBEAT = 15.0
@@ -28,6 +31,9 @@ Since = Annotated[Instant | None, Meta(description=f"From here on: {Instant.desc
 Until = Annotated[Instant | None, Meta(description=f"Before this: {Instant.description}.")]
 
 
+Watchlist = Annotated[str, Meta(min_length=1, description="A watch-list's name.")]
+
+
 class AlertsQuery(msgspec.Struct, frozen=True, kw_only=True):
     status: Annotated[Literal["firing", "resolved"] | None, Meta(description="Only these.")] = None
     key: Key | None = None
@@ -35,6 +41,7 @@ class AlertsQuery(msgspec.Struct, frozen=True, kw_only=True):
     until: Until = None
     merged: Annotated[bool, Meta(description="With those that are part of another alert.")] = False
     limit: Annotated[int, Meta(ge=1, le=1_000, description="Alerts at most.")] = 100
+    cursor: Cursor = None
 
 
 class KeyQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,11 +52,31 @@ class SeriesQuery(KeyQuery, frozen=True, kw_only=True):
     since: Since = None
     until: Until = None
     limit: Annotated[int, Meta(ge=1, le=10_000, description="Blocks at most, the latest.")] = 2_000
+    cursor: Cursor = None
+
+
+class KeysQuery(msgspec.Struct, frozen=True, kw_only=True):
+    watchlist: Watchlist | None = None
+    limit: Annotated[int, Meta(ge=1, le=10_000, description="Keys at most.")] = 1_000
+    cursor: Cursor = None
 
 
 class DocumentsQuery(msgspec.Struct, frozen=True, kw_only=True):
+    q: Annotated[
+        str | None,
+        Meta(description="Words in title, publisher or companies; in double quotes one after the other."),
+    ] = None
     key: Key | None = None
+    topic: Annotated[str, Meta(min_length=1, description="A topic's label, as in `Earnings`.")] | None = None
+    sentiment: Annotated[Literal["negative", "neutral", "positive"] | None, Meta(description="Only these.")] = None
+    since: Since = None
+    until: Until = None
     limit: Annotated[int, Meta(ge=1, le=1_000, description="Documents at most.")] = 50
+    cursor: Cursor = None
+
+
+class SearchQuery(DocumentsQuery, frozen=True, kw_only=True):
+    q: Annotated[str, Meta(description="Words in title, publisher or companies; in double quotes one after the other.")]
 
 
 class DeliveriesQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,10 +84,17 @@ class DeliveriesQuery(msgspec.Struct, frozen=True, kw_only=True):
         None
     )
     limit: Annotated[int, Meta(ge=1, le=1_000, description="Deliveries at most.")] = 200
+    cursor: Cursor = None
 
 
 class LettersQuery(msgspec.Struct, frozen=True, kw_only=True):
     limit: Annotated[int, Meta(ge=1, le=1_000, description="Dead letters at most.")] = 100
+    cursor: Cursor = None
+
+
+class SilencesQuery(msgspec.Struct, frozen=True, kw_only=True):
+    limit: Annotated[int, Meta(ge=1, le=1_000, description="Silences at most.")] = 1_000
+    cursor: Cursor = None
 
 
 class Reads:
@@ -69,6 +103,7 @@ class Reads:
     def __init__(self, daemon: Daemon, desk: Desk) -> None:
         self._daemon = daemon
         self._desk = desk
+        self._orders = Orders()
 
     async def _ask(self, question: Callable[..., Any], *values: Any, **named: Any) -> Any:
         return await asyncio.to_thread(question, *values, **named)
@@ -102,12 +137,13 @@ class Reads:
         except TimeoutError:
             raise Problem(503, "Not here", "another process runs notify now; ask that one") from None
 
-    @route("GET", "/api/v1/alerts", query=AlertsQuery, answer=shapes.Alerts)
+    @route("GET", "/api/v1/alerts", query=AlertsQuery, answer=shapes.Alerts, held=True)
     async def alerts(self, asked: Asked[AlertsQuery, None]) -> Any:
         """Each alert's latest event, newest first; with `merged=true` also what is part of another alert."""
-        return {"alerts": await self._ask(self._daemon.read_model.alerts, **msgspec.structs.asdict(asked.query))}
+        filters = {name: value for name, value in msgspec.structs.asdict(asked.query).items() if name != "cursor"}
+        return await self._page(asked, "alerts", tuple[float, str], self._daemon.read_model.heads, **filters)
 
-    @route("GET", "/api/v1/alerts/{id}", answer=shapes.Alert)
+    @route("GET", "/api/v1/alerts/{id}", answer=shapes.Alert, held=True)
     async def alert(self, asked: Asked[Nothing, None]) -> Any:
         """All events of an alert and the attempts to deliver them, by its id or one of its events'."""
         events = await self._ask(self._daemon.read_model.alert, asked.id)
@@ -117,19 +153,36 @@ class Reads:
         attempts = [attempt for event in ids for attempt in await self._ask(self._daemon.read_model.attempts, event)]
         return {"events": events, "attempts": attempts}
 
-    @route("GET", "/api/v1/keys", answer=shapes.Keys)
-    async def keys(self, _: Asked[Nothing, None]) -> Any:
+    @route("GET", "/api/v1/keys", query=KeysQuery, answer=shapes.Keys, held=True)
+    async def keys(self, asked: Asked[KeysQuery, None]) -> Any:
         """Every watched key with its latest block; what fires first, then by score."""
-        return {"keys": await self._ask(self._daemon.read_model.keys)}
+        query, model = asked.query, self._daemon.read_model
+        known = [entry.name for entry in self._daemon.settings.watchlists]
+        if query.watchlist is not None and query.watchlist not in known:
+            raise refused("watchlist", query.watchlist, f"one of {', '.join(known) or 'none'}")
+        if (place := place_of(asked, tuple[str, int])) is None:
+            name, begin, order = "", 0, await self._ask(model.ranking, query.watchlist)
+        else:
+            name, begin, order = *place, self._orders.get(place[0])
+        end = begin + query.limit
+        found = await self._ask(model.standing, order[begin:end])
+        after = (name or self._orders.keep(order), end) if end < len(order) else None
+        return {"keys": found, "next": following(asked, after)}
 
-    @route("GET", "/api/v1/series", query=SeriesQuery, answer=shapes.Series)
+    @route("GET", "/api/v1/series", query=SeriesQuery, answer=shapes.Series, held=True)
     async def series(self, asked: Asked[SeriesQuery, None]) -> Any:
-        """A key's blocks, oldest first: counted against expected."""
+        """A key's blocks: counted against expected. The latest ones, oldest first; `next` leads to those before."""
         query = asked.query
-        found = await self._ask(
-            self._daemon.read_model.series, query.key, query.since or 0.0, query.limit, until=query.until
+        told = await self._page(
+            asked,
+            "series",
+            tuple[float, str],
+            lambda **where: self._daemon.read_model.blocks(query.key, **where),
+            since=query.since or 0.0,
+            until=query.until,
+            limit=query.limit,
         )
-        return {"key": query.key, "series": found}
+        return {"key": query.key, **told}
 
     @route("GET", "/api/v1/power", query=KeyQuery, answer=shapes.Power, also={202: shapes.Power})
     async def power(self, asked: Asked[KeyQuery, None]) -> Any:
@@ -151,26 +204,68 @@ class Reads:
         told = {"key": key, "name": watched.name, "computed": iso(kept.computed), "configuration": kept.configuration}
         return {**told, "answers": kept.answers}
 
-    @route("GET", "/api/v1/documents", query=DocumentsQuery, answer=shapes.Documents)
+    @route("GET", "/api/v1/documents", query=DocumentsQuery, answer=shapes.Documents, held=True)
     async def documents(self, asked: Asked[DocumentsQuery, None]) -> Any:
-        """The latest documents, of a key or of all, newest first; history (`backfill`) after all others."""
-        found = await self._ask(self._daemon.read_model.documents, asked.query.key, asked.query.limit)
-        return {"documents": found}
+        """The latest documents, newest first; history (`backfill`) after all others."""
+        return await self._tape(asked, folded=False)
 
-    @route("GET", "/api/v1/silences", answer=shapes.Silences)
-    async def silences(self, _: Asked[Nothing, None]) -> Any:
+    @route("GET", "/api/v1/search", query=SearchQuery, answer=shapes.Documents, held=True)
+    async def search(self, asked: Asked[SearchQuery, None]) -> Any:
+        """Documents that hold all words of a question, newest first. Of those that one day told under the same
+        headline the latest stands for all, with the number of its `reprints`."""
+        return await self._tape(asked, folded=True)
+
+    async def _tape(self, asked: Asked[Any, None], *, folded: bool) -> Any:
+        query = asked.query
+        names = ("q", "key", "topic", "sentiment", "since", "until")
+        wanted = Wanted(folded=folded, **{name: getattr(query, name) for name in names})
+        return await self._page(
+            asked,
+            "documents",
+            tuple[int],
+            lambda limit, after: self._daemon.read_model.tape(wanted, limit, *(after or ())),
+            limit=query.limit,
+        )
+
+    async def _page(
+        self, asked: Asked[Any, None], field: str, place: type[Any], question: Callable[..., Page], **named: Any
+    ) -> dict[str, Any]:
+        """A page of a list of the read model, with the cursor to the next."""
+        try:
+            found = await self._ask(question, after=place_of(asked, place), **named)
+        except LetGo:
+            raise gone() from None
+        return {field: found.entries, "next": following(asked, found.after)}
+
+    @route("GET", "/api/v1/silences", query=SilencesQuery, answer=shapes.Silences)
+    async def silences(self, asked: Asked[SilencesQuery, None]) -> Any:
         """Silences: those of the settings, and operators' until four weeks after their end."""
-        return {"silences": await self._daemon.operators.silences()}
+        found, place = await self._daemon.operators.silences(), place_of(asked, tuple[str])
+        names = [one["id"] for one in found]
+        if place is not None and place[0] not in names:
+            raise gone()
+        begin = 0 if place is None else names.index(place[0]) + 1
+        shown = found[begin : begin + asked.query.limit]
+        after = (shown[-1]["id"],) if begin + len(shown) < len(found) else None
+        return {"silences": shown, "next": following(asked, after)}
 
-    @route("GET", "/api/v1/deliveries", query=DeliveriesQuery, answer=shapes.Deliveries)
+    @route("GET", "/api/v1/deliveries", query=DeliveriesQuery, answer=shapes.Deliveries, held=True)
     async def deliveries(self, asked: Asked[DeliveriesQuery, None]) -> Any:
         """What is owed and what was delivered, newest first, with the key and summary of its event."""
-        return {"deliveries": await self._daemon.operators.deliveries(asked.query.state, asked.query.limit)}
+        query = asked.query
+        question = self._daemon.read_model.owed
+        return await self._page(asked, "deliveries", tuple[float, str], question, state=query.state, limit=query.limit)
 
-    @route("GET", "/api/v1/dead-letters", query=LettersQuery, answer=shapes.DeadLetters)
+    @route("GET", "/api/v1/dead-letters", query=LettersQuery, answer=shapes.DeadLetters, held=True)
     async def dead_letters(self, asked: Asked[LettersQuery, None]) -> Any:
         """Records that could not be handled, oldest first."""
-        return {"dead_letters": await self._daemon.operators.dead_letters(asked.query.limit)}
+        return await self._page(
+            asked,
+            "dead_letters",
+            tuple[int],
+            lambda limit, after: self._daemon.read_model.letters(limit=limit, after=after[0] if after else -1),
+            limit=asked.query.limit,
+        )
 
     @route("GET", "/api/v1/stream", media="text/event-stream")
     async def stream(self, asked: Asked[Nothing, None]) -> Any:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from hashlib import blake2s
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -57,6 +58,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     also: dict[int, str] = {}
     writes: bool = False
     media: str = "application/json"
+    held: bool = False
+    """Told from the read model alone: an answer stays true until that changes."""
     handler: str = ""
 
 
@@ -81,11 +84,17 @@ def declared(*kinds: type) -> list[Route]:
     return [one.route for kind in kinds for one in vars(kind).values() if hasattr(one, "route")]
 
 
-def mounted(holder: object, writer: Callable[[Handler], Handler]) -> list[web.RouteDef]:
+Version = Callable[[], str]
+"""Names what the read model holds; raises where there is none here."""
+
+
+def mounted(holder: object, writer: Callable[[Handler], Handler], version: Version) -> list[web.RouteDef]:
     """The routes of an object for aiohttp. ``writer`` wraps those that change something in the question who may."""
     found = []
     for one in declared(type(holder)):
         handler = _decoding(one, getattr(holder, one.handler))
+        if one.held:
+            handler = _validated(handler, version)
         found.append(web.route(one.method, one.path, writer(handler) if one.writes else handler))
     return found
 
@@ -98,6 +107,24 @@ def _decoding(one: Route, handler: Callable[[Asked[Any, Any]], Awaitable[Any]]) 
         return told if isinstance(told, web.StreamResponse) else answer(told, one.status)
 
     return decoded
+
+
+def _validated(handler: Handler, version: Version) -> Handler:
+    """With an ETag, and 304 for who has the answer already."""
+
+    async def validated(request: web.Request) -> web.StreamResponse:
+        # Named before it is asked: an answer may be newer than its tag, which costs one more question at most.
+        said = f"{version()} {request.path_qs}".encode(errors="surrogateescape")
+        tag = f'W/"{blake2s(said, digest_size=9).hexdigest()}"'
+        known = [one.strip() for one in request.headers.get("if-none-match", "").split(",")]
+        headers = {"etag": tag, "cache-control": "no-cache"}
+        if tag in known or tag.removeprefix("W/") in known:
+            return web.Response(status=304, headers=headers)
+        response = await handler(request)
+        response.headers.update(headers)
+        return response
+
+    return validated
 
 
 def _body(kind: Any, body: bytes) -> Any:

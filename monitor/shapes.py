@@ -1,7 +1,8 @@
 """What the API's answers hold, as its OpenAPI document tells it and as ``monitor.client`` reads it.
 
 Records that go through the log are told as they are there (``pipelines.documents``, docs/schemas); times in those of
-deliveries and silences are seconds since 1970, all others ISO 8601 in UTC.
+deliveries and silences are seconds since 1970, all others ISO 8601 in UTC. ``next`` of a list is the cursor to what
+follows, null at its end.
 """
 
 from __future__ import annotations
@@ -146,6 +147,7 @@ class AnyEvent(_Event, frozen=True, kw_only=True):
 
 class Alerts(msgspec.Struct, frozen=True):
     alerts: list[Event]
+    next: str | None = None
 
 
 class Alert(msgspec.Struct, frozen=True):
@@ -171,11 +173,13 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
 
 class Keys(msgspec.Struct, frozen=True):
     keys: list[Key]
+    next: str | None = None
 
 
 class Series(msgspec.Struct, frozen=True):
     key: str
     series: list[SeriesPoint]
+    next: str | None = None
 
 
 class Power(msgspec.Struct, frozen=True, kw_only=True):
@@ -217,10 +221,15 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, rename={"class_": "cla
     risk: Risk | None
     entities: list[DocumentEntity]
     backfill: bool
+    keys: list[str] = []
+    """Watched keys that it counts for."""
+    reprints: int = 0
+    """Other documents that told the same headline on its day (UTC)."""
 
 
 class Documents(msgspec.Struct, frozen=True):
     documents: list[Document]
+    next: str | None = None
 
 
 class ListedSilence(Silence, frozen=True, kw_only=True):
@@ -229,6 +238,7 @@ class ListedSilence(Silence, frozen=True, kw_only=True):
 
 class Silences(msgspec.Struct, frozen=True):
     silences: list[ListedSilence]
+    next: str | None = None
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
@@ -256,6 +266,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
 class Deliveries(msgspec.Struct, frozen=True):
     deliveries: list[Delivery]
+    next: str | None = None
 
 
 class WaitingLetter(msgspec.Struct, frozen=True, kw_only=True):
@@ -274,6 +285,7 @@ class WaitingLetter(msgspec.Struct, frozen=True, kw_only=True):
 
 class DeadLetters(msgspec.Struct, frozen=True):
     dead_letters: list[WaitingLetter]
+    next: str | None = None
 
 
 class Judged(msgspec.Struct, frozen=True):
@@ -285,6 +297,7 @@ class Judged(msgspec.Struct, frozen=True):
 
 class Feedback(msgspec.Struct, frozen=True):
     feedback: list[Verdict]
+    next: str | None = None
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from alerts.verdicts import NOTE, Figures, Said, Verdict, figures
 from alerts.wording import NAME, plain
 from monitor import shapes
 from monitor.app import Daemon
+from monitor.cursors import Cursor, following, place_of
 from monitor.problems import Problem
 from monitor.routes import Asked, Instant, Nothing, route
 from pipelines.documents import epoch, iso
@@ -31,6 +32,7 @@ class FeedbackQuery(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Annotated[Said | None, Meta(description="Only these.")] = None
     since: Annotated[Instant | None, Meta(description=f"From here on: {Instant.description}.")] = None
     limit: Annotated[int, Meta(ge=1, le=100_000, description="Verdicts at most.")] = 1_000
+    cursor: Cursor = None
 
 
 class ReportQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,26 +80,33 @@ class Verdicts:
             return name, verdicts[-1].figures
         raise Problem(404, "No such alert", f"none has the id {name[:100]!r}; /api/v1/alerts lists them")
 
-    @route("GET", "/api/v1/alerts/{id}/feedback", answer=shapes.Judged)
+    @route("GET", "/api/v1/alerts/{id}/feedback", answer=shapes.Judged, held=True)
     async def of_one(self, asked: Asked[Nothing, None]) -> Any:
         """The verdict on an alert, and all that were given before it."""
         alert, _ = await asyncio.to_thread(self._known, asked.id)
         verdicts = await asyncio.to_thread(self._daemon.read_model.verdicts, alert)
         return {"alert": alert, "verdict": verdicts[-1].verdict if verdicts else None, "verdicts": verdicts}
 
-    @route("GET", "/api/v1/feedback", query=FeedbackQuery, answer=shapes.Feedback)
+    @route("GET", "/api/v1/feedback", query=FeedbackQuery, answer=shapes.Feedback, held=True)
     async def feedback(self, asked: Asked[FeedbackQuery, None]) -> Any:
         """The verdict that counts of each alert, with the alert's figures, the latest first."""
-        query = asked.query
+        query, place = asked.query, place_of(asked, tuple[str, str])
         found = await asyncio.to_thread(self._daemon.read_model.verdicts)
-        shown = [one for one in reversed(found)
-                 if query.verdict in (None, one.verdict) and epoch(one.at) >= (query.since or 0.0)]  # fmt: skip
-        return {"feedback": shown[: query.limit]}
+        shown = [one for one in found if query.verdict in (None, one.verdict) and epoch(one.at) >= (query.since or 0.0)]
+        shown.sort(key=_moment, reverse=True)
+        if place is not None:
+            shown = [one for one in shown if _moment(one) < place]
+        after = _moment(shown[query.limit - 1]) if len(shown) > query.limit else None
+        return {"feedback": shown[: query.limit], "next": following(asked, after)}
 
-    @route("GET", "/api/v1/feedback/report", query=ReportQuery, answer=shapes.Report)
+    @route("GET", "/api/v1/feedback/report", query=ReportQuery, answer=shapes.Report, held=True)
     async def report(self, asked: Asked[ReportQuery, None]) -> Any:
         """By watch-list: the precision so far, and what other budgets would have kept of what was judged."""
         return await asyncio.to_thread(report, self._daemon.read_model, asked.query.budget)
+
+
+def _moment(verdict: Verdict) -> tuple[str, str]:
+    return verdict.at, verdict.id
 
 
 def _checked(given: VerdictOrder) -> VerdictOrder:

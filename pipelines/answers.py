@@ -3,91 +3,29 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from alerts.verdicts import Verdict, figures, latest
+from pipelines.asking import LetGo, Page, page
 from pipelines.documents import SeriesPoint, decode
-from pipelines.streams.base import StoreTorn
-from pipelines.streams.soundness import guarded
+from pipelines.finding import Finding
 from pipelines.watch import Watch
 
 
-class Answers:
-    """The asking side of the read model's file; each thread has a connection of its own. Whoever asks, StoreTorn may
-    be the answer."""
+class Answers(Finding):
+    """All that the read model's file is asked."""
 
     def __init__(self, path: Path, watch: Watch) -> None:
-        self.path = path
+        super().__init__(path)
         self._watch = watch
-        self._local = threading.local()
-        self._readers: list[sqlite3.Connection] = []
-        self.torn: StoreTorn | None = None
-        """How the file proved damaged, if it did."""
 
     def adopt(self, watch: Watch) -> None:
         """Takes over new watch-lists."""
         self._watch = watch
-
-    def close(self) -> None:
-        for reader in self._readers:
-            reader.close()
-
-    def _reader(self) -> sqlite3.Connection:
-        reader: sqlite3.Connection | None = getattr(self._local, "db", None)
-        if reader is None:
-            reader = sqlite3.connect(
-                f"{self.path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False, timeout=10
-            )
-            self._local.db = reader
-            self._readers.append(reader)
-        return reader
-
-    @contextmanager
-    def _guarded(self) -> Iterator[None]:
-        try:
-            with guarded(self.path):
-                yield
-        except StoreTorn as error:
-            self.torn = self.torn or error
-            raise
-
-    def _each(self, sql: str, *values: Any) -> Iterator[Any]:
-        """Row after row: more than should be held at once."""
-        with self._guarded():
-            yield from self._reader().execute(sql, values)
-
-    def _rows(self, sql: str, *values: Any) -> list[Any]:
-        return list(self._each(sql, *values))
-
-    def ask(self, sql: str, *values: Any) -> list[Any]:
-        """The rows of a question that a module beside this one has."""
-        return self._rows(sql, *values)
-
-    def documents(self, key: str | None = None, limit: int = 50) -> list[dict[str, Any]]:
-        """The latest documents, of a key or of all, newest first; history that was backfilled after all others."""
-        order = "ORDER BY backfill, at DESC, number DESC LIMIT ?"
-        if key is None:
-            rows = self._rows(f"SELECT record FROM documents {order}", limit)
-        else:
-            # Along the tape until there are enough: of a key like the market nearly every document would be sorted.
-            joined = "documents CROSS JOIN document_keys USING (number)"
-            rows = self._rows(f"SELECT record FROM {joined} WHERE key = ? {order}", key, limit)
-        return [json.loads(row[0]) for row in rows]
-
-    def find(self, words: str) -> Iterator[dict[str, Any]]:
-        """Documents whose title or address holds ``words``, whatever their case, the latest first."""
-        wanted = words.casefold()
-        for (record,) in self._each("SELECT record FROM documents ORDER BY number DESC"):
-            document = json.loads(record)
-            if wanted in document["title"].casefold() or wanted in (document["url"] or "").casefold():
-                yield document
 
     @property
     def watch(self) -> Watch:
@@ -98,48 +36,74 @@ class Answers:
         self, key: str, since: float = 0.0, limit: int = 5_000, *, until: float | None = None
     ) -> list[dict[str, Any]]:
         """A key's blocks that began from ``since`` on and before ``until``: the latest, oldest first."""
+        return self.blocks(key, since=since, until=until, limit=limit).entries
+
+    def blocks(
+        self,
+        key: str,
+        *,
+        limit: int,
+        since: float = 0.0,
+        until: float | None = None,
+        after: tuple[float, str] | None = None,
+    ) -> Page:
+        """A page of them, from the latest to the earliest; each is told from the oldest on. Raises LetGo."""
         rows = self._rows(
-            "SELECT record FROM (SELECT record, start FROM series WHERE key = ?1 AND start >= ?2 "
-            "AND (?3 IS NULL OR start < ?3) ORDER BY start DESC LIMIT ?4) ORDER BY start",
-            key,
-            since,
-            until,
-            limit,
+            "SELECT record, start, class FROM series WHERE key = ?1 AND start >= ?2 AND (?3 IS NULL OR start < ?3) "
+            "AND (?4 IS NULL OR (start, class) < (?4, ?5)) ORDER BY start DESC, class DESC LIMIT ?6",
+            *(key, since, until, *(after or (None, None)), limit + 1),
         )
-        return [json.loads(row[0]) for row in rows]
+        if (
+            not rows
+            and after is not None
+            and not self._held("series", "key = ? AND start = ? AND class = ?", key, *after)
+        ):
+            raise LetGo
+        found, last = page(rows, limit)
+        return Page([json.loads(record) for record in reversed(found)], last)
 
     def alerts(
+        self, *, status: str | None = None, key: str | None = None, since: float | None = None, merged: bool = False,
+        limit: int = 100,
+    ) -> list[dict[str, Any]]:  # fmt: skip
+        """Each alert's latest event, newest first. ``status``: firing (and updated), or resolved. ``merged``: with
+        those that are part of another alert."""
+        return self.heads(status=status, key=key, since=since, merged=merged, limit=limit).entries
+
+    def heads(
         self,
         *,
+        limit: int,
         status: str | None = None,
         key: str | None = None,
         since: float | None = None,
         until: float | None = None,
         merged: bool = False,
-        limit: int = 100,
-    ) -> list[dict[str, Any]]:
-        """Each alert's latest event, newest first. ``status``: firing (and updated), or resolved. ``merged``: with
-        those that are part of another alert."""
-        where, values = ["type LIKE 'alert.%'"], list[Any]()
-        if key is not None:
-            where.append("key = ?")
-            values.append(key)
-        if since is not None:
-            where.append("at >= ?")
-            values.append(since)
-        if until is not None:
-            where.append("at < ?")
-            values.append(until)
-        latest = (
-            "SELECT record, type, at, row_number() OVER (PARTITION BY alert ORDER BY sequence DESC) AS place "
-            "FROM alerts WHERE " + " AND ".join(where)  # fixed conditions, bound values
+        after: tuple[float, str] | None = None,
+    ) -> Page:
+        """A page of them. Raises LetGo."""
+        conditions = {
+            "heads.key = ?": key,
+            "heads.at >= ?": since,
+            "heads.at < ?": until,
+            "firing = ?": None if status is None else status == "firing",
+            "merged <= ?": merged,
+        }
+        where = [condition for condition, value in conditions.items() if value is not None]
+        values = [value for value in conditions.values() if value is not None]
+        if after is not None:
+            where.append("(heads.at, heads.alert) < (?, ?)")
+            values += after
+        rows = self._rows(
+            "SELECT record, heads.at, heads.alert FROM heads JOIN alerts ON alerts.id = heads.id "
+            f"WHERE {' AND '.join(where)} ORDER BY heads.at DESC, heads.alert DESC LIMIT ?",
+            *values,
+            limit + 1,
         )
-        wanted = {"firing": "type != 'alert.resolved'", "resolved": "type = 'alert.resolved'"}
-        shown = ["place = 1", *([wanted[status]] if status in wanted else [])]
-        if not merged:
-            shown.append("json_extract(record, '$.merged_into') IS NULL")
-        sql = f"SELECT record FROM ({latest}) WHERE {' AND '.join(shown)} ORDER BY at DESC LIMIT ?"
-        return [json.loads(row[0]) for row in self._rows(sql, *values, limit)]
+        if not rows and after is not None and not self._held("heads", "alert = ?", after[1]):
+            raise LetGo
+        found, last = page(rows, limit)
+        return Page([json.loads(record) for record in found], last)
 
     def alert(self, name: str) -> list[dict[str, Any]]:
         """All events of an alert, by the alert's or any of its events' id, oldest first."""
@@ -167,7 +131,7 @@ class Answers:
 
     def latest(self, key: str) -> list[SeriesPoint]:
         """A key's latest block of each class, history apart."""
-        rows = self._rows("SELECT record, max(start) FROM series WHERE key = ? GROUP BY class", key)
+        rows = self._rows("SELECT record FROM latest WHERE key = ?", key)
         return [point for row in rows if not (point := decode(SeriesPoint, row[0].encode())).backfill]
 
     def history(self, key: str, since: float, until: float) -> Iterator[SeriesPoint]:
@@ -215,37 +179,48 @@ class Answers:
         return rows[0][1] / rows[0][0] if rows and rows[0][0] > 0 else None
 
     def keys(self) -> list[dict[str, Any]]:
-        """Every watched key with its latest block, mood and whether it is firing; the busiest first."""
-        latest: dict[str, dict[str, Any]] = {}
-        rows = self._rows(
-            "SELECT key, record FROM series AS s WHERE start = (SELECT max(start) FROM series WHERE key = s.key)"
-        )
-        for key, record in rows:
-            latest[key] = json.loads(record)
-        firing = {alert["key"]: alert["severity"] for alert in self.alerts(status="firing", merged=True, limit=1000)}
-        found: list[dict[str, Any]] = []
-        for key, watched in self._watch.keys.items():
-            point = latest.get(key)
-            found.append(
-                {
-                    "key": key,
-                    "name": watched.name,
-                    "topic": watched.topic,
-                    "watchlists": list(watched.watchlists),
-                    "firing": firing.get(key),
-                    "score": point["score"] if point else 0.0,
-                    "threshold": point["threshold"] if point else None,
-                    "baseline_span": point["baseline_span"] if point else 0.0,
-                    "sentiment_index": self.mood(key),
-                    "latest": point,
-                }
-            )
-        found.sort(key=lambda entry: (entry["firing"] is None, -float(entry["score"]), str(entry["key"])))
-        return found
+        """Every watched key with its latest block, mood and whether it is firing; in the order of ``ranking``."""
+        return self.standing(self.ranking())
 
-    def count(self) -> int:
-        """Documents held."""
-        return int(self._rows("SELECT count(*) FROM documents")[0][0])
+    def ranking(self, watchlist: str | None = None) -> list[str]:
+        """Watched keys, those of one watch-list if given: what is firing, then by score."""
+        scores: dict[str, float] = dict(self._rows("SELECT key, score FROM latest ORDER BY start, score"))
+        firing = self._firing()
+        chosen = [key for key, one in self._watch.keys.items() if watchlist is None or watchlist in one.watchlists]
+        return sorted(chosen, key=lambda key: (key not in firing, -scores.get(key, 0.0), key))
+
+    def _firing(self) -> dict[str, str]:
+        """Key to severity."""
+        return dict(self._rows("SELECT key, severity FROM heads WHERE firing ORDER BY at"))
+
+    def standing(self, keys: Sequence[str]) -> list[dict[str, Any]]:
+        """Watched keys as they stand, in the order that is given; what is not watched any more is left out."""
+        asked = json.dumps(keys)
+        chosen = "(SELECT value FROM json_each(?))"
+        latest = self._rows(f"SELECT key, record FROM latest WHERE key IN {chosen} ORDER BY start, score", asked)
+        points = {key: json.loads(record) for key, record in latest}
+        moods = self._rows(f"SELECT key, total / weight FROM moods WHERE weight > 0 AND key IN {chosen}", asked)
+        indices, firing = dict(moods), self._firing()
+        return [
+            self._stands(key, points.get(key), indices.get(key), firing.get(key))
+            for key in keys
+            if key in self._watch.keys
+        ]
+
+    def _stands(self, key: str, point: dict[str, Any] | None, mood: float | None, firing: str | None) -> dict[str, Any]:
+        watched = self._watch.keys[key]
+        return {
+            "key": key,
+            "name": watched.name,
+            "topic": watched.topic,
+            "watchlists": list(watched.watchlists),
+            "firing": firing,
+            "score": point["score"] if point else 0.0,
+            "threshold": point["threshold"] if point else None,
+            "baseline_span": point["baseline_span"] if point else 0.0,
+            "sentiment_index": mood,
+            "latest": point,
+        }
 
     # -- what operators ask -------------------------------------------------------------------------------
 
@@ -272,17 +247,22 @@ class Answers:
     def deliveries(self, state: str | None = None, limit: int = 200) -> list[dict[str, Any]]:
         """What is owed to channels and what became of it, newest first: without bodies, with the key that it is about
         and the sentence that says what of it, both None where their event is not kept any more."""
+        return self.owed(state=state, limit=limit).entries
+
+    def owed(self, *, limit: int, state: str | None = None, after: tuple[float, str] | None = None) -> Page:
+        """A page of them. Raises LetGo."""
         rows = self._rows(
-            "SELECT name, key, json_extract(alerts.record, '$.body.data.summary'), deliveries.record "
-            "FROM deliveries LEFT JOIN alerts ON alerts.id = json_extract(deliveries.record, '$.event') "
-            "WHERE ?1 IS NULL OR state = ?1 ORDER BY created DESC LIMIT ?2",
-            state,
-            limit,
+            "SELECT json_array(key, json_extract(alerts.record, '$.body.data.summary')), created, name, "
+            "deliveries.record FROM deliveries "
+            "LEFT JOIN alerts ON alerts.id = json_extract(deliveries.record, '$.event') "
+            f"WHERE {'1' if state is None else 'state = ?1'} AND (?2 IS NULL OR (created, name) < (?2, ?3)) "
+            "ORDER BY created DESC, name DESC LIMIT ?4",
+            *(state, *(after or (None, None)), limit + 1),
         )
-        return [
-            {"id": name, "key": key, "summary": summary, **_without(json.loads(record), "body")}
-            for name, key, summary, record in rows
-        ]
+        if not rows and after is not None and not self._held("deliveries", "name = ?", after[1]):
+            raise LetGo
+        _, last = page([row[:3] for row in rows], limit)
+        return Page([_delivery(*row) for row in rows[:limit]], last)
 
     def delivery(self, name: str) -> str | None:
         """The state of a delivery: pending, standing, delivered or failed; None where there is none."""
@@ -291,8 +271,16 @@ class Answers:
 
     def dead_letters(self, limit: int = 100) -> list[dict[str, Any]]:
         """Dead letters that were not retried, oldest first; the payload in base64."""
-        rows = self._rows("SELECT number, record FROM waiting_letters ORDER BY number LIMIT ?", limit)
-        return [{"number": number, **json.loads(record)} for number, record in rows]
+        return self.letters(limit=limit).entries
+
+    def letters(self, *, limit: int, after: int = -1) -> Page:
+        """A page of them. Raises LetGo."""
+        asked = "SELECT record, number FROM waiting_letters WHERE number > ? ORDER BY number LIMIT ?"
+        rows = self._rows(asked, after, limit + 1)
+        if not rows and after >= 0 and not self._held("waiting_letters", "number = ?", after):
+            raise LetGo
+        _, last = page(rows, limit)
+        return Page([{"number": number, **json.loads(record)} for record, number in rows[:limit]], last)
 
     def dead_letter(self, number: int) -> bytes | None:
         """A dead letter as a record; None where there is none or it was retried."""
@@ -300,5 +288,8 @@ class Answers:
         return str(rows[0][0]).encode() if rows else None
 
 
-def _without(record: dict[str, Any], name: str) -> dict[str, Any]:
-    return {key: value for key, value in record.items() if key != name}
+def _delivery(about: str, _: float, name: str, record: str) -> dict[str, Any]:
+    key, summary = json.loads(about)
+    told = json.loads(record)
+    del told["body"]
+    return {"id": name, "key": key, "summary": summary, **told}

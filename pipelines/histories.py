@@ -10,6 +10,7 @@ import msgspec
 
 from pipelines.answers import Answers
 from pipelines.documents import SeriesPoint, decode, epoch
+from pipelines.finding import Wanted
 from pipelines.gauges import combined
 
 LOOKED_AT = 5_000
@@ -71,13 +72,7 @@ def standings(answers: Answers, keys: Iterable[str]) -> dict[str, Standing]:
     """Where each of ``keys`` stands, of those with a history."""
     found = {}
     for key in keys:
-        rows = answers.ask(
-            "SELECT record FROM series WHERE key = ?1 AND class = 'news' AND start = "
-            "(SELECT max(start) FROM series WHERE key = ?1 AND class = 'news') UNION ALL "
-            "SELECT record FROM series WHERE key = ?1 AND class = 'social' AND start = "
-            "(SELECT max(start) FROM series WHERE key = ?1 AND class = 'social')",
-            key,
-        )
+        rows = answers.ask("SELECT record FROM latest WHERE key = ? ORDER BY class", key)
         if points := [decode(SeriesPoint, row[0].encode()) for row in rows]:
             latest = max(epoch(point.end) for point in points)
             # A class that has been quiet for a day has nothing to say of now.
@@ -117,7 +112,7 @@ def tape(answers: Answers, wanted: Filter, limit: int) -> Iterator[tuple[dict[st
     others."""
     rows = answers.ask(
         "SELECT record, (SELECT group_concat(key, char(31)) FROM document_keys WHERE number = documents.number) "
-        "FROM documents ORDER BY backfill, at DESC, number DESC LIMIT ?",
+        "FROM documents ORDER BY number DESC LIMIT ?",
         limit if wanted == Filter() else LOOKED_AT,
     )
     taken = 0
@@ -133,15 +128,7 @@ def tape(answers: Answers, wanted: Filter, limit: int) -> Iterator[tuple[dict[st
 
 def of_key(answers: Answers, key: str, since: float, until: float, limit: int) -> list[dict[str, Any]]:
     """A key's documents of a time, newest first."""
-    rows = answers.ask(
-        "SELECT record FROM documents CROSS JOIN document_keys USING (number) WHERE key = ? AND at >= ? AND at < ? "
-        "ORDER BY backfill, at DESC, number DESC LIMIT ?",
-        key,
-        since,
-        until,
-        limit,
-    )
-    return [json.loads(row[0]) for row in rows]
+    return answers.tape(Wanted(key=key, since=since, until=until), limit).entries
 
 
 def owed(answers: Answers, event: str) -> list[dict[str, Any]]:

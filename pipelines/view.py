@@ -26,7 +26,6 @@ from pipelines.documents import (
     Command,
     DeadLetter,
     ScoredDocument,
-    ScoredEntity,
     SeriesPoint,
     SourceRecord,
     decode,
@@ -50,6 +49,8 @@ from pipelines.streams.base import (
     WATERMARK,
     Record,
 )
+from pipelines.tape import KEEP as KEEP_DOCUMENTS
+from pipelines.tape import Tape, shown
 from pipelines.view_file import BEGIN_ANEW, open_file
 from pipelines.watch import Watch
 
@@ -57,8 +58,6 @@ log = structlog.get_logger(__name__)
 
 TOPICS = (SCORES, SERIES, ALERTS, OUTBOX, DELIVERIES, COMMANDS, DEAD_LETTERS, SOURCES)
 
-KEEP_DOCUMENTS = 50_000
-"""Of more, history that was backfilled goes first, then the oldest."""
 KEEP_SERIES = 120 * 86_400.0
 KEEP_ALERTS = 10_000
 KEEP_ATTEMPTS = 20_000
@@ -80,9 +79,12 @@ class ReadModel(Answers):
         self._db = open_file(path)
         self.position: str = self._rows("SELECT position FROM place")[0][0]
         """Up to where the log was read, as its reader says it."""
+        self.changes = 0
+        """Counts what changed an answer since this process opened the file."""
         self._since_trim = 0
         self._gauges = KeyGauges(watch)
         self._moods = Moods(self._db, self._gauges)
+        self._tape = Tape(self._db)
         self._fillers: dict[str, Callable[[Record, list[tuple[str, Any]]], None]] = {
             SCORES: self._document,
             SERIES: self._point,
@@ -126,14 +128,18 @@ class ReadModel(Answers):
                 for record in records:
                     self._one(record, news)
                 self._moods.write()
+                self._tape.write()
                 self._db.execute("UPDATE place SET position = ?", (position,))
                 self._since_trim += len(records)
                 if self._since_trim > 5_000:
                     self._trim()
         except BaseException:  # whatever ends it, memory must not know more than the file
             self._moods.forget()
+            self._tape.forget()
             raise
         self.position = position
+        if any(record.key != WATERMARK for record in records):
+            self.changes += 1
         if self.listener is not None and news:
             self.listener(news)
 
@@ -155,58 +161,35 @@ class ReadModel(Answers):
 
     def _document(self, record: Record, news: list[tuple[str, Any]]) -> None:
         document = decode(ScoredDocument, record.value)
-        shown = {
-            "id": document.id,
-            "revision": document.revision,
-            "at": document.at,
-            "published": document.published,
-            "fetched": document.fetched,
-            "source": document.source,
-            "class": document.class_,
-            "publisher": document.publisher,
-            "author": document.author,
-            "title": document.title,
-            "url": document.url,
-            "language": document.language,
-            "supported": document.supported,
-            "sentiment": msgspec.to_builtins(document.sentiment),
-            "topic": msgspec.to_builtins(document.topic),
-            "risk": msgspec.to_builtins(document.risk),
-            "entities": [_entity(one) for one in document.entities],
-            "backfill": document.backfill,
-        }
-        at = epoch(document.at)
-        row = (document.id, at, document.backfill, encode(shown).decode())
-        insert = "INTO documents(id, at, backfill, record) VALUES (?, ?, ?, ?)"
-        added = self._db.execute(f"INSERT OR IGNORE {insert}", row)
-        first = added.rowcount == 1
-        if not first:
-            old = self._db.execute("SELECT number FROM documents WHERE id = ?", (document.id,)).fetchone()
-            self._db.execute("DELETE FROM document_keys WHERE number = ?", old)
-            self._db.execute("DELETE FROM documents WHERE number = ?", old)
-            added = self._db.execute(f"INSERT {insert}", row)
-        number = added.lastrowid
-        if document.topic is not None:
-            matches = self._watch.match(
+        matches = (
+            self._watch.match(
                 [(one.id, one.relevance) for one in document.entities],
                 document.topic.label,
                 document.topic.probability,
             )
-            self._db.executemany(
-                "INSERT OR IGNORE INTO document_keys VALUES (?, ?)", [(m.key, number) for m in matches]
-            )
-            for match in matches if first and document.sentiment is not None else ():
+            if document.topic is not None
+            else ()
+        )
+        told = shown(document)
+        if self._tape.put(document, told, [match.key for match in matches]) and document.sentiment is not None:
+            for match in matches:
                 said = [one.sentiment for one in testimonies(document, match.entities)]
                 mood = sum(one.positive - one.negative for one in said) / len(said)
-                self._moods.add(match.key, at, match.relevance, mood)
+                self._moods.add(match.key, epoch(document.at), match.relevance, mood)
         if not document.backfill:
-            news.append(("document", shown))
+            news.append(("document", told | {"keys": [match.key for match in matches]}))
 
     def _point(self, record: Record, news: list[tuple[str, Any]]) -> None:
         point = decode(SeriesPoint, record.value)
         self._db.execute(
             "INSERT OR REPLACE INTO series VALUES (?, ?, ?, ?)",
             (point.key, point.class_, epoch(point.start), record.value.decode()),
+        )
+        self._db.execute(
+            "INSERT INTO latest VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+            "start = excluded.start, score = excluded.score, record = excluded.record "
+            "WHERE excluded.start >= latest.start",
+            (point.key, point.class_, epoch(point.start), point.score, record.value.decode()),
         )
         if point.backfill:
             return
@@ -233,10 +216,24 @@ class ReadModel(Answers):
                 record.value.decode(),
             ),
         )
+        self._head(alert, _order(alert.type, sequence))
         if alert.type.startswith("alert.") and body["data"].get("reason") != "merged":  # then it burns on in another
             self._gauges.alert(alert.key, None if alert.type == "alert.resolved" else alert.severity)
         if known is None or (known[0] is not None and alert.merged_into is None):
             news.append(("alert", json.loads(record.value)))
+
+    def _head(self, alert: AlertRecord, order: int) -> None:
+        """An alert as its latest event has it."""
+        if not alert.type.startswith("alert."):
+            return
+        firing, merged = alert.type != "alert.resolved", alert.merged_into is not None
+        name = alert.alert or alert.id
+        self._db.execute(
+            "INSERT INTO heads VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET id = excluded.id, "
+            "at = excluded.at, sequence = excluded.sequence, severity = excluded.severity, "
+            "firing = excluded.firing, merged = excluded.merged WHERE excluded.sequence >= heads.sequence",
+            (name, alert.id, alert.key, epoch(alert.at), order, alert.severity, firing, merged),
+        )
 
     def _source(self, record: Record, news: list[tuple[str, Any]]) -> None:
         source = decode(SourceRecord, record.value)
@@ -297,6 +294,7 @@ class ReadModel(Answers):
         """Lets go of silences that ended, and of dead letters that were retried, long before ``now``, in seconds since
         1970; and of retries whose dead letter is gone, which no other can take the number of."""
         before = now - OVER_KEPT
+        self.changes += 1
         with self._transaction():
             self._db.execute("DELETE FROM silences WHERE json_extract(record, '$.expires') < ?", (before,))
             self._db.execute(
@@ -312,10 +310,9 @@ class ReadModel(Answers):
     def shed(self, before: float) -> None:
         """Lets go of texts that were taken in before ``before``, in seconds since 1970; alerts lose what they quote."""
         limit = iso(before)
+        self.changes += 1
         with self._transaction():
-            old = "SELECT number FROM documents WHERE json_extract(record, '$.fetched') < ?"
-            self._db.execute(f"DELETE FROM document_keys WHERE number IN ({old})", (limit,))
-            self._db.execute(f"DELETE FROM documents WHERE number IN ({old})", (limit,))
+            self._tape.drop("json_extract(record, '$.fetched') < ?", limit)
             self._db.execute("DELETE FROM letters WHERE json_extract(record, '$.at') < ?", (limit,))
             self._unquote(older_than(before))
             judged.forget_notes(self._db, lambda verdict: verdict.at < limit)
@@ -326,9 +323,7 @@ class ReadModel(Answers):
         taken = 0
         with self._transaction():
             for name in documents:
-                mine = "(SELECT number FROM documents WHERE id = ?)"
-                self._db.execute(f"DELETE FROM document_keys WHERE number = {mine}", (name,))
-                taken += self._db.execute("DELETE FROM documents WHERE id = ?", (name,)).rowcount
+                taken += self._tape.drop("id = ?", name)
             for number, record in self._db.execute("SELECT number, record FROM letters").fetchall():
                 if about(decode(DeadLetter, record.encode()), documents):
                     self._db.execute("DELETE FROM letters WHERE number = ?", (number,))
@@ -358,17 +353,16 @@ class ReadModel(Answers):
 
     def _trim(self) -> None:
         self._since_trim = 0
-        many = f"SELECT number FROM documents ORDER BY backfill, at DESC LIMIT -1 OFFSET {KEEP_DOCUMENTS}"
-        self._db.execute(f"DELETE FROM document_keys WHERE number IN ({many})")
-        self._db.execute(f"DELETE FROM documents WHERE number IN ({many})")
+        self._tape.trim(KEEP_DOCUMENTS)
         newest = self._db.execute("SELECT max(start) FROM series").fetchone()[0] or 0.0
-        for table in ("series", "mood_series"):
+        for table in ("series", "latest", "mood_series"):
             self._db.execute(f"DELETE FROM {table} WHERE start < ?", (newest - KEEP_SERIES,))
         for table, keep in (("alerts", KEEP_ALERTS), ("attempts", KEEP_ATTEMPTS)):
             self._db.execute(
                 f"DELETE FROM {table} WHERE rowid IN "
                 f"(SELECT rowid FROM {table} ORDER BY at DESC LIMIT -1 OFFSET {keep})"
             )
+        self._db.execute("DELETE FROM heads WHERE id NOT IN (SELECT id FROM alerts)")
         self._db.execute(
             "DELETE FROM deliveries WHERE name IN (SELECT name FROM deliveries "
             "WHERE state NOT IN ('pending', 'standing') ORDER BY created DESC LIMIT -1 OFFSET ?)",
@@ -383,13 +377,3 @@ class ReadModel(Answers):
 def _order(kind: str, sequence: int) -> int:
     """Events of one alert in their order, whatever came twice; one that rings late follows what it was last."""
     return sequence * 2 + (kind in ("alert.firing", "alert.resolved") and sequence > 0)
-
-
-def _entity(one: ScoredEntity) -> dict[str, Any]:
-    return {
-        "id": one.id,
-        "name": one.name,
-        "sentiment": one.sentiment.label,
-        "basis": one.basis,
-        "events": [named.label for named in one.risk.labels] if one.risk is not None else [],
-    }

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import structlog
 
+from pipelines.searching import indexed, story
 from pipelines.streams.base import EngineError
 from pipelines.streams.soundness import aside, check, is_torn
+from pipelines.tape import place
 
 log = structlog.get_logger(__name__)
 
@@ -68,12 +70,52 @@ CREATE INDEX verdicts_alert ON verdicts(alert, number);
 """
 """Numbered as they were given: whatever is read again has its place already."""
 
-MIGRATIONS = (_V1, _V2, _V3, _V4, _V5)
+_V6 = """
+CREATE TABLE tape(
+    number INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, sentiment TEXT, topic TEXT, story INTEGER NOT NULL,
+    record TEXT NOT NULL);
+INSERT INTO tape SELECT
+    place(at, backfill) + row_number() OVER (PARTITION BY place(at, backfill) ORDER BY number) - 1, id,
+    json_extract(record, '$.sentiment.label'), json_extract(record, '$.topic.label'), told(record), record
+    FROM documents;
+CREATE TABLE tape_keys(key TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (key, number)) WITHOUT ROWID;
+INSERT INTO tape_keys SELECT key, tape.number FROM document_keys JOIN documents USING (number) JOIN tape USING (id);
+DROP TABLE document_keys;
+DROP TABLE documents;
+ALTER TABLE tape RENAME TO documents;
+ALTER TABLE tape_keys RENAME TO document_keys;
+CREATE INDEX document_keys_number ON document_keys(number);
+CREATE INDEX documents_topic ON documents(topic);
+CREATE INDEX documents_sentiment ON documents(sentiment);
+CREATE INDEX documents_story ON documents(story);
+CREATE VIRTUAL TABLE words USING fts5(text, columnsize = 0, tokenize = 'porter unicode61 remove_diacritics 2');
+INSERT INTO words(rowid, text) SELECT number, indexed(record) FROM documents ORDER BY number;
+CREATE TABLE heads(
+    alert TEXT PRIMARY KEY, id TEXT NOT NULL, key TEXT NOT NULL, at REAL NOT NULL, sequence INTEGER NOT NULL,
+    severity TEXT NOT NULL, firing INTEGER NOT NULL, merged INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO heads SELECT alert, id, key, at, sequence, severity, type != 'alert.resolved',
+    json_extract(record, '$.merged_into') IS NOT NULL
+    FROM (SELECT *, row_number() OVER (PARTITION BY alert ORDER BY sequence DESC) AS back FROM alerts
+          WHERE type LIKE 'alert.%') WHERE back = 1;
+CREATE INDEX heads_at ON heads(at, alert);
+CREATE INDEX heads_key ON heads(key, at, alert);
+CREATE TABLE latest(
+    key TEXT NOT NULL, class TEXT NOT NULL, start REAL NOT NULL, score REAL NOT NULL, record TEXT NOT NULL,
+    PRIMARY KEY (key, class)) WITHOUT ROWID;
+INSERT INTO latest
+    SELECT key, class, max(start), json_extract(record, '$.score'), record FROM series GROUP BY key, class;
+CREATE INDEX deliveries_state ON deliveries(state, created);
+"""
+"""Documents are numbered by their place on the tape, and have an index of their words; what is asked for of alerts and
+keys at every look stands ready: each alert's latest event, each key's latest block of each class."""
+
+MIGRATIONS = (_V1, _V2, _V3, _V4, _V5, _V6)
 """MIGRATIONS[n] brings a file from version n to n + 1."""
 
 BEGIN_ANEW = (
     "DELETE FROM alerts WHERE type LIKE 'alert.%' "
     "AND alert NOT IN (SELECT alert FROM alerts WHERE type = 'alert.resolved')",
+    "DELETE FROM heads WHERE id NOT IN (SELECT id FROM alerts)",
     "DELETE FROM attempts",
     "DELETE FROM deliveries",
     "DELETE FROM silences",
@@ -116,6 +158,9 @@ def _connect(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA secure_delete=ON")  # what is let go of is gone from the file, too
         db.execute("PRAGMA synchronous=NORMAL")  # what a power cut takes is read again from the log
+        db.create_function("indexed", 1, indexed, deterministic=True)
+        db.create_function("told", 1, story, deterministic=True)
+        db.create_function("place", 2, lambda at, backfill: place(at, live=not backfill), deterministic=True)
         check(db, path)
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version > len(MIGRATIONS):

@@ -102,3 +102,88 @@ def test_what_is_sent_is_described_and_wrong_bodies_are_refused(daemon: Daemon) 
         status, answer = daemon.post("silences", body)
         assert status == (201 if good else 422), answer
         assert good or "severities (info, warning, error, critical)" in answer["detail"], answer
+
+
+def paged(daemon: Daemon, path: str, field: str, limit: int) -> list[Any]:
+    """All entries of a list, by pages."""
+    joined, cursor, found = "&" if "?" in path else "?", "", list[Any]()
+    while True:
+        status, told = asked(daemon, f"{path}{joined}limit={limit}{cursor}")
+        assert status == 200 and len(told[field]) <= limit, told
+        found += told[field]
+        if told["next"] is None:
+            return found
+        assert len(told[field]) == limit
+        cursor = f"&cursor={told['next']}"
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "name"),
+    [
+        ("alerts?merged=true", "alerts", "id"),
+        ("documents", "documents", "id"),
+        ("documents?sentiment=negative&q=acme", "documents", "id"),
+        ("keys", "keys", "key"),
+        ("silences", "silences", "id"),
+        ("series?key=market", "series", "start"),
+        ("feedback", "feedback", "id"),
+    ],
+)
+def test_a_list_is_the_same_by_pages(daemon: Daemon, path: str, field: str, name: str) -> None:
+    made = {daemon.post("silences", {"keys": ["market"], "until": "2h"})[1]["id"] for _ in range(3)}
+    wait_for(lambda: made <= {one["id"] for one in daemon.get("silences")["silences"]}, "silences in the view")
+    alerts = [one["alert"] for one in daemon.get("alerts?merged=true")["alerts"]]
+    said = {daemon.post(f"alerts/{alert}/feedback", {"verdict": "unsure"})[1]["id"] for alert in alerts}
+    wait_for(lambda: said <= {one["id"] for one in daemon.get("feedback")["feedback"]} and daemon.idle(), "verdicts")
+    whole = daemon.get(path)[field]
+    for limit in (1, 2, 7):
+        by_pages = paged(daemon, path, field, limit)
+        assert sorted(one[name] for one in by_pages) == sorted(one[name] for one in whole), limit
+    assert len(whole) > (1 if field != "series" else 0)
+
+
+def test_a_cursor_is_good_for_its_own_question_and_says_when_it_is_over(daemon: Daemon) -> None:
+    status, first = asked(daemon, "documents?limit=2")
+    cursor = first["next"]
+    assert status == 200 and asked(daemon, f"documents?limit=5&cursor={cursor}")[0] == 200
+    for path in (f"documents?key=market&cursor={cursor}", f"search?q=acme&cursor={cursor}", f"keys?cursor={cursor}",
+                 "documents?cursor=nonsense", "documents?cursor=%00", f"documents?cursor={cursor[:-3]}",
+                 f"documents?cursor={cursor}AAAA"):  # fmt: skip
+        status, problem = asked(daemon, path)
+        assert status == 400 and problem["parameter"] == "cursor", (path, problem)
+    keys = asked(daemon, "keys?limit=1")[1]["next"]
+    for _ in range(40):
+        asked(daemon, "keys?limit=1")
+    status, problem = asked(daemon, f"keys?limit=1&cursor={keys}")
+    assert status == 410 and "from the beginning" in problem["detail"], problem
+
+
+def test_who_has_the_answer_already_is_told_so_until_it_changes(daemon: Daemon) -> None:
+    wait_for(daemon.idle, "rest")
+    for path in ("documents", "alerts", "keys", "series?key=market", "search?q=acme", "deliveries", "dead-letters"):
+        url = f"{daemon.url}/api/v1/{path}"
+        for _ in range(20):  # the series may move at any time
+            tag = request(url)[1]["etag"]
+            status, _, body = request(url, headers={"if-none-match": f'"other", {tag}'})
+            if status == 304:
+                break
+        assert (status, body) == (304, b""), path
+    url = f"{daemon.url}/api/v1/documents"
+    tag = request(url)[1]["etag"]
+    daemon.push({"title": "Acme opens a quay that changes the answer"})
+    wait_for(lambda: request(url, headers={"if-none-match": tag})[0] == 200, "another answer")
+    assert request(f"{daemon.url}/api/v1/alerts/nobody", headers={"if-none-match": "*"})[0] == 404
+
+
+def test_search_finds_words_in_both_scripts_and_folds_copies(daemon: Daemon) -> None:
+    daemon.push(*({"title": "Harbour master quits over dredging", "url": f"https://p{n}.example/"} for n in range(3)),
+                {"title": "监管机构处罚平安银行", "publisher": "财经"})  # fmt: skip
+    wait_for(
+        lambda: daemon.get("search?q=dredging")["documents"] and daemon.get("search?q=%E5%A4%84%E7%BD%9A")["documents"],
+        "it",
+    )
+    (one,) = daemon.get("search?q=harbour%20dredg")["documents"]
+    assert one["reprints"] == 2 and len(daemon.get("documents?q=dredging")["documents"]) == 3
+    assert [one["publisher"] for one in daemon.get("search?q=%E5%A4%84%E7%BD%9A")["documents"]] == ["财经"]
+    assert daemon.get("search?q=" + "x" * 10_000)["documents"] == []
+    assert daemon.get("search?q=%22%20OR%20*%20NEAR(")["documents"] == []

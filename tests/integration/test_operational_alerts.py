@@ -221,7 +221,7 @@ async def test_a_receiver_that_is_gone_disables_its_channel_and_the_other_one_is
         await daemon.pass_time(600, 10.0, idle=True)
         assert len(hooks.at("/desk")) == asked, "a disabled channel is not tried again by itself"
         assert len(told(hooks, "ops.channel_disabled")) == 1
-        failed = await daemon.daemon.operators.deliveries("failed")
+        failed = daemon.daemon.read_model.deliveries("failed")
         assert failed and {one["channel"] for one in failed} == {"desk"}
         settled = await daemon.until(
             lambda: daemon.daemon.read_model.deliveries("delivered"), "record of what was told"

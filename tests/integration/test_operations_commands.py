@@ -256,10 +256,10 @@ async def test_a_letter_is_handled_once_its_cause_is_gone(tmp_path: Path) -> Non
         await daemon.push({"title": "A basilisk opens in the harbour"}, {"title": "Depot number one opens"})
         letters = []
         while not letters:
-            letters = await daemon.daemon.operators.dead_letters()
+            letters = daemon.daemon.read_model.dead_letters()
             await daemon.pass_time(1)
         assert [letter["reason"] for letter in letters] == ["classifier_failed"]
         model._poison = "\x00"
         assert await daemon.daemon.operators.retry_dead_letter(letters[0]["number"])
         await daemon.until(lambda: daemon.daemon.read_model.count() == 2, "judgement")
-        assert await daemon.daemon.operators.dead_letters() == []
+        assert daemon.daemon.read_model.dead_letters() == []
