@@ -114,7 +114,8 @@ bench-detection: setup-dev
 bench-knob: setup-dev
 	$(BIN)/python -m benchmarks.knob --out docs
 
-# A labelled replay of the headlines in a folder: which events ring, and what else, by budget, into docs/replay.md.
+# A labelled replay of the headlines in a folder: which events ring, and what else, by budget, into docs/replay.md; and what
+# other detectors find that are shown the same, into docs/detection.md. Six minutes of processor time.
 REPLAY ?= ../shared/data/replay
 replay-headlines: setup-dev
 	$(BIN)/python -m benchmarks.headlines $(REPLAY)/business_headlines.csv.gz $(REPLAY)/events.csv --docs docs

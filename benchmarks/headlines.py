@@ -4,9 +4,10 @@ those of the events.
     python -m benchmarks.headlines HEADLINES EVENTS [--budget 0.05] [--out build/replay] [--draw 60] [--docs docs]
 
 HEADLINES: a document file (columns as in docs/sources.md), EVENTS: CSV with ``entity`` and ``onset_date``. Prints the
-figures by budget, which events rang, and every other alert about a company by its date; ``--docs`` writes that into
-``replay.md`` there, with the day and the model. ``--draw``: what so many alarms show, drawn at random, to be read by
-eye. Texts are read where they lie and go nowhere but to ``--out`` and the terminal.
+figures by budget, which events rang, every other alert about a company by its date, and what other detectors find that
+are shown the same evidence; ``--docs`` writes that into ``replay.md`` and ``detection.md`` there. ``--draw``: what so
+many alarms show, drawn at random, to be read by eye. Texts are read where they lie and go nowhere but to ``--out`` and
+the terminal.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.crises import Recorder, compared, table
+from benchmarks.detectors.report import write
 from monitor.commands.replay import run_replay
+from monitor.settings import Settings
 from pipelines.entities import EntityConfigError, resolve
 from pipelines.universe import load_universe
 
-BEGIN, END = "<!-- python -m benchmarks.headlines: begin -->", "<!-- python -m benchmarks.headlines: end -->"
-
+MATCHED = (0.05, 1.0)
+"""Budgets at which other detectors ring as often as the shipped one."""
 
 CALLED = {"Goldman 1MDB": "Goldman Sachs"}
 """Events that are called by more than their company's name."""
@@ -93,8 +97,8 @@ def told(report: dict[str, Any], when: datetime) -> str:
     ]
     lines += [
         "",
-        f"At {report['budget']:g}, with bursts folded into one alert each event: {figures['judged_alerts']} alerts, "
-        f"{figures['events_found']} events found.",
+        f"At {report['budget']:g} {figures['judged_alerts']} alerts, the bursts of one event being one, and "
+        f"{figures['events_found']} events found:",
         "",
         "| event | first alert | days after the onset |",
         "|---|---|---|",
@@ -129,6 +133,8 @@ def main() -> None:
     parser.add_argument("--draw", type=int, default=0, help="alarms to be read by eye")
     parser.add_argument("--docs", type=Path, help="write the figures into replay.md of this folder")
     arguments = parser.parse_args()
+    detection = Settings().detection
+    recorder = Recorder(MATCHED, min_open=detection.min_open, lateness=detection.lateness)
     with tempfile.TemporaryDirectory() as folder:
         events = labels(Path(folder), arguments.events)
         run_replay(
@@ -140,17 +146,14 @@ def main() -> None:
             events=events,
             budget=arguments.budget,
             class_=None,
+            beside=[recorder],
         )
     report = json.loads((arguments.out / "report.json").read_bytes())
-    text = told(report, datetime.now(UTC))
-    print(text)
+    text, found = told(report, datetime.now(UTC)), compared(recorder, report)
+    print(text, table(found), json.dumps(found), sep="\n\n")
     if arguments.docs is not None:
-        path = arguments.docs / "replay.md"
-        before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-        _, found, after = rest.partition(END)
-        if not found:
-            raise SystemExit(f"{path}: lacks the lines {BEGIN} and {END}")
-        path.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+        write(arguments.docs / "replay.md", "headlines", text + "\n")
+        write(arguments.docs / "detection.md", "headlines", table(found))
     print("", *shown(arguments.out / "alerts.jsonl", arguments.draw), sep="\n")
 
 

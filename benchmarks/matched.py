@@ -93,8 +93,9 @@ def by_scores(rule: Callable[[Counts], Floats], sides: Sequence[Side], *, merge:
 
 def of_scores(tuned: Scores, held_out: Scores, world: World) -> Contender:
     finite = np.sort(tuned.score[np.isfinite(tuned.score)])
-    # More rungs where fewer scores are left.
-    places = len(finite) - np.unique(np.geomspace(1, len(finite), RUNGS).astype(int))[::-1]
+    # More rungs where fewer scores are left; none where no moment has a score.
+    places = len(finite) - np.unique(np.geomspace(1, max(1, len(finite)), RUNGS).astype(int))[::-1]
+    places = places[places >= 0]
     rings = tuple((lambda h, one=one: alarms(one, h, world.quiet)) for one in (tuned, held_out))
     return Contender((rings[0], rings[1]), np.append(finite[places], np.inf))
 

@@ -50,7 +50,7 @@ def build(
     rang = Counter(one.key for one in episodes if one.sent is not None)
     keys = [*labelled, *(key for key, _ in rang.most_common() if key not in labelled)]
     return {
-        "schema": 1,
+        "schema": 2,
         "figures": {name: value for name, value in outcome.summary.items() if name not in BESIDE},
         "notes": outcome.notes,
         "curve": outcome.summary.get("curve", []),

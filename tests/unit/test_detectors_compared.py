@@ -5,7 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from alerts.baseline import Profile, Shape
 from alerts.chance import threshold
+from alerts.key_state import Item
+from benchmarks.crises import Recorder, compared, table
 from benchmarks.detectors import sequential, shipped
 from benchmarks.detectors.counts import Counts, count
 from benchmarks.detectors.judge import Truth, judge, matched, recall, share
@@ -13,6 +16,7 @@ from benchmarks.detectors.rules import RULES
 from benchmarks.detectors.scores import Alarms, Scores, alarms, apart, of_matrix
 from benchmarks.simulator.items import HAPPENING, Items, Population, simulate
 from benchmarks.simulator.world import NEWS, SOCIAL, START
+from pipelines.documents import iso
 
 HOUR, DAY, WEEK = 3600.0, 86_400.0, 604_800.0
 BURST = 300
@@ -155,6 +159,39 @@ def test_the_threshold_is_the_lowest_with_no_more_false_alarms(truth: Truth) -> 
 
     assert matched(truth, ring, ladder, 4 / 20) == 3.5
     assert matched(truth, ring, ladder, 0.0) == 7.5
+
+
+def test_on_recorded_evidence_all_ring_as_often_and_what_each_finds_is_counted() -> None:
+    """Ten companies with a story every other day, seldom a bad one; one of them has ten bad ones within a day."""
+    rng, recorder, shape = (
+        np.random.default_rng(8),
+        Recorder((0.05, 1.0), min_open=600.0, lateness=600.0),
+        Shape(Profile()),
+    )
+    crisis = START + 20 * WEEK
+    for key in range(10):
+        moments = np.sort(rng.uniform(START, START + 26 * WEEK, 90)).tolist()
+        items = [Item(at, 0.95 if rng.random() < 0.1 else 0.05, 1.0, False, f"{at}", "p1", True) for at in moments]
+        if key == 3:
+            items += [Item(crisis + n * HOUR, 0.95, 1.0, False, f"c{n}", f"p{n % 3}", True) for n in range(10)]
+        for item in sorted(items, key=lambda one: one.at):
+            recorder.observe(f"entity:{key}", START, item, shape, {})
+    recorder.observe("market", START, item, shape, {})
+    events = [
+        {"entity": name, "onset": iso(at), "what": "", "dated": True, "keys": keys}
+        for name, at, keys in (("3", crisis, ["entity:3"]), ("4", crisis, ["entity:4"]), ("all", crisis, ["market"]))
+    ]
+    found = compared(recorder, {"figures": {"to": iso(START + 26 * WEEK), "entity_keys": 10}, "events": events})
+    own = found["tapewatch"]
+    assert own[0.05]["hits"] == [0] and 1 <= own[0.05]["alarms"] <= own[1.0]["alarms"]
+    assert (own[0.05]["events_counted"], own[0.05]["events_found"]) == (2, 1), "the market is no company"
+    assert 0.0 < own[0.05]["delay_days"] < 0.5
+    for name, one in found.items():
+        assert all(one[budget]["alarms"] <= own[budget]["alarms"] for budget in (0.05, 1.0)), name
+    assert all(found[name][0.05]["hits"] == [0] for name in ("MAD z-score", "Poisson-FOCuS", "EARS C2"))
+    rows = table(found).splitlines()
+    assert len(rows) == 2 + len(RULES) + 4 and len({row.count("|") for row in rows}) == 1
+    assert any(row.startswith("| tapewatch | ") and " | 1 (0.09–0.91) | " in row for row in rows)
 
 
 def test_an_interval_covers_what_it_is_about() -> None:

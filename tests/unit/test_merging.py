@@ -15,6 +15,7 @@ from alerts.outbox import Obligation
 from alerts.rules import Matcher, Route, Silence
 from benchmarks.merging import run as play
 from benchmarks.merging import shock, two_companies
+from monitor.replay.evidence import Episodes
 from pipelines import exhibits, merging
 from pipelines.clock import ManualClock
 from pipelines.documents import AlertRecord, Candidate, Command, Coverage, decode, encode, iso
@@ -241,6 +242,39 @@ def test_within_minutes_the_more_specific_takes_over_and_the_first_ends_as_merge
     desk.tell(MARKET, 6.0, {ACME: 0.9}, kind="updated", at=600.0)
     desk.tell(MARKET, 6.0, {ACME: 0.9}, kind="resolved", at=HOUR)
     assert len(desk.told()) == 3, "an end was told twice"
+
+
+def test_replay_counts_what_was_told_and_knows_which_alert_tells_of_what() -> None:
+    desk, episodes = Desk(), Episodes()
+    desk.tell(MARKET, 3.0, {ACME: 0.9})
+    desk.tell(ACME, 3.0, {LIST: 1.0}, at=120.0)
+    desk.tell(MARKET, 6.0, {ACME: 0.9}, kind="updated", at=600.0)
+    desk.tell(ACME, 3.0, {LIST: 1.0}, kind="resolved", at=HOUR)
+    taken = [episodes.take(record) for record in desk.records()]
+    assert sum(taken) == len(desk.told())
+    first, acme, held = episodes.all()
+    assert [(one.key, one.sent) for one in (first, acme, held)] == [
+        (MARKET, iso(NOW)),
+        (ACME, iso(NOW + 120.0)),
+        (MARKET, None),
+    ]
+    assert (first.merged_into, held.merged_into, held.why) == (acme.id, acme.id, "part of another alert")
+    assert first.until == iso(NOW + 120.0) and acme.until == iso(NOW + HOUR)
+    assert [(one.key, one.at - NOW, one.id) for one in episodes.told()] == [
+        (MARKET, 0.0, first.id),
+        (ACME, 120.0, acme.id),
+        (MARKET, 120.0, acme.id),
+    ]
+
+
+def test_replay_takes_an_alert_that_reaches_more_channels_later_for_one() -> None:
+    desk, episodes = Desk(ROUTES), Episodes()
+    story_about_a_company(desk)
+    told = [record for record in desk.records() if record.channels]
+    taken = [episodes.take(record) for record in desk.records()]
+    assert len(told) == 2 and len({record.id for record in told}) == 1 and sum(taken) == 1
+    (only,) = (one for one in episodes.all() if one.sent is not None)
+    assert {one.id for one in episodes.told()} == {only.id}
 
 
 def test_later_the_first_keeps_its_name() -> None:
