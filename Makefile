@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 # Tests start a few hundred processes: without bytecode each would compile all that it imports, two seconds of a core.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup setup-dev setup-train run kafka run-kafka test test-train test-packages image-check faults lint bench bench-detection bench-knob replay-headlines bench-model bench-kafka train train-bilingual docs lock screenshots card dashboards clean
+.PHONY: setup setup-dev setup-train run kafka run-kafka test test-train test-packages image-check faults lint bench bench-detection bench-knob replay-headlines bench-model bench-kafka bench-stream train train-bilingual docs lock screenshots card dashboards clean
 
 # uv installs the locked set in seconds; pip alone would take half a minute.
 $(VENV)/.uv:
@@ -127,6 +127,10 @@ bench-model: $(TRAIN)/.ready
 # The stages on a real Kafka of its own: rates, what limits them, recovery. BENCH_ARGS, as in "scorers --documents 4000".
 bench-kafka: setup-dev
 	$(BIN)/python -m benchmarks.kafka $(BENCH_ARGS)
+
+# 200 open streams at 50 documents a second, one listener that never reads among them: two minutes.
+bench-stream: setup-dev
+	$(BIN)/python -m benchmarks.streams $(BENCH_ARGS)
 
 docs: setup-dev
 	$(BIN)/python -m monitor.reference

@@ -17,6 +17,7 @@ from monitor.problems import Handler
 from monitor.reads import Reads
 from monitor.routes import Asked, Nothing, declared, mounted, route
 from monitor.settings import Settings
+from monitor.streaming import Streaming
 from monitor.verdicts import Verdicts
 
 
@@ -29,7 +30,7 @@ class Described:
         return document(ROUTES)
 
 
-ROUTES = declared(Described, Reads, Verdicts, Orders, Probes)
+ROUTES = declared(Described, Reads, Streaming, Verdicts, Orders, Probes)
 
 
 class Api:
@@ -41,7 +42,7 @@ class Api:
         self._process = secrets.token_hex(4)
         self._under: tuple[Settings, str] | None = None
         self.desk, self.verdicts, self.orders = Desk(daemon), Verdicts(daemon), Orders(daemon)
-        self._holders = (Described(), Reads(daemon, self.desk), self.verdicts, self.orders)
+        self._holders = (Described(), Reads(daemon, self.desk), Streaming(daemon), self.verdicts, self.orders)
 
     async def close(self) -> None:
         """Ends what was asked for and is still computed."""

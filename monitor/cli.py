@@ -35,6 +35,19 @@ for name, group in (
 
 
 @app.command()
+def audit(
+    since: Annotated[str | None, typer.Option(help="Leave out what was before; ISO 8601.")] = None,
+    what: Annotated[str | None, typer.Option(help="Only these, as in silence, feedback or reload.")] = None,
+    who: Annotated[str | None, typer.Option(help="Only what this person had done.")] = None,
+    config: Config = CONFIG,
+) -> None:
+    """Who silenced, judged, retried, reloaded or switched a model (of a running daemon): a JSON object a line."""
+    from monitor.commands.operations import audited
+
+    audited(config, {"since": since, "what": what, "who": who})
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     typer.echo(f"tapewatch {__version__}")

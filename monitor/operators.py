@@ -66,12 +66,12 @@ class Operators:
         """The state of a delivery, None where there is none."""
         return await asyncio.to_thread(self._read_model.delivery, name)
 
-    async def retry_dead_letter(self, number: int) -> bool:
+    async def retry_dead_letter(self, number: int, by: str = "") -> bool:
         """Writes a dead letter's bytes to its topic again and lets go of it; False where there is none."""
         found = await asyncio.to_thread(self._read_model.dead_letter, number)
         if found is None:
             return False
         letter = decode(DeadLetter, found)
         again = Output(letter.topic, letter.id, letter.payload)
-        await self._engine.append([again, self._output("retry_dead_letter", str(number))])
+        await self._engine.append([again, self._output("retry_dead_letter", str(number), {"by": by})])
         return True

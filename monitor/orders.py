@@ -12,14 +12,17 @@ from msgspec import Meta
 from alerts.channels.base import Outcome
 from alerts.episode import Severity
 from alerts.rules import Matcher
+from alerts.wording import NAME, plain
 from models.card import ModelError
-from monitor import shapes
+from monitor import audited, shapes
 from monitor.app import PARTS, Daemon
 from monitor.intake import Accepted
 from monitor.problems import Problem, body_of, moment
 from monitor.routes import Asked, Nothing, route
 from monitor.sections import duration
 from monitor.settings import SettingsError
+
+By = Annotated[str, Meta(description=f"Who asks for it, for the audit log; up to {NAME} characters.")]
 
 
 class SilenceOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,6 +43,17 @@ class ModelOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """model is NAME, NAME@VERSION or NAME@DIGEST; GET /api/v1/models lists them."""
 
     model: Annotated[str, Meta(description="NAME, NAME@VERSION or NAME@DIGEST.")] = ""
+    by: By = ""
+
+
+class Signed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """by is a text: who asks for it, for the audit log."""
+
+    by: By = ""
+
+
+class SignedQuery(msgspec.Struct, frozen=True, kw_only=True):
+    by: By = ""
 
 
 class Orders:
@@ -101,8 +115,8 @@ class Orders:
             detail = f"until {str(until)[:40]!r}: {error}; it is 2h, 3d or a time, as in 2026-01-31T12:00:00Z"
             raise Problem(422, "Bad time", detail) from None
 
-    @route("DELETE", "/api/v1/silences/{id}", answer=shapes.Named, status=202, writes=True)
-    async def expire(self, asked: Asked[Nothing, None]) -> Any:
+    @route("DELETE", "/api/v1/silences/{id}", answer=shapes.Named, status=202, writes=True, query=SignedQuery)
+    async def expire(self, asked: Asked[Any, None]) -> Any:
         """Ends a silence."""
         name = asked.id
         known = {str(silence["id"]) for silence in await self._daemon.operators.silences()}
@@ -110,10 +124,10 @@ class Orders:
             raise Problem(404, "No such silence", f"none has the id {name!r}; `tapewatch silences list` shows them")
         if self._daemon.operators.is_configured(name):
             raise Problem(409, "Not yours to end", "it stands in the settings: take it out there and reload")
-        return {"id": await self._daemon.operators.command("expire_silence", name)}
+        return {"id": await self._daemon.operators.command("expire_silence", name, {"by": _who(asked.query)})}
 
-    @route("POST", "/api/v1/deliveries/{id}/retry", answer=shapes.Named, status=202, writes=True)
-    async def retry(self, asked: Asked[Nothing, None]) -> Any:
+    @route("POST", "/api/v1/deliveries/{id}/retry", answer=shapes.Named, status=202, writes=True, body=Signed)
+    async def retry(self, asked: Asked[Nothing, Signed | None]) -> Any:
         """Owes a delivery anew, at once."""
         name = asked.id
         state = await self._daemon.operators.delivery(name)
@@ -121,13 +135,15 @@ class Orders:
             raise Problem(404, "No such delivery", f"none has the id {name!r}; `tapewatch deliveries list` shows them")
         if state in ("delivered", "standing"):
             raise Problem(409, "Delivered already", "what was delivered is not sent again")
-        return {"id": await self._daemon.operators.command("retry_delivery", name)}
+        details = {"by": _who(asked.body), "before": state}
+        return {"id": await self._daemon.operators.command("retry_delivery", name, details)}
 
-    @route("POST", "/api/v1/dead-letters/{id}/retry", answer=shapes.Named, status=202, writes=True)
-    async def retry_letter(self, asked: Asked[Nothing, None]) -> Any:
+    @route("POST", "/api/v1/dead-letters/{id}/retry", answer=shapes.Named, status=202, writes=True, body=Signed)
+    async def retry_letter(self, asked: Asked[Nothing, Signed | None]) -> Any:
         """Puts a dead letter back on its topic."""
         name = asked.id
-        if not (name.isdecimal() and len(name) < 19) or not await self._daemon.operators.retry_dead_letter(int(name)):
+        number = int(name) if name.isascii() and name.isdecimal() and len(name) < 19 else -1
+        if not await self._daemon.operators.retry_dead_letter(number, _who(asked.body)):
             raise Problem(
                 404, "No such dead letter", f"none has the number {name}; `tapewatch dead-letters list` shows them"
             )
@@ -147,24 +163,29 @@ class Orders:
         """Judges with another model from the next batch on, once it is loaded and says what it should."""
         if not asked.body.model:
             raise Problem(422, "No model", "model is NAME, NAME@VERSION or NAME@DIGEST; GET /api/v1/models lists them")
-        return await self._switched(asked.body.model)
+        return await self._switched(asked.body.model, _who(asked.body))
 
-    @route("POST", "/api/v1/models/rollback", answer=shapes.Switched, writes=True)
-    async def rollback(self, _: Asked[Nothing, None]) -> Any:
+    @route("POST", "/api/v1/models/rollback", answer=shapes.Switched, writes=True, body=Signed)
+    async def rollback(self, asked: Asked[Nothing, Signed | None]) -> Any:
         """The same with the model that was in use before."""
-        return await self._switched(None)
+        return await self._switched(None, _who(asked.body))
 
-    async def _switched(self, reference: str | None) -> Any:
+    async def _switched(self, reference: str | None, by: str) -> Any:
         try:
-            gone = await self._daemon.use(reference)
+            gone = await audited.use(self._daemon, reference, by=by)
         except (ModelError, SettingsError) as error:
             raise Problem(422, "Model refused", str(error)) from None
         return {"model": self._daemon.model.name, "until_now": gone, **self._daemon.model_use.status()}
 
-    @route("POST", "/api/v1/reload", answer=shapes.Reloaded, writes=True)
-    async def reload(self, _: Asked[Nothing, None]) -> Any:
+    @route("POST", "/api/v1/reload", answer=shapes.Reloaded, writes=True, body=Signed)
+    async def reload(self, asked: Asked[Nothing, Signed | None]) -> Any:
         """Reads the settings again; they are validated before anything changes."""
         try:
-            return {"changed": await self._daemon.reload()}
+            return {"changed": await audited.reload(self._daemon, by=_who(asked.body))}
         except SettingsError as error:
             raise Problem(422, "Settings refused", str(error)) from None
+
+
+def _who(said: Any) -> str:
+    """Who asks for it, where somebody says so."""
+    return plain(getattr(said, "by", ""), NAME)

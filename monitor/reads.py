@@ -14,15 +14,14 @@ from monitor import shapes
 from monitor.app import Daemon, NotHere
 from monitor.cursors import Cursor, Orders, following, gone, place_of
 from monitor.power import RETRY_AFTER, WAITING, Busy, Desk
-from monitor.problems import HEADERS, Problem, answer
+from monitor.problems import Problem, answer
 from monitor.routes import Asked, Instant, Nothing, refused, route
 from pipelines import drift
 from pipelines.asking import LetGo, Page
-from pipelines.documents import iso
+from pipelines.documents import CommandKind, iso
 from pipelines.finding import Wanted
 from pipelines.notify import Notify
 
-HEARTBEAT = 15.0
 PATIENCE = 2.0
 """Seconds that a question waits for the tables of a stage."""
 
@@ -94,6 +93,16 @@ class LettersQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 class SilencesQuery(msgspec.Struct, frozen=True, kw_only=True):
     limit: Annotated[int, Meta(ge=1, le=1_000, description="Silences at most.")] = 1_000
+    cursor: Cursor = None
+
+
+class AuditQuery(msgspec.Struct, frozen=True, kw_only=True):
+    what: Annotated[CommandKind | None, Meta(description="Only these.")] = None
+    who: Annotated[str, Meta(min_length=1, description="Only what this person had done.")] | None = None
+    since: Since = None
+    until: Until = None
+    format: Annotated[Literal["json", "jsonl"], Meta(description="One answer, or an entry a line.")] = "json"
+    limit: Annotated[int, Meta(ge=1, le=10_000, description="Entries at most.")] = 100
     cursor: Cursor = None
 
 
@@ -267,27 +276,21 @@ class Reads:
             limit=asked.query.limit,
         )
 
-    @route("GET", "/api/v1/stream", media="text/event-stream")
-    async def stream(self, asked: Asked[Nothing, None]) -> Any:
-        """Server-sent events: alert, document, series, source."""
-        response = web.StreamResponse(
-            headers={"content-type": "text/event-stream", "cache-control": "no-store", **HEADERS}
+    @route("GET", "/api/v1/audit", query=AuditQuery, answer=shapes.Audit, held=True)
+    async def audit(self, asked: Asked[AuditQuery, None]) -> Any:
+        """Who silenced, judged, retried, reloaded or switched a model, the latest first, with what it was before and
+        after. With `format=jsonl` an entry a line, and the next page's address in the header `Link`."""
+        query, model = asked.query, self._daemon.read_model
+        told = await self._page(
+            asked,
+            "audit",
+            tuple[int],
+            lambda after, **where: model.audit(after=after[0] if after else None, **where),
+            **{name: getattr(query, name) for name in ("what", "who", "since", "until", "limit")},
         )
-        viewer = self._daemon.viewer
-        events = viewer.subscribe()
-        try:
-            await response.prepare(asked.request)
-            await response.write(b"retry: 2000\n\n")
-            while True:
-                try:
-                    async with asyncio.timeout(HEARTBEAT):
-                        kind, body = await events.get()
-                except TimeoutError:
-                    await response.write(b": still here\n\n")
-                else:
-                    await response.write(f"event: {kind}\ndata: ".encode() + msgspec.json.encode(body) + b"\n\n")
-        except (ConnectionError, asyncio.CancelledError):
-            pass
-        finally:
-            viewer.unsubscribe(events)
-        return response
+        if query.format == "json":
+            return told
+        lines = b"".join(msgspec.json.encode(one) + b"\n" for one in told["audit"])
+        link = asked.request.rel_url.update_query(cursor=told["next"]) if told["next"] else None
+        headers = {"link": f'<{link}>; rel="next"'} if link else {}
+        return web.Response(body=lines, content_type="application/x-ndjson", headers=headers)

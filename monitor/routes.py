@@ -185,7 +185,7 @@ def _plain(type_: inspect.Type) -> inspect.Type:
 
 def _value(name: str, texts: Sequence[str], type_: inspect.Type) -> Any:
     if isinstance(type_, inspect.ListType):
-        return [_one(name, text, _plain(type_.item_type)) for text in texts]
+        return [_one(name, part, _plain(type_.item_type)) for text in texts for part in text.split(",")]
     if len(texts) > 1:
         raise refused(name, texts[1], "given once", "given twice")
     return _one(name, texts[0], type_)

@@ -15,6 +15,7 @@ from alerts.body import AlertBody
 from alerts.outbox import DeliveryAttempt
 from alerts.rules import Silence
 from alerts.verdicts import Said, Verdict
+from pipelines.audit import Entry
 from pipelines.documents import Risk, Sentiment, SeriesPoint, SourceClass, SourceRecord, Time, Topic
 from pipelines.power import Answer
 
@@ -285,6 +286,11 @@ class WaitingLetter(msgspec.Struct, frozen=True, kw_only=True):
 
 class DeadLetters(msgspec.Struct, frozen=True):
     dead_letters: list[WaitingLetter]
+    next: str | None = None
+
+
+class Audit(msgspec.Struct, frozen=True):
+    audit: list[Entry]
     next: str | None = None
 
 

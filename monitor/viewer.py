@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 
+from monitor.broadcast import Broadcast, event
 from pipelines.clock import Clock
 from pipelines.streams.base import Engine, PositionLost
 from pipelines.view import TOPICS, ReadModel
@@ -18,8 +19,6 @@ log = structlog.get_logger(__name__)
 
 BATCH = 1_000
 """Records that are applied as one transaction."""
-QUEUE = 2 * BATCH
-"""Events that a page may be behind: those of one transaction while it sends another's."""
 PATIENCE = 0.1
 """Seconds between two reads: a page needs no hundred updates a second, and larger batches cost less."""
 
@@ -43,7 +42,7 @@ class Viewer:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="view")
         self._reader = engine.reader()
         self._ending = asyncio.Event()
-        self._subscribers: set[asyncio.Queue[tuple[str, Any]]] = set()
+        self.events = Broadcast()
         self.read_model = read_model
         read_model.listener = self._heard
 
@@ -104,29 +103,6 @@ class Viewer:
             for wait in waits:
                 wait.cancel()
 
-    # -- who listens --------------------------------------------------------------------------------------
-
-    def subscribe(self) -> asyncio.Queue[tuple[str, Any]]:
-        """Events for a page, (kind, body), until ``unsubscribe``."""
-        queue: asyncio.Queue[tuple[str, Any]] = asyncio.Queue(QUEUE)
-        self._subscribers.add(queue)
-        return queue
-
-    def unsubscribe(self, queue: asyncio.Queue[tuple[str, Any]]) -> None:
-        self._subscribers.discard(queue)
-
     def _heard(self, news: list[tuple[str, Any]]) -> None:
-        if self._subscribers:
-            self._loop.call_soon_threadsafe(self._publish, news)
-
-    def _publish(self, news: list[tuple[str, Any]]) -> None:
-        for queue in list(self._subscribers):
-            try:
-                for kind, body in news:
-                    queue.put_nowait((kind, body))
-            except asyncio.QueueFull:
-                # Too slow to follow: it is told to start anew rather than shown a tape with holes.
-                self._subscribers.discard(queue)
-                while not queue.empty():
-                    queue.get_nowait()
-                queue.put_nowait(("reset", {}))
+        # In this thread: the loop has the bytes once, whatever the number of those who listen.
+        self._loop.call_soon_threadsafe(self.events.add, [event(kind, body) for kind, body in news])

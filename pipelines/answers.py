@@ -11,7 +11,7 @@ import msgspec
 
 from alerts.verdicts import Verdict, figures, latest
 from pipelines.asking import LetGo, Page, page
-from pipelines.documents import SeriesPoint, decode
+from pipelines.documents import SeriesPoint, decode, iso
 from pipelines.finding import Finding
 from pipelines.watch import Watch
 
@@ -281,6 +281,33 @@ class Answers(Finding):
             raise LetGo
         _, last = page(rows, limit)
         return Page([{"number": number, **json.loads(record)} for record, number in rows[:limit]], last)
+
+    def audit(
+        self,
+        *,
+        limit: int,
+        what: str | None = None,
+        who: str | None = None,
+        since: float | None = None,
+        until: float | None = None,
+        after: int | None = None,
+    ) -> Page:
+        """A page of what was ordered, the latest first. Raises LetGo."""
+        conditions = {
+            "json_extract(record, '$.what') = ?": what,
+            "json_extract(record, '$.who') = ?": who,
+            "json_extract(record, '$.at') >= ?": None if since is None else iso(since),
+            "json_extract(record, '$.at') < ?": None if until is None else iso(until),
+            "number < ?": after,
+        }
+        where = " AND ".join(["1", *(condition for condition, value in conditions.items() if value is not None)])
+        values = [value for value in conditions.values() if value is not None]
+        asked = f"SELECT record, number FROM audit WHERE {where} ORDER BY number DESC LIMIT ?"
+        rows = self._rows(asked, *values, limit + 1)
+        if not rows and after is not None and not self._held("audit", "number = ?", after):
+            raise LetGo
+        found, last = page(rows, limit)
+        return Page([json.loads(record) for record in found], last)
 
     def dead_letter(self, number: int) -> bytes | None:
         """A dead letter as a record; None where there is none or it was retried."""

@@ -312,13 +312,26 @@ class Reading(_Record, frozen=True, kw_only=True):
     """The card's, with the first batch that a process scores with a model."""
 
 
+CommandKind = Literal[
+    "silence",
+    "expire_silence",
+    "retry_delivery",
+    "feedback",
+    "enable_channel",
+    "retry_dead_letter",
+    "reload",
+    "use_model",
+]
+
+
 class Command(_Record, frozen=True, kw_only=True):
     """What an operator asked for; the notify stage applies it, and the view remembers it.
 
-    ``retry_dead_letter``: the dead letter with the offset ``subject`` was written to its topic again.
+    ``retry_dead_letter``: the dead letter with the offset ``subject`` was written to its topic again. ``reload``,
+    ``use_model``: that was done already, and is told for the audit log alone.
     """
 
-    kind: Literal["silence", "expire_silence", "retry_delivery", "feedback", "enable_channel", "retry_dead_letter"]
+    kind: CommandKind
     at: Time
     subject: str
     details: dict[str, Any] = {}

@@ -18,7 +18,7 @@ import structlog
 from alerts.outbox import DeliveryAttempt, Obligation, apply
 from alerts.quotes import Gone, of, older_than, without
 from alerts.rules import Silence
-from pipelines import judged
+from pipelines import audit, judged
 from pipelines.answers import Answers
 from pipelines.commands import OVER_KEPT, ended, silence_of, verdict_of
 from pipelines.documents import (
@@ -272,6 +272,7 @@ class ReadModel(Answers):
 
     def _command(self, record: Record, _: list[tuple[str, Any]]) -> None:
         command = decode(Command, record.value)
+        audit.take(self._db, command)
         if command.kind == "silence":
             self._hush(silence_of(command))
         elif command.kind == "expire_silence":
@@ -354,6 +355,7 @@ class ReadModel(Answers):
     def _trim(self) -> None:
         self._since_trim = 0
         self._tape.trim(KEEP_DOCUMENTS)
+        audit.trim(self._db)
         newest = self._db.execute("SELECT max(start) FROM series").fetchone()[0] or 0.0
         for table in ("series", "latest", "mood_series"):
             self._db.execute(f"DELETE FROM {table} WHERE start < ?", (newest - KEEP_SERIES,))

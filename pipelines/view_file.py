@@ -109,7 +109,12 @@ CREATE INDEX deliveries_state ON deliveries(state, created);
 """Documents are numbered by their place on the tape, and have an index of their words; what is asked for of alerts and
 keys at every look stands ready: each alert's latest event, each key's latest block of each class."""
 
-MIGRATIONS = (_V1, _V2, _V3, _V4, _V5, _V6)
+_V7 = """
+CREATE TABLE audit(number INTEGER PRIMARY KEY AUTOINCREMENT, digest BLOB UNIQUE NOT NULL, record TEXT NOT NULL);
+"""
+"""From here on: what was ordered before is not told."""
+
+MIGRATIONS = (_V1, _V2, _V3, _V4, _V5, _V6, _V7)
 """MIGRATIONS[n] brings a file from version n to n + 1."""
 
 BEGIN_ANEW = (

@@ -93,6 +93,18 @@ def listing(config: Path, path: str, field: str, *, without: tuple[str, ...] = (
         sys.stdout.write(json.dumps(shown, ensure_ascii=False) + "\n")
 
 
+def audited(config: Path, filters: dict[str, str | None]) -> None:
+    """Prints the audit log, page after page."""
+    given = {name: value for name, value in filters.items() if value is not None} | {"limit": "1000"}
+    while True:
+        told = ask(config, "GET", f"audit?{urllib.parse.urlencode(given)}")
+        for entry in told["audit"]:
+            sys.stdout.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        if told["next"] is None:
+            return
+        given["cursor"] = told["next"]
+
+
 MOMENTS = ("created", "expires", "due", "settled", "told", "published")
 
 

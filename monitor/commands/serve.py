@@ -19,7 +19,7 @@ import structlog
 import typer
 from prometheus_client import REGISTRY
 
-from monitor import checks
+from monitor import audited, checks
 from monitor import log as logs
 from monitor.addresses import listening
 from monitor.app import PARTS, Daemon
@@ -136,7 +136,7 @@ async def _reloads(daemon: Daemon, hangup: asyncio.Event, supervisor: Supervisor
         hangup.clear()
         supervisor.reloading()
         try:
-            await daemon.reload()
+            await audited.reload(daemon, by="SIGHUP")
         except (SettingsError, EngineError) as error:
             log.error("reload_refused", action="keep_settings", error=str(error))  # noqa: TRY400 (it says all)
         supervisor.ready()
