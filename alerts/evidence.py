@@ -39,6 +39,7 @@ from alerts.body import (
 from alerts.detector import VERSION
 from alerts.episode import EpisodeEvent, Severity, dedupe_key, episode_id, event_id
 from alerts.exhibits import Exhibit, Why, fit, kinds, mostly
+from alerts.retelling import named
 from alerts.rules import RuleKind, kind_of
 from alerts.wording import HEADLINE, NAME, iso, name, plain, share
 
@@ -119,21 +120,21 @@ def build_alert(
     the same bytes.
     """
     episode = episode_id(rule, event.key, event.opened_by)
-    kind, named = kind_of(rule)
+    kind, called = kind_of(rule)
     shown, cuts = _subject(event.key, subject)
     if len(coverage.stale) > STALE:
         cuts.append("stale")
     if len(merged) > MERGED:
         cuts.append("merged")
     data = AlertData(
-        summary=plain(_summary(language, kind, named, event, _named(shown), exhibits, len(merged)), 480),
+        summary=plain(_summary(language, kind, called, event, named(shown), exhibits, len(merged)), 480),
         id=event_id(episode, event.kind, event.sequence),
         dedupe_key=dedupe_key(rule, event.key),
         episode=EpisodeIdentity(id=episode, number=event.episode, opened=iso(event.opened_at), sequence=event.sequence),
         status=event.kind,
         reason=event.reason,
         severity=event.severity,
-        rule=Rule(named, rule_version, kind),
+        rule=Rule(called, rule_version, kind),
         subject=shown,
         unusual=_unusual(event, budget, sum(one.reprints for one in exhibits)),
         evidence=Shown(stories=(), first_source=_first(exhibits), counter=(), events=kinds(exhibits)),
@@ -220,15 +221,6 @@ def _detail(value: object) -> Detail:
     if value is None or isinstance(value, bool | int | float):
         return value
     return plain(str(value), HEADLINE)
-
-
-def _named(subject: SubjectData) -> str:
-    """The name, with the ticker of the one entity that it names."""
-    for entity in subject.entities if len(subject.entities) == 1 else ():
-        ticker = entity["tickers"][0] if entity["tickers"] else ""
-        if ticker and subject.name == entity["name"] != ticker:
-            return f"{subject.name} ({ticker})"
-    return subject.name
 
 
 def _subject(key: str, subject: Subject) -> tuple[SubjectData, list[Cut]]:

@@ -55,6 +55,11 @@ def iso(seconds: float) -> str:
     return datetime.fromtimestamp(round(seconds, 3), UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
+def epoch(time: str) -> float:
+    """ISO 8601 with an offset as seconds since 1970."""
+    return datetime.fromisoformat(time).timestamp()
+
+
 def plain(text: str, limit: int) -> str:
     """One line of at most ``limit`` characters without control, bidirectional or invisible characters."""
     kept = (

@@ -16,7 +16,6 @@ from monitor.probes import Probes
 from monitor.problems import Handler
 from monitor.reads import Reads
 from monitor.routes import Asked, Nothing, declared, mounted, route
-from monitor.settings import Settings
 from monitor.streaming import Streaming
 from monitor.verdicts import Verdicts
 
@@ -40,7 +39,6 @@ class Api:
         self._writer = writer
         self._daemon = daemon
         self._process = secrets.token_hex(4)
-        self._under: tuple[Settings, str] | None = None
         self.desk, self.verdicts, self.orders = Desk(daemon), Verdicts(daemon), Orders(daemon)
         self._holders = (Described(), Reads(daemon, self.desk), Streaming(daemon), self.verdicts, self.orders)
 
@@ -52,7 +50,4 @@ class Api:
         return [one for holder in self._holders for one in mounted(holder, self._writer, self._version)]
 
     def _version(self) -> str:
-        changes, settings = self._daemon.read_model.changes, self._daemon.settings
-        if self._under is None or self._under[0] is not settings:
-            self._under = settings, settings.sha256()
-        return f"{self._process} {changes} {self._under[1]}"
+        return f"{self._process} {self._daemon.read_model.changes} {self._daemon.settings.sha256()}"

@@ -68,6 +68,7 @@ class Settings(Section):
     network: NetworkSettings = NetworkSettings()
     log: Log = Log()
     _file: Path | None = PrivateAttr(None)
+    _hash: tuple[int, str] | None = PrivateAttr(None)
 
     @property
     def file(self) -> str:
@@ -153,7 +154,13 @@ class Settings(Section):
         return dumped
 
     def sha256(self) -> str:
-        """Hash of what the daemon does, secrets apart."""
+        """Hash of what the daemon does, secrets apart. Of many companies it takes a tenth of a second, and every
+        answer names it: it is kept, with whose it is, as copies take it along."""
+        if self._hash is None or self._hash[0] != id(self):
+            self._hash = id(self), self._hashed()
+        return self._hash[1]
+
+    def _hashed(self) -> str:
         return hashlib.sha256(json.dumps(self.redacted(), sort_keys=True).encode()).hexdigest()
 
 

@@ -53,6 +53,7 @@ class Web:
         for runner in self._runners:
             await runner.cleanup()
         await self._api.close()
+        self._site.close()
 
     async def _serve(self, application: web.Application, key: str, listen: str) -> str:
         host, port = listen.rsplit(":", 1)

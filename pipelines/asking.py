@@ -73,9 +73,9 @@ class Asking:
     def _rows(self, sql: str, *values: Any) -> list[Any]:
         return list(self._each(sql, *values))
 
-    def ask(self, sql: str, *values: Any) -> list[Any]:
-        """The rows of a question that a module beside this one has."""
-        return self._rows(sql, *values)
+    def ask(self, sql: str, *values: Any) -> Iterator[Any]:
+        """The rows of a question that a module beside this one has, as they are read."""
+        return self._each(sql, *values)
 
     def _held(self, table: str, condition: str, *values: Any) -> bool:
         return bool(self._rows(f"SELECT 1 FROM {table} WHERE {condition} LIMIT 1", *values))

@@ -1,20 +1,17 @@
-"""What the page asks of the read model beside its lists: where every key stands, a key's past, the tape by filter."""
+"""What the page asks of the read model beside lists: where every key stands, a key's past, what is owed of an event."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
 
 from pipelines.answers import Answers
-from pipelines.documents import SeriesPoint, decode, epoch
-from pipelines.finding import Wanted
+from pipelines.documents import epoch
 from pipelines.gauges import combined
 
-LOOKED_AT = 5_000
-"""Documents that a question with filters goes through at most, newest first: of the tape, what is new is asked."""
+DAY = 86_400.0
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -50,49 +47,51 @@ class Bucket(msgspec.Struct):
     seen: bool = False
 
 
-class Filter(msgspec.Struct, frozen=True):
-    """What of the tape is wanted; None is all."""
+class _Block(msgspec.Struct, frozen=True, gc=False):
+    """As much of a block's record as is shown: a year of them is read for one view, and one of every key."""
 
-    keys: frozenset[str] | None = None
-    topic: str | None = None
-    sentiment: str | None = None
-    text: str | None = None
-
-    def takes(self, document: dict[str, Any], keys: Iterable[str]) -> bool:
-        judged = (document["sentiment"] or {}).get("label", "unread")
-        return (
-            (self.keys is None or not self.keys.isdisjoint(keys))
-            and (self.topic is None or (document["topic"] or {}).get("label") == self.topic)
-            and (self.sentiment is None or judged == self.sentiment)
-            and (self.text is None or self.text.casefold() in document["title"].casefold())
-        )
+    end: str
+    bad: float
+    expected: float
+    expected_low: float
+    expected_high: float
+    score: float
+    threshold: float
+    baseline_span: float
+    documents: int = 0
 
 
-def standings(answers: Answers, keys: Iterable[str]) -> dict[str, Standing]:
-    """Where each of ``keys`` stands, of those with a history."""
-    found = {}
-    for key in keys:
-        rows = answers.ask("SELECT record FROM latest WHERE key = ? ORDER BY class", key)
-        if points := [decode(SeriesPoint, row[0].encode()) for row in rows]:
-            latest = max(epoch(point.end) for point in points)
-            # A class that has been quiet for a day has nothing to say of now.
-            fresh = [point for point in points if latest - epoch(point.end) < 86_400.0]
-            found[key] = Standing(
-                combined({point.class_: point.score for point in fresh}),
-                fresh[0].threshold,
-                max(point.baseline_span for point in points),
-                latest,
-            )
-    return found
+_block = msgspec.json.Decoder(_Block).decode
+
+
+def standings(answers: Answers, key: str | None = None) -> dict[str, Standing]:
+    """Where every key stands that has a history, or one. A class that was quiet for a day has nothing to say of now."""
+    classes: dict[str, list[tuple[str, _Block]]] = {}
+    sql = "SELECT key, class, record FROM latest WHERE ?1 IS NULL OR key = ?1"
+    for name, class_, record in answers.ask(sql, key):
+        classes.setdefault(name, []).append((class_, _block(record)))
+    return {name: _standing(blocks) for name, blocks in classes.items()}
+
+
+def _standing(blocks: list[tuple[str, _Block]]) -> Standing:
+    if len(blocks) == 1:  # as nearly all of many keys
+        one = blocks[0][1]
+        return Standing(one.score, one.threshold, one.baseline_span, epoch(one.end))
+    ends = {class_: epoch(block.end) for class_, block in blocks}
+    latest = max(ends.values())
+    fresh = {class_: block.score for class_, block in blocks if latest - ends[class_] < DAY}
+    threshold = next(block.threshold for class_, block in blocks if class_ in fresh)
+    return Standing(combined(fresh), threshold, max(block.baseline_span for _, block in blocks), latest)
 
 
 def buckets(answers: Answers, key: str, since: float, until: float, count: int) -> list[Bucket]:
     """``count`` equal stretches from ``since`` to ``until`` of a key."""
     width = (until - since) / count
     found = [Bucket(since + place * width, since + (place + 1) * width) for place in range(count)]
-    scores: dict[float, dict[str, float]] = {}
-    for point in answers.history(key, since, until):
-        start = epoch(point.start)
+    begun, together = since, dict[str, float]()
+    sql = "SELECT start, class, record FROM series WHERE key = ? AND start >= ? AND start < ? ORDER BY start, class"
+    for start, class_, record in answers.ask(sql, key, since, until):
+        point = _block(record)
         one = found[min(count - 1, int((start - since) / width))]
         one.bad += point.bad
         one.documents += point.documents
@@ -101,34 +100,11 @@ def buckets(answers: Answers, key: str, since: float, until: float, count: int) 
         one.high += point.expected_high
         one.threshold = point.threshold
         one.seen = True
-        together = scores.setdefault(start, {})
-        together[point.class_] = point.score
+        if start != begun:
+            begun, together = start, {}
+        together[class_] = point.score
         one.score = max(one.score, combined(together))
     return found
-
-
-def tape(answers: Answers, wanted: Filter, limit: int) -> Iterator[tuple[dict[str, Any], tuple[str, ...]]]:
-    """The latest documents that a filter takes, each with the watched keys that it speaks of; history after all
-    others."""
-    rows = answers.ask(
-        "SELECT record, (SELECT group_concat(key, char(31)) FROM document_keys WHERE number = documents.number) "
-        "FROM documents ORDER BY number DESC LIMIT ?",
-        limit if wanted == Filter() else LOOKED_AT,
-    )
-    taken = 0
-    for record, joined in rows:
-        keys = tuple((joined or "").split("\x1f"))
-        document = json.loads(record)
-        if wanted.takes(document, keys):
-            taken += 1
-            yield document, keys
-        if taken >= limit:
-            return
-
-
-def of_key(answers: Answers, key: str, since: float, until: float, limit: int) -> list[dict[str, Any]]:
-    """A key's documents of a time, newest first."""
-    return answers.tape(Wanted(key=key, since=since, until=until), limit).entries
 
 
 def owed(answers: Answers, event: str) -> list[dict[str, Any]]:

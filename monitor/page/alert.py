@@ -12,11 +12,12 @@ import msgspec
 from monitor.page import charts
 from monitor.page.frame import Visit
 from monitor.page.now import mark
-from monitor.page.shown import alert, document, folded, story
+from monitor.page.shown import alert, document, story
 from monitor.problems import Problem
 from pipelines import histories
 from pipelines.answers import Answers
 from pipelines.documents import epoch
+from pipelines.finding import Wanted
 
 BLOCK = 1_800.0
 BEFORE = 86_400.0
@@ -32,7 +33,7 @@ SILENCES = ("1h", "4h", "1d", "3d", "7d")
 def view(answers: Answers, visit: Visit, name: str, now: float) -> dict[str, Any]:
     """Everything that is known of an alert, by its id or that of one of its events."""
     events = _events(answers, name)
-    one = alert(events[-1])
+    one = alert(events[-1], visit.language)
     stories = _stories(events)
     since, until = epoch(one["since"]), epoch(one["at"]) if not one["firing"] else now
     return {
@@ -93,8 +94,9 @@ def _words(stories: Sequence[Mapping[str, Any]]) -> list[tuple[str, float]]:
 
 
 def _others(answers: Answers, key: str, since: float, until: float, known: set[str]) -> list[dict[str, Any]]:
-    found = histories.of_key(answers, key, since - 60.0, until + 60.0, 200)
-    return folded([document(one) for one in found if one["id"] not in known])[:MORE]
+    wanted = Wanted(key=key, since=since - 60.0, until=until + 60.0, folded=True)
+    found = answers.tape(wanted, MORE + len(known)).entries
+    return [document(one) for one in found if one["id"] not in known][:MORE]
 
 
 def _deliveries(answers: Answers, events: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:

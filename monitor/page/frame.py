@@ -15,6 +15,8 @@ from monitor.problems import Problem
 THEMES = ("auto", "light", "dark")
 NAV = (
     ("/", "now"),
+    ("/alerts", "alerts"),
+    ("/search", "search"),
     ("/sources", "sources"),
     ("/deliveries", "deliveries"),
     ("/dead-letters", "letters"),

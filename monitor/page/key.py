@@ -11,12 +11,14 @@ from alerts.wording import plain
 from monitor.page import charts
 from monitor.page.frame import Visit
 from monitor.page.now import mark, name_of
-from monitor.page.shown import alert, document, folded
+from monitor.page.ranges import moment_of
+from monitor.page.shown import alert, document
 from monitor.page.words import Words
-from monitor.problems import Problem, moment
+from monitor.problems import Problem
 from pipelines import histories
 from pipelines.answers import Answers
 from pipelines.documents import iso
+from pipelines.finding import Wanted
 from pipelines.histories import Bucket
 from pipelines.watch import WatchedKey
 
@@ -27,7 +29,7 @@ STRETCHES = 180
 BLOCK = 1_800.0
 LEARNED = 28
 """Days whose expectation is told in words: four of each weekday."""
-READ = 2_000
+READ = 1_000
 """Documents that topics and publishers are counted over at most."""
 SHOWN = 40
 TOP = 8
@@ -42,13 +44,14 @@ def view(answers: Answers, visit: Visit, key: str, now: float) -> dict[str, Any]
     count = max(6, min(STRETCHES, int((until - since) / BLOCK)))
     past = histories.buckets(answers, key, since, until, count)
     rang = [one for one in answers.alerts(key=key, since=since, merged=True, limit=500) if one["at"] < iso(until)]
-    found = histories.of_key(answers, key, since, until, READ)
+    found = answers.tape(Wanted(key=key, since=since, until=until), READ).entries
+    stories = answers.tape(Wanted(key=key, since=since, until=until, folded=True), SHOWN).entries
     words, name = visit.words, name_of(watched, visit.words)
     return {
         "key": key,
         "name": name,
         "lists": watched.watchlists,
-        "stand": histories.standings(answers, (key,)).get(key),
+        "stand": histories.standings(answers, key).get(key),
         "mood": answers.mood(key),
         "ranges": RANGES,
         "chosen": chosen,
@@ -57,13 +60,13 @@ def view(answers: Answers, visit: Visit, key: str, now: float) -> dict[str, Any]
         "buckets": past,
         "counted": charts.counted(past, [mark(one, words) for one in rang], words("alert.counted", name=name)),
         "scored": charts.scored(past, [mark(one, words) for one in rang], words("alert.scored", name=name)),
-        "alerts": [alert(one) for one in rang[:50]],
+        "alerts": [alert(one, visit.language) for one in rang[:50]],
         "usual": usual(answers, watched, now, words),
         "topics": _shares(found, lambda one: (one["topic"] or {}).get("label")),
         "publishers": _shares(found, lambda one: one["publisher"]),
         "read": len(found),
         "most": READ,
-        "stories": folded([document(one) for one in found[:200]])[:SHOWN],
+        "stories": [document(one) for one in stories],
     }
 
 
@@ -71,8 +74,8 @@ def _range(visit: Visit, now: float) -> tuple[float, float, str]:
     """From and until in seconds since 1970, and the range's name; empty for one of the reader's own."""
     asked = {name: visit.query.get(name, "") for name in ("from", "to")}
     if any(asked.values()):
-        until = _moment("to", asked["to"]) if asked["to"] else now
-        since = _moment("from", asked["from"]) if asked["from"] else until - RANGES["7d"]
+        until = moment_of("to", asked["to"]) if asked["to"] else now
+        since = moment_of("from", asked["from"]) if asked["from"] else until - RANGES["7d"]
         if not until - since >= BLOCK:
             raise Problem(400, "Bad range", "from lies half an hour before to at least")
         return since, until, ""
@@ -82,19 +85,11 @@ def _range(visit: Visit, now: float) -> tuple[float, float, str]:
     return now - RANGES[name], now, name
 
 
-def _moment(name: str, text: str) -> float:
-    """A day is its beginning in UTC."""
-    try:
-        return moment(text if "T" in text or text.isdecimal() else f"{text}T00:00:00Z")
-    except ValueError:
-        raise Problem(400, "Bad range", f"{name} {text[:40]!r} is no day or time, as in 2026-01-31") from None
-
-
 def usual(answers: Answers, watched: WatchedKey, now: float, words: Words) -> dict[str, Any] | None:
     """What its baseline expects a day, and on which weekday that is most different; None without a history."""
     end = now // DAY * DAY
     days = histories.buckets(answers, watched.key, end - LEARNED * DAY, end, LEARNED)
-    stand = histories.standings(answers, (watched.key,)).get(watched.key)
+    stand = histories.standings(answers, watched.key).get(watched.key)
     seen = [one for one in days if one.seen]
     if stand is None or not seen:
         return None

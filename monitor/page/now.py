@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import Any
 
 from monitor.page import charts
 from monitor.page.frame import Visit, number
-from monitor.page.shown import alert, document, folded, rank
+from monitor.page.shown import alert, document, rank
 from monitor.page.words import Words
 from monitor.problems import Problem
 from pipelines import histories
 from pipelines.answers import Answers
 from pipelines.documents import epoch
-from pipelines.histories import Filter, Standing
-from pipelines.watch import WatchedKey
+from pipelines.finding import Wanted
+from pipelines.histories import Standing
+from pipelines.watch import WatchedKey, list_key
 
 TOGETHER = 60
 """Small charts on a page."""
@@ -26,39 +29,54 @@ SHOWN = 172_800.0
 RINGING = 50
 """Alerts that are shown whole; of more, the page says how many there are."""
 PAST = 8
-SENTIMENTS = ("negative", "neutral", "positive", "unread")
+SENTIMENTS = ("negative", "neutral", "positive")
 SHARE = 10.0
 """Times its own duration that the order of keys is kept, so that ten thousand keys cost a tenth of a processor."""
+SOON = 0.3
+"""Seconds that it is kept at least."""
 
 
 class Order:
-    """Where every watched key stands, asked for anew as seldom as it costs."""
+    """Where every watched key stands. Asked for anew beside the requests, as seldom as it costs; who asks gets the last
+    answer, and waits for the first alone."""
 
     def __init__(self) -> None:
         self._found: dict[str, Standing] = {}
         self._keys: Mapping[str, WatchedKey] | None = None
         self._until = 0.0
         self._lock = Lock()
+        self._work = ThreadPoolExecutor(1, thread_name_prefix="order")
 
     def of(self, answers: Answers) -> dict[str, Standing]:
         with self._lock:
-            started = time.monotonic()
-            keys = answers.watch.keys
-            if started >= self._until or keys is not self._keys:
-                self._found, self._keys = histories.standings(answers, keys), keys
-                done = time.monotonic()
-                self._until = done + SHARE * (done - started)
+            if answers.watch.keys is not self._keys:
+                self._look(answers)
+            elif time.monotonic() >= self._until:
+                self._until = math.inf
+                self._work.submit(self._look, answers)
             return self._found
 
+    def close(self) -> None:
+        self._work.shutdown()
 
-def firing(answers: Answers) -> dict[str, Any]:
+    def _look(self, answers: Answers) -> None:
+        started = time.monotonic()
+        keys = answers.watch.keys
+        try:
+            self._found, self._keys = histories.standings(answers), keys
+        finally:
+            done = time.monotonic()
+            self._until = done + max(SOON, SHARE * (done - started))
+
+
+def firing(answers: Answers, visit: Visit) -> dict[str, Any]:
     """What rings, the most severe first, and what did lately."""
     ringing = sorted(answers.alerts(status="firing", limit=1_000), key=rank)
     past = answers.alerts(status="resolved", limit=PAST)
     return {
-        "firing": [alert(one) for one in ringing[:RINGING]],
+        "firing": [alert(one, visit.language) for one in ringing[:RINGING]],
         "count": len(ringing),
-        "past": [alert(one) for one in past],
+        "past": [alert(one, visit.language) for one in past],
     }
 
 
@@ -122,29 +140,35 @@ def mark(record: Mapping[str, Any], words: Words) -> charts.Mark:
 
 
 def tape(answers: Answers, visit: Visit) -> dict[str, Any]:
-    """The latest documents that the address asks for."""
-    asked = {name: visit.query.get(name, "").strip() for name in ("list", "key", "topic", "sentiment", "text")}
-    if asked["sentiment"] and asked["sentiment"] not in SENTIMENTS:
-        raise Problem(400, "Bad query", f"sentiment {asked['sentiment'][:40]!r} is none of {', '.join(SENTIMENTS)}")
-    topics = sorted({one.topic for one in answers.watch.keys.values() if one.topic})
-    if asked["topic"] and asked["topic"] not in topics:
-        raise Problem(400, "Bad query", f"topic {asked['topic'][:80]!r} is none that is watched")
-    keys: frozenset[str] | None = None
-    if asked["list"]:
-        keys = frozenset(key for key, one in answers.watch.keys.items() if asked["list"] in one.watchlists)
-    if asked["key"]:
-        if asked["key"] not in answers.watch.keys:
-            raise Problem(400, "Bad query", f"key {asked['key'][:200]!r} is not watched")
-        keys = frozenset((asked["key"],))
-    wanted = Filter(keys, asked["topic"] or None, asked["sentiment"] or None, asked["text"] or None)
-    found = [document(one) for one, _ in histories.tape(answers, wanted, TAPE)]
+    """The latest documents that the address asks for, reprints of one day folded."""
+    wanted, asked = asked_of(answers, visit)
+    lists = sorted(one.removeprefix("list:") for one in answers.watch.keys if one.startswith("list:"))
     return {
-        "tape": folded(found),
+        "tape": [document(one) for one in answers.tape(wanted, TAPE).entries],
         "asked": asked,
         "filtered": any(asked.values()),
-        "topics": topics,
+        "topics": topics(answers),
+        "tape_lists": lists,
         "sentiments": SENTIMENTS,
     }
+
+
+def topics(answers: Answers) -> list[str]:
+    return sorted({one.topic for one in answers.watch.keys.values() if one.topic})
+
+
+def asked_of(answers: Answers, visit: Visit) -> tuple[Wanted, dict[str, str]]:
+    """The documents that an address asks for, and its own words for it."""
+    asked = {name: visit.query.get(name, "").strip()[:300] for name in ("list", "key", "topic", "sentiment", "text")}
+    if asked["sentiment"] and asked["sentiment"] not in SENTIMENTS:
+        raise Problem(400, "Bad query", f"sentiment {asked['sentiment'][:40]!r} is none of {', '.join(SENTIMENTS)}")
+    if asked["topic"] and asked["topic"] not in topics(answers):
+        raise Problem(400, "Bad query", f"topic {asked['topic'][:80]!r} is none that is watched")
+    key = asked["key"] or (list_key(asked["list"]) if asked["list"] else "")
+    if key and key not in answers.watch.keys:
+        raise Problem(400, "Bad query", f"key {key[:200]!r} is not watched")
+    topic, sentiment, text = (asked[name] or None for name in ("topic", "sentiment", "text"))
+    return Wanted(q=text, key=key or None, topic=topic, sentiment=sentiment, folded=True), asked
 
 
 def name_of(one: WatchedKey, words: Words) -> str:

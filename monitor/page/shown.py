@@ -6,6 +6,10 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
+from alerts.body import AlertBody
+from alerts.retelling import retold
 from alerts.wording import HEADLINE, NAME, link, plain
 from pipelines.documents import epoch
 
@@ -25,12 +29,14 @@ def seldom(score: float) -> float:
     return MONTH * math.expm1(min(score, 60.0))
 
 
-def alert(record: Mapping[str, Any]) -> dict[str, Any]:
-    """An alert's event for a view: its body's facts, and stories with their words."""
+def alert(record: Mapping[str, Any], language: str) -> dict[str, Any]:
+    """An alert's event for a view: its body's facts, its sentence in the view's language, and stories with their
+    words."""
     data = record["body"]["data"]
     unusual = data["unusual"]
     return {
         **data,
+        "summary": _sentence(record["body"], language),
         "id": record["alert"],
         "event": record["id"],
         "key": record["key"],
@@ -50,6 +56,14 @@ def alert(record: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _sentence(body: Mapping[str, Any], language: str) -> str:
+    """As it was sent, where the body is of a version that can't be told again."""
+    try:
+        return retold(msgspec.convert(body, AlertBody), "zh" if language == "zh" else "en")
+    except (msgspec.ValidationError, ValueError):
+        return str(body["data"]["summary"])
+
+
 def story(one: Mapping[str, Any]) -> dict[str, Any]:
     """A story with its headline cut into (text, strength), strength 0 where the words don't carry the label."""
     return {
@@ -58,7 +72,7 @@ def story(one: Mapping[str, Any]) -> dict[str, Any]:
         "url": link(one.get("url")),
         "pieces": list(_pieces(one["headline"], one.get("why") or ())),
         "words": [(one["headline"][start:end], weight) for start, end, weight in one.get("why") or ()],
-        "events": [kind.replace("_", " ") for kind in one.get("events") or ()],
+        "events": list(one.get("events") or ()),
         "nats": one.get("nats", 0.0),
     }
 
@@ -84,28 +98,16 @@ def document(one: Mapping[str, Any]) -> dict[str, Any]:
         "sentiment": one["sentiment"],
         "label": (one["sentiment"] or {}).get("label", "unread"),
         "topic": one["topic"]["label"] if one["topic"] else None,
-        "events": [kind["label"].replace("_", " ") for kind in (one.get("risk") or {}).get("labels", ())],
+        "events": [kind["label"] for kind in (one.get("risk") or {}).get("labels", ())],
         "entities": [
             {
                 "key": f"entity:{entity['id']}",
                 "name": plain(entity["name"], NAME),
                 "sentiment": entity["sentiment"],
                 "basis": entity["basis"],
-                "events": [kind.replace("_", " ") for kind in entity.get("events", ())],
+                "events": list(entity.get("events", ())),
             }
             for entity in one["entities"]
         ],
-        "again": 0,
+        "again": one.get("reprints", 0),
     }
-
-
-def folded(documents: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Documents under one headline as one, with how often it comes again."""
-    found: dict[str, dict[str, Any]] = {}
-    for one in documents:
-        name = one["title"].casefold()
-        if name in found:
-            found[name]["again"] += 1
-        else:
-            found[name] = one
-    return list(found.values())

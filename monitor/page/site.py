@@ -15,7 +15,7 @@ from aiohttp import web
 
 from monitor.api import Api
 from monitor.app import Daemon, NotHere
-from monitor.page import alert, key, now, tables
+from monitor.page import alert, key, models, now, search, tables
 from monitor.page.forms import Forms
 from monitor.page.frame import YEAR, Visit, health, visit
 from monitor.page.render import render
@@ -57,6 +57,7 @@ class Site:
         get, post, forms = web.get, web.post, self._forms
         return [
             get("/", self._now),
+            get("/alerts", self._alerts),
             get("/alerts/latest", self._latest),
             get("/alerts/{id}", self._alert),
             get("/alerts/{id}/stories.csv", self._stories),
@@ -66,6 +67,7 @@ class Site:
             get("/page/alerts/{id}", self._alert_part),
             get("/keys/{key:.+}", self._key),
             get("/page/power/{key:.+}", self._power),
+            get("/search", self._search),
             get("/sources", self._sources),
             get("/deliveries", self._deliveries),
             get("/dead-letters", self._letters),
@@ -77,17 +79,20 @@ class Site:
             post("/silences/{id}/end", self._row("/silences", forms.end)),
             post("/models/{id:.+}/use", self._row("/models", forms.use)),
             get("/page/health", self._health),
-            get("/page/firing", self._part("firing.html", lambda answers, _: now.firing(answers))),
+            get("/page/firing", self._part("firing.html", now.firing)),
             get("/page/watched", self._part("watched.html", self._watched)),
             get("/page/tape", self._part("tape.html", now.tape)),
             get("/page/assets/{name}", self._asset),
         ]
 
+    def close(self) -> None:
+        self._order.close()
+
     # -- views --------------------------------------------------------------------------------------------
 
     async def _now(self, request: web.Request) -> web.StreamResponse:
         def asked(answers: Answers, visit: Visit) -> dict[str, Any]:
-            return {**now.firing(answers), **self._watched(answers, visit), **now.tape(answers, visit)}
+            return {**now.firing(answers, visit), **self._watched(answers, visit), **now.tape(answers, visit)}
 
         return await self._view(request, "now.html", asked)
 
@@ -137,6 +142,9 @@ class Site:
             raise Problem(429, "Too many questions", f"{WAITING} keys wait already; ask again in minutes") from None
         return _html(render("power.html", who, power=kept), who)
 
+    async def _search(self, request: web.Request) -> web.StreamResponse:
+        return await self._view(request, "search.html", search.view)
+
     # -- tables -------------------------------------------------------------------------------------------
 
     async def _sources(self, request: web.Request) -> web.StreamResponse:
@@ -155,14 +163,29 @@ class Site:
 
     async def _models(self, request: web.Request) -> web.StreamResponse:
         found = await self._daemon.model_use.listed()
-        return await self._table(request, lambda _: tables.models(found))
+        about = await models.about(self._daemon)
+        return await self._table(request, lambda _: tables.models(found), about)
 
     async def _settings(self, request: web.Request) -> web.StreamResponse:
         return await self._table(request, lambda _: tables.settings(self._daemon.settings))
 
-    async def _table(self, request: web.Request, made: Callable[[Answers], tables.Table]) -> web.StreamResponse:
+    async def _alerts(self, request: web.Request) -> web.StreamResponse:
         def asked(answers: Answers, visit: Visit) -> dict[str, Any]:
-            return tables.arranged(made(answers), visit)
+            said = {one.alert: one.verdict for one in answers.verdicts()}
+            return {
+                **tables.arranged(tables.alerts(answers.alerts(limit=MOST), said, visit.language), visit),
+                "about": None,
+            }
+
+        return await self._view(request, "table.html", asked)
+
+    async def _table(
+        self, request: web.Request, made: Callable[[Answers], tables.Table], about: dict[str, Any] | None = None
+    ) -> web.StreamResponse:
+        """``about``: what is told below it."""
+
+        def asked(answers: Answers, visit: Visit) -> dict[str, Any]:
+            return {**tables.arranged(made(answers), visit), "about": about}
 
         return await self._view(request, "table.html", asked)
 

@@ -13,11 +13,14 @@ from pydantic import BaseModel
 from alerts.wording import plain
 from monitor.guard import shown as shown_address
 from monitor.page.frame import Visit, number
+from monitor.page.shown import RANKS, alert
 from monitor.problems import Problem
 from monitor.settings import Settings
 
 TEXT = 300
 """Characters of a cell."""
+LONG = 2_000
+"""Characters of a setting that are shown: a watch-list may name ten thousand companies."""
 TOGETHER = 200
 """Rows on a page."""
 
@@ -99,9 +102,33 @@ def _sortable(cell: Any) -> tuple[int, float, str]:
     """Numbers before texts, what is missing last."""
     if cell is None or cell == "":
         return 2, 0.0, ""
+    if cell in RANKS:
+        return 0, float(RANKS.index(cell)), ""
     if isinstance(cell, int | float):
         return 0, float(cell), ""
     return 1, 0.0, str(cell).casefold()
+
+
+def alerts(found: Iterable[Mapping[str, Any]], said: Mapping[str, str], language: str) -> Table:
+    """Each alert's latest event. ``said``: alert to the verdict on it."""
+    rows = []
+    for record in found:
+        one = alert(record, language)
+        cells = {
+            "opened": one["episode"]["opened"],
+            "severity": one["severity"],
+            "state": "firing" if one["firing"] else "resolved",
+            "name": one["subject"]["name"],
+            "summary": one["summary"],
+            "score": one["unusual"]["score"],
+            "verdict": said.get(one["id"]),
+        }
+        rows.append(Row(cells, links={"summary": f"/alerts/{one['id']}", "name": f"/keys/{one['key']}"}))
+    columns = (
+        Column("opened", "time"), Column("severity", "severity"), Column("state"), Column("name"),
+        Column("summary", "long"), Column("score", "number"), Column("verdict"),
+    )  # fmt: skip
+    return Table("alerts", columns, rows, ("firing", "resolved"), "opened", falling=True)
 
 
 def sources(found: Iterable[Mapping[str, Any]], settings: Settings) -> Table:
@@ -258,4 +285,5 @@ def _of(own: BaseModel, shown: Mapping[str, Any], above: str, listed: bool) -> I
 def _text(value: Any) -> str:
     if value is None or value == []:
         return ""
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return text if len(text) <= LONG else f"{text[:LONG]}…"

@@ -8,6 +8,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from alerts.chinese import EVENTS
+
 LANGUAGES = {"en": "English", "zh": "中文"}
 
 
@@ -27,6 +29,11 @@ class Words:
     def known(self, key: str, otherwise: str) -> str:
         """The text of a name that comes from data, or that name."""
         return self._texts.get(key, otherwise)
+
+    def event(self, kind: str) -> str:
+        """What a kind of adverse event is called; one of a user's own as it is."""
+        plain = kind.replace("_", " ")
+        return EVENTS.get(kind, plain) if self.language == "zh" else plain
 
     def keys(self) -> set[str]:
         return set(self._texts)

@@ -27,6 +27,7 @@ from alerts.evidence import (
     ping,
 )
 from alerts.exhibits import LIMIT, Exhibit
+from alerts.retelling import retold
 from alerts.wording import iso, link, plain, span
 from models.labels import RISKS
 
@@ -131,7 +132,13 @@ def test_an_alert_names_who_how_much_and_against_what() -> None:
     ],
 )
 def test_a_chinese_summary_says_the_same(change: dict[str, Any], said: str) -> None:
-    assert said in alert(msgspec.structs.replace(FIRING, **change), language="zh").summary
+    event = msgspec.structs.replace(FIRING, **change)
+    english, chinese_ = alert(event), alert(event, language="zh")
+    assert said in chinese_.summary
+    for made, other, language in ((english, chinese_, "zh"), (chinese_, english, "en")):
+        body = msgspec.json.decode(made.body, type=AlertBody)
+        assert retold(body, language) == other.summary, "a page tells it in its reader's language"
+        assert retold(body, "en" if language == "zh" else "zh") == made.summary
 
 
 def test_a_chinese_summary_has_a_word_for_every_kind_of_event() -> None:
