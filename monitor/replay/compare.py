@@ -111,7 +111,7 @@ def _move(a: Episode, b: Episode, one: Side, other: Side) -> dict[str, Any]:
     elif a.sent and b.sent:
         why = _why(b if sooner else a, one if sooner else other, terms, turned=sooner)
     else:
-        why = _untold(b, other) if a.sent else f"rings by itself, before {_untold(a, one)}"
+        why = _untold(b, other) if a.sent else f"rings by itself; before: {_untold(a, one)}"
     return {
         "kind": "moves",
         "key": a.key,

@@ -14,7 +14,7 @@ from alerts.baseline import DAY, HOUR, MONTH, NEWS, SOCIAL
 from models.evaluate import wilson
 from monitor.assembly import Parts
 from monitor.replay.curve import Curve, Rang
-from monitor.replay.evidence import Episodes
+from monitor.replay.evidence import MERGED, Episodes
 from monitor.replay.labels import Label, Outcome, match, scope
 from monitor.replay.player import Player
 from pipelines.documents import epoch, iso
@@ -101,6 +101,11 @@ def outcomes(player: Player, parts: Parts, labels: Sequence[Label] | None, span:
     if player.counts["unsupported"]:
         unread = f"{player.counts['unsupported']} of {player.counts['documents']} documents"
         notes.append(f"{unread} count nowhere: no model in use reads their language")
+    notes += [
+        f"{number} alerts are told to nobody: {why}"
+        for why, number in summary["told_to_nobody"].items()
+        if why != MERGED
+    ]
     told = _is_told(player, span, notes)
     for name, keys in (("alerts", parts.watch.keys), ("entity_alerts", entities)):
         summary |= _rate(f"{name}_per_key_month", summary[name], len(keys), span, told=told)

@@ -442,9 +442,17 @@ def test_what_nobody_is_told_of_is_marked_and_counts_nowhere(folder: Path) -> No
     assert sum(summary["told_to_nobody"].values()) == len(report["alerts"])
     unsent = of_acme(report)
     assert (unsent["sent"], unsent["why"], unsent["matches"]) == (None, "no route names a channel for it", None)
+    assert "1 alerts are told to nobody: no route names a channel for it" in summary["notes"]
     page = (folder / "out" / "report.html").read_text()
     assert "Told to nobody" in page and "no route names a channel for it" in page
     assert f"{summary['bursts_alone']['judged_bursts']} bursts and 1 events found, where 0 alerts found 0" in page
+    (folder / "all.toml").write_text(CONFIG + CHANNEL)
+    replay(folder, path, compare=folder / "all.toml")
+    compared = json.loads((folder / "out" / "report.json").read_bytes())["compare"]
+    assert compared["settings"] == ["routes: 1 entries less, 0 more"]
+    (change,) = compared["changes"]
+    assert (change["kind"], change["at"], change["other_at"]) == ("moves", unsent["at"], unsent["at"])
+    assert change["why"] == "rings by itself; before: told to nobody: no route names a channel for it"
 
 
 def test_a_burst_in_another_alert_is_found_through_it_and_counts_once(folder: Path) -> None:
@@ -472,7 +480,7 @@ def test_a_burst_in_another_alert_is_found_through_it_and_counts_once(folder: Pa
     changes = json.loads((folder / "out" / "report.json").read_bytes())["compare"]["changes"]
     assert {change["kind"] for change in changes if change["key"] == acme["key"]} == {"vanishes"}
     moved = [change for change in changes if change["kind"] == "moves"]
-    assert moved and {one["why"] for one in moved} == {"rings by itself, before part of Acme Corp (entity:acme-corp)"}
+    assert moved and {one["why"] for one in moved} == {"rings by itself; before: part of Acme Corp (entity:acme-corp)"}
 
 
 def test_two_settings_are_compared_by_the_term_that_changed(folder: Path) -> None:
