@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from monitor import __version__
+from monitor.problems import LATEST
 from monitor.routes import Instant, Route
 from monitor.shapes import Problem
 
@@ -43,7 +44,8 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
 
 def _hook(kind: type) -> Schema:
     if kind is Instant:
-        return {"type": "string", "examples": ["2026-01-31T12:00:00Z"]}
+        seconds = {"type": "number", "minimum": 0, "exclusiveMaximum": LATEST}
+        return {"anyOf": [{"type": "string", "format": "date-time"}, seconds]}
     raise NotImplementedError
 
 
@@ -59,8 +61,13 @@ def _operation(one: Route, query: Schema, schemas: dict[int, Schema]) -> dict[st
     if one.body is not None:
         media = ("application/json", "application/x-ndjson") if one.raw else ("application/json",)
         content = {name: {"schema": schemas[id(one.body)]} for name in media}
-        told["requestBody"] = {"required": True, "content": content}
+        told["requestBody"] = {"required": one.raw or _needed(one.body), "content": content}
     return told
+
+
+def _needed(body: Any) -> bool:
+    """Whether nothing at all is no such body."""
+    return any(field.required for field in msgspec.structs.fields(body))
 
 
 def _path(path: str) -> list[dict[str, Any]]:
@@ -84,9 +91,9 @@ def _query(query: Schema) -> list[dict[str, Any]]:
 def _given(schema: Schema) -> Schema:
     """A parameter's schema: none that is given is null."""
     shown = {name: value for name, value in schema.items() if name != "default" or value is not None}
-    if "anyOf" in shown:
-        (inner,) = (one for one in shown.pop("anyOf") if one.get("type") != "null")
-        shown |= inner
+    if {"type": "null"} in shown.get("anyOf", ()):
+        (inner,) = (one for one in shown["anyOf"] if one.get("type") != "null")
+        shown = {name: value for name, value in shown.items() if name != "anyOf"} | inner
     if None in shown.get("enum", ()):
         shown["enum"] = [one for one in shown["enum"] if one is not None]
     return shown

@@ -42,7 +42,7 @@ class SilenceOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class ModelOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """model is NAME, NAME@VERSION or NAME@DIGEST; GET /api/v1/models lists them."""
 
-    model: Annotated[str, Meta(description="NAME, NAME@VERSION or NAME@DIGEST.")] = ""
+    model: Annotated[str, Meta(min_length=1, description="NAME, NAME@VERSION or NAME@DIGEST.")]
     by: By = ""
 
 
@@ -62,7 +62,15 @@ class Orders:
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
 
-    @route("POST", "/api/v1/documents", answer=Accepted, status=202, writes=True, raw=True, body=Any)
+    @route(
+        "POST",
+        "/api/v1/documents",
+        answer=Accepted,
+        status=202,
+        writes=True,
+        raw=True,
+        body=shapes.Posted | list[shapes.Posted],
+    )
     async def accept(self, asked: Asked[Nothing, None]) -> Any:
         """Documents as JSON or JSON Lines; 202 once they are durable, with the lines or entries that were bad."""
         body = await body_of(asked.request)
@@ -161,8 +169,6 @@ class Orders:
     @route("POST", "/api/v1/models/use", answer=shapes.Switched, writes=True, body=ModelOrder)
     async def use(self, asked: Asked[Nothing, ModelOrder]) -> Any:
         """Judges with another model from the next batch on, once it is loaded and says what it should."""
-        if not asked.body.model:
-            raise Problem(422, "No model", "model is NAME, NAME@VERSION or NAME@DIGEST; GET /api/v1/models lists them")
         return await self._switched(asked.body.model, _who(asked.body))
 
     @route("POST", "/api/v1/models/rollback", answer=shapes.Switched, writes=True, body=Signed)

@@ -78,7 +78,7 @@ async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        response = Problem(error.status, error.reason).response()
+        response = _refusal(error, request)
     except (asyncio.CancelledError, ConnectionError):
         raise
     except Exception:  # a defect must not show its insides to the caller
@@ -89,6 +89,14 @@ async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
     resource = request.match_info.route.resource
     REQUESTS.labels(resource.canonical if resource is not None else "unknown", response.status).inc()
     return response
+
+
+def _refusal(error: web.HTTPException, request: web.Request) -> web.Response:
+    """What the server itself refuses."""
+    if not isinstance(error, web.HTTPMethodNotAllowed):
+        return Problem(error.status, error.reason).response()
+    known = ", ".join(sorted(error.allowed_methods))
+    return Problem(405, "Method not allowed", f"{request.path[:100]} takes {known}").response({"allow": known})
 
 
 async def body_of(request: web.Request) -> bytes:

@@ -193,6 +193,23 @@ class Power(msgspec.Struct, frozen=True, kw_only=True):
     """With 202: not known yet."""
 
 
+class Posted(msgspec.Struct, frozen=True, kw_only=True, rename={"class_": "class"}):
+    """A document as it is pushed: title or text has to be there. What else it has is left out."""
+
+    title: str | None = None
+    text: str | None = None
+    id: str | None = None
+    """Told again under the same id it is a revision; without one its address or its words make one."""
+    url: str | None = None
+    published: str | float | None = None
+    """ISO 8601, or seconds since 1970; now, where there is none."""
+    publisher: str | None = None
+    author: str | None = None
+    class_: SourceClass | None = None
+    language: str | None = None
+    engagement: dict[str, int] | None = None
+
+
 class DocumentEntity(msgspec.Struct, frozen=True):
     id: str
     name: str
