@@ -56,7 +56,11 @@ _SEAL = 6
 
 def _seal(asked: Asked[Any, Any]) -> bytes:
     """A digest of what was asked, but for where it goes on and how much at a time."""
-    query = {name: value for name, value in msgspec.to_builtins(asked.query).items() if name not in ("cursor", "limit")}
+    query = {
+        name: value
+        for name, value in msgspec.to_builtins(asked.query, enc_hook=float).items()
+        if name not in ("cursor", "limit")
+    }
     said = msgspec.json.encode([asked.request.path, query], order="sorted")
     return blake2s(said, digest_size=_SEAL).digest()
 
