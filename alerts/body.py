@@ -259,6 +259,8 @@ class AlertData(msgspec.Struct, frozen=True, kw_only=True):
     truncated: tuple[Cut, ...] = ()
     """What was shortened or left out to keep the body small."""
     merged: Merged = Merged()
+    follows: str | None = None
+    """Id of an alert that is over and told of a part of this, or of the key's own that ended within the hour before."""
 
 
 class AlertBody(msgspec.Struct, frozen=True, kw_only=True):

@@ -61,9 +61,12 @@ def span(seconds: float) -> str:
     return f"{round(seconds / 86_400.0)}天"
 
 
-def summary(event: EpisodeEvent, subject: str, mostly: str | None = None, others: int = 0) -> str:
+def summary(
+    event: EpisodeEvent, subject: str, mostly: str | None = None, others: int = 0, *, follows: bool = False
+) -> str:
     """One plain sentence, as ``wording.summary`` has it."""
     more = f"；另有{others}个监测对象并入本警报" if others else ""
+    more += "；此前已有相关警报结束" if follows else ""
     if event.kind == "resolved":
         why = _REASONS.get(event.reason or "", "已结束")
         over = f"负面消息潮历时{span(event.at - event.opened_at)}后结束（{why}）"

@@ -111,13 +111,14 @@ def build_alert(
     language: Language = "en",
     why: Mapping[str, Why] | None = None,
     merged: Sequence[Held] = (),
+    follows: str | None = None,
 ) -> Alert:
     """The alert for an episode's event. ``language``: of its summary. ``settings``: the daemon's file of them.
 
     ``exhibits`` may come in any order and number: those that contributed most are shown. ``why``: by document what
     makes the headlines of those bad news. ``budget`` is the key's expected false alarms per month. ``merged``: what
-    else burns with it, the largest first. The body's ``timestamp`` is the event's own time, so that the same log gives
-    the same bytes.
+    else burns with it, the largest first. ``follows``: the id of an alert, over, that told of a part of it. The body's
+    ``timestamp`` is the event's own time, so that the same log gives the same bytes.
     """
     episode = episode_id(rule, event.key, event.opened_by)
     kind, called = kind_of(rule)
@@ -127,7 +128,9 @@ def build_alert(
     if len(merged) > MERGED:
         cuts.append("merged")
     data = AlertData(
-        summary=plain(_summary(language, kind, called, event, named(shown), exhibits, len(merged)), 480),
+        summary=plain(
+            _summary(language, kind, called, event, named(shown), exhibits, len(merged), follows is not None), 480
+        ),
         id=event_id(episode, event.kind, event.sequence),
         dedupe_key=dedupe_key(rule, event.key),
         episode=EpisodeIdentity(id=episode, number=event.episode, opened=iso(event.opened_at), sequence=event.sequence),
@@ -143,6 +146,7 @@ def build_alert(
         links=_links(event, episode, external_url, grafana_url, settings),
         truncated=tuple(cuts),
         merged=Merged(total=len(merged), keys=tuple(_held(one) for one in merged[:MERGED])),
+        follows=follows,
     )
     type_: AlertType = _TYPES[event.kind]
     return Alert(
@@ -208,13 +212,14 @@ def _summary(
     subject: str,
     exhibits: Sequence[Exhibit],
     others: int,
+    follows: bool,
 ) -> str:
     zh = language == "zh"
     if kind == "flash":
         return (chinese.flash if zh else wording.flash)(event, subject, rule)
     if kind == "silence":
         return (chinese.silence if zh else wording.silence)(event, subject)
-    return (chinese.summary if zh else wording.summary)(event, subject, mostly(exhibits), others)
+    return (chinese.summary if zh else wording.summary)(event, subject, mostly(exhibits), others, follows=follows)
 
 
 def _detail(value: object) -> Detail:

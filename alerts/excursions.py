@@ -10,7 +10,7 @@ from alerts.episode import Figures
 from alerts.key_state import KeyState, classes
 from alerts.spike import GAINS, ClassState, Excursion, best, expectation, gamma_quantile, monthly, terms_of
 
-SHORTEST_BURST = 60.0
+SHORTEST_BURST = 300.0
 """Seconds over which a burst's rate is reckoned at least: two items in one second are no hundred a minute."""
 
 

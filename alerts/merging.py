@@ -8,6 +8,7 @@ minutes ago may still merge away into what comes. docs/decisions/0019-one-event-
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
 
@@ -42,6 +43,20 @@ SETTLING = 600.0
 TOGETHER = 3_600.0
 """Seconds: what a wide burst holds came, each, within so long of the one before. A company that bursts into a wide
 alert which has not moved for an hour is news."""
+
+
+REMEMBERED = 86_400.0
+"""Seconds for which what an alert told is known after its end: a burst that it would take to ring is none."""
+
+MANY = 8
+"""Companies in a wide burst from which it is known how much is usual among them."""
+
+MOST = 0.9
+"""Of them have no more than what is taken for usual."""
+
+STANDS = 1.5
+"""A company in a wide burst may have so many times what most have, or lie so many times as far above it as that lies
+above the middle one, and still be like the others."""
 
 
 class Width(IntEnum):
@@ -84,7 +99,15 @@ class Burning(msgspec.Struct, array_like=True):
     known: tuple[str, ...] = ()
     """Keys of narrower alerts with a part in it that ended."""
     told: float = 0.0
-    """Evidence that a wider alert told of, which held it and ended."""
+    """Evidence that another alert told of, which ended."""
+    since: float = 0.0
+    """When its burst began."""
+    usual: float = 0.0
+    """Of what holds many companies: the observed evidence up to which one of them is like the others."""
+    follows: str = ""
+    """The alert, over, that told of a part of it; or its key's own of an hour before."""
+    ended: float | None = None
+    """When its alert was over: such a one is remembered, and burns no more."""
 
 
 def share(of: Burning, by: Burning) -> float:
@@ -99,11 +122,34 @@ def explained(wide: Burning, told: Iterable[Burning]) -> bool:
     A score is convex in its evidence, and not above 0 without any: less a part of the evidence it is less by that part
     at least. So one that only just rings is theirs; by its next event it has more of its own, or has not.
     """
-    known = _known(wide, told)
-    if known >= EXPLAINED:
-        return True
-    part = known * wide.excess / wide.observed if wide.observed > 0 else 0.0
-    return known >= TIPPED and (1.0 - part) * wide.score < wide.threshold
+    return _rests_on(wide, _known(wide, told))
+
+
+def told_by(one: Burning, came: Sequence[float], over: Burning) -> float:
+    """Observed evidence of ``one`` that an alert, over, has told: at least so much of it is of that one's key and came
+    between its beginning and its end. ``came``: a candidate's."""
+    if over.ended is None or not came:
+        return 0.0
+    within = (bisect_right(came, over.ended) - bisect_right(came, over.since)) / len(came)
+    of_key = 1.0 if over.width == Width.MARKET or over.key == one.key else one.shared.get(over.key, 0.0)
+    return min(max(0.0, of_key + within - 1.0) * one.observed, told_of(one, over))
+
+
+def told_of(one: Burning, over: Burning) -> float:
+    """The most evidence of ``one`` that people know from a wider alert which held it, or would have: of a company, no
+    more than companies in it have. Of a list or topic twice what it had: a company is worth a mistake, those are not.
+    """
+    if one.width > Width.COMPANY:
+        return 2.0 * one.observed
+    return min(one.observed, over.usual) if over.usual > 0.0 else one.observed
+
+
+def usual(observed: Sequence[float]) -> float:
+    """Evidence up to which a company in a wide burst is like the others, of all theirs in its order; 0 of a few."""
+    if len(observed) < MANY:
+        return 0.0
+    most, middle = observed[int(MOST * (len(observed) - 1))], observed[len(observed) // 2]
+    return max(STANDS * most, most + STANDS * (most - middle))
 
 
 def holder_of(new: Burning, told: Sequence[Burning], at: float) -> Burning | None:
@@ -155,13 +201,32 @@ def rather(new: Burning, untold: Iterable[Burning], told: Sequence[Burning], at:
     return min(found, key=lambda one: (one.width, one.opened_at, one.alert), default=None)
 
 
+def burns_on(one: Burning, over: Burning) -> bool:
+    """Whether a company is still to be told of when a wider alert that held it is over: not where it was that one by
+    another name, nor where many are alike in it, of which those that stand out rang."""
+    return one.width <= Width.COMPANY < over.width and over.usual == 0.0 and share(over, one) < EXPLAINED
+
+
 def is_detail(one: Burning, of: Burning) -> bool:
     """Whether ``one``, all of whose stories are those of a wider burst, is no event beside it."""
     if of.width <= Width.COMPANY:
         return True
     if one.width > Width.COMPANY:
         return share(of, one) < BROAD
-    return share(of, one) < PART and _of_excess(of, of.largest) < BROAD
+    return share(of, one) < PART and _of_excess(of, of.largest) < BROAD and not _stands_out(one, of)
+
+
+def _stands_out(one: Burning, of: Burning) -> bool:
+    """Whether a company would ring by what it has beyond what others have in a wide burst."""
+    return of.usual > 0.0 and one.excess > 0.0 and not _rests_on(one, of.usual / one.excess)
+
+
+def _rests_on(one: Burning, known: float) -> bool:
+    """Whether a burst is what people know already of its excess, a share; or would not ring without."""
+    if known >= EXPLAINED:
+        return True
+    part = known * one.excess / one.observed if one.observed > 0 else 0.0
+    return known >= TIPPED and (1.0 - part) * one.score < one.threshold
 
 
 def _is_small(one: Burning, of: Burning) -> bool:

@@ -114,13 +114,16 @@ def amount(value: float) -> str:
     return f"{value:.2f}" if 0 < value < 0.95 else f"{value:.1f}"
 
 
-def summary(event: EpisodeEvent, subject: str, mostly: str | None = None, others: int = 0) -> str:
+def summary(
+    event: EpisodeEvent, subject: str, mostly: str | None = None, others: int = 0, *, follows: bool = False
+) -> str:
     """One plain English sentence: who, how much, against what expectation from how long a history.
 
     ``mostly``: the kind of adverse event that most of the stories tell, if there is one. ``others``: how many other
-    keys' bursts are part of it.
+    keys' bursts are part of it. ``follows``: an alert came before it.
     """
     more = f"; {counted(others, 'other key')} {'is' if others == 1 else 'are'} part of it" if others else ""
+    more += "; it follows an alert that is over" if follows else ""
     if event.kind == "resolved":
         why = _REASONS.get(event.reason or "", "it ended")
         lasted = span(event.at - event.opened_at)

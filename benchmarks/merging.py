@@ -223,19 +223,44 @@ def sorted_shock(market: Market, start: float) -> list[Story]:
     return [story._replace(at=at) for at, story in zip(moments, stories, strict=True)]
 
 
+def uneven_shock(market: Market, start: float) -> list[Story]:
+    """Every company, with one to fifteen stories: few have many."""
+    counts = [1 + min(14, int(market.rng.expovariate(1 / 3.5))) for _ in range(market.companies)]
+    return [story for n, count in enumerate(counts) for story in market.burst([n], count, start, HOUR / 2)]
+
+
 def crisis_in_shock(market: Market, start: float) -> list[Story]:
+    """A company's crisis, which begins ten minutes after a shock did."""
+    return [*shock(market, start), *market.burst([7], 12, start + 10 * MINUTE, HOUR / 2)]
+
+
+def crisis_after_shock(market: Market, start: float) -> list[Story]:
     """A company's crisis, three hours after a shock began."""
     return [*shock(market, start), *market.burst([7], 12, start + 3 * HOUR, HOUR)]
+
+
+def small_crisis_after_shock(market: Market, start: float) -> list[Story]:
+    """As many stories as the shock brought it, an hour after its end."""
+    return [*shock(market, start), *market.burst([7], 4, start + 1.5 * HOUR, HOUR / 2)]
+
+
+def two_in_sector(market: Market, start: float) -> list[Story]:
+    """Two unrelated crises in one sector, within the same hour."""
+    return market.burst([43, 51], 10, start, HOUR)
 
 
 EVENTS: Mapping[str, Event] = {
     "a company's crisis": one_company,
     "two unrelated crises in one hour": two_companies,
+    "the same, both in one sector": two_in_sector,
     "a sector of 20, 4 stories each in an hour": sector,
     "500 companies, 4 stories each in half an hour": shock,
     "the same within six hours": slow_shock,
     "the same, company by company": sorted_shock,
-    "a crisis three hours after such a shock": crisis_in_shock,
+    "1 to 15 stories each in half an hour": uneven_shock,
+    "a crisis in such a shock": crisis_in_shock,
+    "a crisis three hours after it began": crisis_after_shock,
+    "a small crisis an hour after its end": small_crisis_after_shock,
 }
 
 

@@ -57,4 +57,5 @@ def candidate(
         scored=evidence.scored if evidence else None,
         decided=iso(now),
         shared=exhibits.shared(shown),
+        came=exhibits.came(shown),
     )

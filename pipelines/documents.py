@@ -280,6 +280,9 @@ class Candidate(_Record, frozen=True, kw_only=True):
     shared: dict[str, float] = {}
     """Another watched key to the share of the observed evidence that is its own as well: of 64 documents drawn from the
     burst, and up to 64 keys. The market, whose own is all of it, is not told."""
+    came: tuple[float, ...] = ()
+    """By when so much of the observed evidence had come, of the same documents: a sixteenth, two sixteenths, all of it;
+    seconds since 1970."""
 
 
 class Operation(_Record, frozen=True, kw_only=True):

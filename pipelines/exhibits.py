@@ -26,6 +26,9 @@ PUBLISHERS = 12
 WEIGHED = 64
 """Documents by which a burst is compared with others; and keys that are told of them."""
 
+PARTS = 16
+"""Into which a burst is cut to say when it came."""
+
 LEAST = 0.1
 """Weight from which a document says who the burst is about."""
 
@@ -78,6 +81,17 @@ def shared(shown: Shown) -> dict[str, float]:
             parts[key] = parts.get(key, 0.0) + x
     most = sorted(parts.items(), key=lambda pair: (-pair[1], pair[0]))[:WEIGHED]
     return {key: round(part / total, 4) for key, part in most}
+
+
+def came(shown: Shown) -> tuple[float, ...]:
+    """By when each sixteenth of the evidence had come, in seconds since 1970."""
+    total, passed = sum(one.x for one in shown.weighed), 0.0
+    found: list[float] = []
+    for one in sorted(shown.weighed, key=lambda one: (one.at, one.number)):
+        passed += one.x
+        # Rounded, or the last one's sum might fall short of the whole by the last digit.
+        found += [round(one.at, 3)] * (int(round(PARTS * passed / total, 6)) - len(found))
+    return tuple(found)
 
 
 def hang(shown: Shown, evidence: Evidence, story: int, nats: float, at: float) -> None:

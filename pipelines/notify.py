@@ -22,8 +22,9 @@ from alerts.outbox import DeliveryAttempt, Endpoint, Obligation
 from alerts.quotes import older_than
 from alerts.rules import Route, RuleKind, Silence, kind_of
 from alerts.verdicts import VERDICTS
-from pipelines import drift, exhibits, merging, owing, tally, week
+from pipelines import burning, drift, exhibits, merging, owing, tally, week
 from pipelines.audience import Audience, moment
+from pipelines.burning import Burst, Episodes
 from pipelines.candidates import BURST
 from pipelines.clock import Clock
 from pipelines.commands import ended, silence_of, verdict_of
@@ -40,7 +41,7 @@ from pipelines.documents import (
 )
 from pipelines.explain import Explainer
 from pipelines.letters import dead_letter
-from pipelines.merging import Fires, Telling
+from pipelines.merging import Telling
 from pipelines.particulars import Context, alert_of, record_of
 from pipelines.remembered import Sent, Told, forget, reached
 from pipelines.streams.base import (
@@ -88,7 +89,7 @@ class Notify:
         "endpoints": Endpoint,
         "sent": Sent,
         "burning": Burning,
-        "burst": merging.Burst,
+        "burst": Burst,
         "events": Told,
         **week.TABLES,
         **drift.TABLES,
@@ -118,7 +119,7 @@ class Notify:
         self.explainer = explainer or Explainer({}, within=None)
         self._clock = clock
         self._configured = tuple(silences)
-        self._fires: Fires | None = None
+        self._episodes: Episodes | None = None
 
     def adopt(self, watch: Watch, context: Context, routes: Sequence[Route], silences: Sequence[Silence]) -> None:
         """Takes over new watch-lists, routes and configured silences, and what alerts say of the settings."""
@@ -189,18 +190,18 @@ class Notify:
         at = moment(candidate)
         audience = self._audience(at, state)
         if candidate.rule == BURST:
-            for telling in self._open(state).settle(candidate, audience):
+            for telling in merging.settle(candidate, self._open(state), audience):
                 self._tell(telling, audience, state, outputs)
         else:
             self._tell(Telling(candidate), audience, state, outputs)
         events.put(name, Told(self._clock.time(), episode))
         reached(at, state)
 
-    def _open(self, state: State) -> Fires:
+    def _open(self, state: State) -> Episodes:
         """The open bursts, read anew where what was read is void."""
-        if self._fires is None or not self._fires.holds(state):
-            self._fires = Fires(state)
-        return self._fires
+        if self._episodes is None or not self._episodes.holds(state):
+            self._episodes = Episodes(state)
+        return self._episodes
 
     def _audience(self, at: float, state: State) -> Audience:
         silences = [*self._configured, *(silence for _, silence in state.table("silences").items())]
@@ -363,7 +364,7 @@ class Notify:
         if self._texts is None:
             return []
         before = now + HOUSEKEEPING - self._texts
-        merging.unquote(state, exhibits.older_than(before))
+        burning.unquote(state, exhibits.older_than(before))
         return owing.unquote(older_than(before), state)
 
     def _dead(self, record: Record, error: RecordError) -> Output:

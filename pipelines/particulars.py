@@ -61,6 +61,7 @@ def alert_of(
         ),
         budget=budget if candidate.budget is None else candidate.budget,
         merged=[_held(one, holder, watch) for one in members] if holder is not None else (),
+        follows=holder.follows or None if holder is not None else None,
         external_url=context.external_url,
         grafana_url=context.grafana_url,
         settings=context.settings,

@@ -47,7 +47,7 @@ def forget(state: State, now: float) -> None:
     long ago for us may still hush what the log is at."""
     before, past = now - OVER_KEPT, (state.table("kept").get(LOG) or 0.0) - OVER_KEPT
     is_open = {name for name, sent in state.table("sent").items() if sent.status != "resolved"}
-    is_open.update(name for name, _ in state.table("burning").items())
+    is_open.update(name for name, row in state.table("burning").items() if row.ended is None)
     is_over: dict[str, Callable[[Any], bool]] = {
         "silences": lambda silence: silence.expires < past,
         "sent": lambda sent: sent.at < before and sent.alert not in is_open,

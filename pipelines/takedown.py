@@ -16,7 +16,7 @@ import msgspec
 from alerts import quotes
 from alerts.exhibits import Exhibit
 from alerts.outbox import Obligation
-from pipelines import exhibits, merging, owing, retold
+from pipelines import burning, exhibits, owing, retold
 from pipelines.aggregate import Aggregate
 from pipelines.commands import without_note
 from pipelines.documents import AlertRecord, DeadLetter, decode, encode
@@ -102,5 +102,5 @@ def _of_the_stages(store: Store, documents: Collection[str]) -> None:
 
     retold.take_down(aggregate, gone)
     notify = store.state(Notify.name, Notify.tables)
-    merging.unquote(notify, gone)
+    burning.unquote(notify, gone)
     owing.unquote(quotes.of(documents), notify)
