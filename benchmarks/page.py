@@ -11,13 +11,16 @@ import asyncio
 import json
 import logging
 import random
+import shutil
 import statistics
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import aiohttp
 import structlog
+from playwright.async_api import async_playwright
 
 from models.classifier import FakeClassifier
 from monitor.app import Daemon
@@ -27,6 +30,8 @@ from monitor.web import Web
 ROUNDS = 40
 RATE = 50.0
 """Documents a second while views are asked for."""
+WATCHED = 15.0
+"""Seconds for which a page stands open."""
 WORDS = ("fraud probe widens", "orders slump", "opens a depot", "names a chief", "ships on time", "wins a tender")
 
 
@@ -76,6 +81,7 @@ async def main(keys: int, documents: int) -> None:
         live = asyncio.create_task(feed(daemon, keys, ends))
         await asyncio.sleep(2)
         await ask(web.address)
+        await watch(web.address)
         ends.set()
         print(f"{await live} documents came meanwhile")
         await web.stop()
@@ -111,6 +117,30 @@ async def ask(address: str) -> None:
                 await asyncio.sleep(0.02)
             took.sort()
             print(f"{label:16} {statistics.median(took):9.0f} {took[int(0.95 * ROUNDS)]:7.0f} {size / 1_000:6.1f}")
+
+
+LONG = "new PerformanceObserver((list) => window.long.push(...list.getEntries().map((one) => one.duration)))"
+
+
+async def watch(address: str) -> None:
+    """An open page while the tape goes on: how often it asks, and for how long it is deaf to who uses it."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+        )
+        page = await browser.new_page()
+        asked = Counter[str]()
+        page.on("request", lambda request: asked.update([request.url.removeprefix(address).split("?")[0]]))
+        await page.goto(address)
+        await page.wait_for_selector("#link.live")
+        await page.evaluate(f"window.long = []; {LONG}.observe({{type: 'longtask'}})")
+        asked.clear()
+        await asyncio.sleep(WATCHED)
+        long = sorted(await page.evaluate("window.long"))
+        pieces = ", ".join(f"{path} {count / WATCHED:.1f}" for path, count in sorted(asked.items()))
+        print(f"an open page for {WATCHED:.0f} s, requests a second: {pieces}")
+        print(f"tasks of more than 50 ms: {len(long)}, the longest {max(long, default=0):.0f} ms")
+        await browser.close()
 
 
 if __name__ == "__main__":

@@ -73,6 +73,9 @@ async def shoot(address: str) -> None:
             executable_path=shutil.which("chromium"),
             args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"],
         )
+        asked = await browser.new_page()
+        await asked.goto(address + VIEWS["page-key"][0].format(**names))  # what would ring takes its time
+        await asked.close()
         for name, (path, width, height, scheme, language) in VIEWS.items():
             await picture(browser, name, address + path.format(**names), (width, height), scheme, language)
         await browser.close()
@@ -87,6 +90,8 @@ async def picture(browser: Browser, name: str, address: str, size: tuple[int, in
     await page.goto(address)
     await page.wait_for_selector("main")
     await page.wait_for_timeout(1_500)
+    if await page.locator("#power").count():
+        await page.wait_for_selector("#power:not(:has([data-pending]))", timeout=60_000)
     await page.screenshot(path=IMAGES / f"{name}.png")
     await page.close()
 

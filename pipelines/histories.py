@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import msgspec
 
+from alerts.spike import gamma_quantile
 from pipelines.answers import Answers
 from pipelines.documents import epoch
 from pipelines.gauges import combined
 
 DAY = 86_400.0
+BLOCK = 1_800.0
+WANDER = 0.1
+"""Squared, relative: how far a key's rate is from its baseline for no reason, as the detector takes it to be of a key
+that it knows little of; a block's record does not tell it."""
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -31,8 +38,9 @@ class Standing(msgspec.Struct, frozen=True):
 class Bucket(msgspec.Struct):
     """A stretch of a key's past, its classes taken together. Times in seconds since 1970.
 
-    ``low``, ``high``: the ends of the blocks' 90 % intervals, added up: wider than the sum's own. ``score``: the
-    highest. ``seen``: whether anything was recorded in it.
+    ``expected``: of its blocks; where nothing came there is none, and the rate of the last ones goes on. ``low``,
+    ``high``: where nine of ten such stretches would lie. ``score``: the highest. ``seen``: whether anything was
+    recorded in it; ``known``: whether its own history, of a day at least, says what to expect.
     """
 
     start: float
@@ -45,6 +53,7 @@ class Bucket(msgspec.Struct):
     score: float = 0.0
     threshold: float = 0.0
     seen: bool = False
+    known: bool = False
 
 
 class _Block(msgspec.Struct, frozen=True, gc=False):
@@ -53,8 +62,6 @@ class _Block(msgspec.Struct, frozen=True, gc=False):
     end: str
     bad: float
     expected: float
-    expected_low: float
-    expected_high: float
     score: float
     threshold: float
     baseline_span: float
@@ -85,26 +92,44 @@ def _standing(blocks: list[tuple[str, _Block]]) -> Standing:
 
 
 def buckets(answers: Answers, key: str, since: float, until: float, count: int) -> list[Bucket]:
-    """``count`` equal stretches from ``since`` to ``until`` of a key."""
+    """``count`` equal stretches from ``since`` to ``until`` of a key, none shorter than a block."""
     width = (until - since) / count
     found = [Bucket(since + place * width, since + (place + 1) * width) for place in range(count)]
-    begun, together = since, dict[str, float]()
+    recorded: list[dict[str, list[_Block]]] = [{} for _ in found]
+    scores: dict[str, tuple[float, float]] = {}
     sql = "SELECT start, class, record FROM series WHERE key = ? AND start >= ? AND start < ? ORDER BY start, class"
-    for start, class_, record in answers.ask(sql, key, since, until):
-        point = _block(record)
-        one = found[min(count - 1, int((start - since) / width))]
-        one.bad += point.bad
-        one.documents += point.documents
-        one.expected += point.expected
-        one.low += point.expected_low
-        one.high += point.expected_high
-        one.threshold = point.threshold
+    for start, rows in groupby(answers.ask(sql, key, since, until), itemgetter(0)):
+        place = min(count - 1, int((start - since) / width))
+        one = found[place]
+        for _, class_, record in rows:
+            point = _block(record)
+            if point.baseline_span >= DAY:  # before, what is expected is what others have
+                recorded[place].setdefault(class_, []).append(point)
+            one.bad += point.bad
+            one.documents += point.documents
+            one.threshold = point.threshold
+            scores[class_] = start, point.score
         one.seen = True
-        if start != begun:
-            begun, together = start, {}
-        together[class_] = point.score
-        one.score = max(one.score, combined(together))
+        # A class that was quiet for a day has nothing to say any more.
+        fresh = {class_: score for class_, (at, score) in scores.items() if start - at < DAY}
+        one.score = max(one.score, combined(fresh))
+    _expect(found, recorded)
     return found
+
+
+def _expect(found: list[Bucket], recorded: list[dict[str, list[_Block]]]) -> None:
+    """What is expected of each stretch, and its interval: of a count whose rate wanders, as in alerts/spike.py."""
+    rates: dict[str, float] = {}
+    for one, classes in zip(found, recorded, strict=True):
+        width = one.end - one.start
+        for class_, blocks in classes.items():
+            rates[class_] = sum(block.expected for block in blocks) / (BLOCK * len(blocks))
+        one.expected = sum(rate * width for rate in rates.values())
+        one.known = bool(rates)
+        variance = one.expected * (1.0 + WANDER * one.expected)
+        if one.expected > 0.0:
+            one.low = gamma_quantile(one.expected, variance, -1.645)
+            one.high = max(one.expected, gamma_quantile(one.expected, variance, 1.645))
 
 
 def owed(answers: Answers, event: str) -> list[dict[str, Any]]:

@@ -99,7 +99,7 @@ def _svg(frame: Frame, inside: Markup, name: str, kind: str) -> Markup:
 
 
 def _band(frame: Frame, buckets: Sequence[Bucket]) -> Markup:
-    """Where nine of ten stretches would lie, and what is expected; not where nothing was recorded."""
+    """Where nine of ten stretches would lie, and what is expected; not before anything was known."""
     area, line = [], []
     for run in _runs(buckets):
         upper = [f"{_n(frame.x(one.start))} {_n(frame.y(one.high))}H{_n(frame.x(one.end))}" for one in run]
@@ -114,7 +114,7 @@ def _band(frame: Frame, buckets: Sequence[Bucket]) -> Markup:
 def _runs(buckets: Iterable[Bucket]) -> Iterator[list[Bucket]]:
     run: list[Bucket] = []
     for one in buckets:
-        if one.seen:
+        if one.known:
             run.append(one)
         elif run:
             yield run

@@ -23,6 +23,7 @@ NAV = (
     ("/silences", "silences"),
     ("/models", "models"),
     ("/settings", "settings"),
+    ("/audit", "audit"),
 )
 YEAR = 31_536_000
 LATE = 60.0

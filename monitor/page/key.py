@@ -90,7 +90,8 @@ def usual(answers: Answers, watched: WatchedKey, now: float, words: Words) -> di
     end = now // DAY * DAY
     days = histories.buckets(answers, watched.key, end - LEARNED * DAY, end, LEARNED)
     stand = histories.standings(answers, watched.key).get(watched.key)
-    seen = [one for one in days if one.seen]
+    # On its first day it was expected to be as others are.
+    seen = [one for one in days if one.known][1:]
     if stand is None or not seen:
         return None
     mean = sum(one.expected for one in seen) / len(seen)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 from monitor.page import charts
 from monitor.page.frame import Visit, number
@@ -36,37 +36,55 @@ SOON = 0.3
 """Seconds that it is kept at least."""
 
 
+class Ranking(NamedTuple):
+    """Watched keys, the most unusual first, as they stood a moment ago; and what follows from the watch-lists alone."""
+
+    keys: Mapping[str, WatchedKey]
+    stand: Mapping[str, Standing]
+    order: Sequence[str]
+    lists: Sequence[str]
+
+
 class Order:
-    """Where every watched key stands. Asked for anew beside the requests, as seldom as it costs; who asks gets the last
-    answer, and waits for the first alone."""
+    """Ranks keys anew beside the requests, as seldom as it costs; who asks gets the last ranking, and waits for the
+    first alone."""
 
     def __init__(self) -> None:
-        self._found: dict[str, Standing] = {}
-        self._keys: Mapping[str, WatchedKey] | None = None
+        self._ranking: Ranking | None = None
         self._until = 0.0
         self._lock = Lock()
         self._work = ThreadPoolExecutor(1, thread_name_prefix="order")
 
-    def of(self, answers: Answers) -> dict[str, Standing]:
+    def of(self, answers: Answers) -> Ranking:
         with self._lock:
-            if answers.watch.keys is not self._keys:
-                self._look(answers)
-            elif time.monotonic() >= self._until:
+            ranking = self._ranking
+            if ranking is None or ranking.keys is not answers.watch.keys:
+                return self._look(answers)
+            if time.monotonic() >= self._until:
                 self._until = math.inf
                 self._work.submit(self._look, answers)
-            return self._found
+            return ranking
 
     def close(self) -> None:
         self._work.shutdown()
 
-    def _look(self, answers: Answers) -> None:
+    def _look(self, answers: Answers) -> Ranking:
         started = time.monotonic()
-        keys = answers.watch.keys
         try:
-            self._found, self._keys = histories.standings(answers), keys
+            self._ranking = ranked(answers)
         finally:
             done = time.monotonic()
             self._until = done + max(SOON, SHARE * (done - started))
+        return self._ranking
+
+
+def ranked(answers: Answers) -> Ranking:
+    keys, stand = answers.watch.keys, histories.standings(answers)
+    order = [key for key, one in keys.items() if key in stand or one.watchlists]
+    unusual = {key: one.unusual for key, one in stand.items()}
+    order.sort(key=lambda key: (-unusual.get(key, 0.0), key))
+    lists = sorted({name for one in keys.values() for name in one.watchlists})
+    return Ranking(keys, stand, order, lists)
 
 
 def firing(answers: Answers, visit: Visit) -> dict[str, Any]:
@@ -81,30 +99,39 @@ def firing(answers: Answers, visit: Visit) -> dict[str, Any]:
 
 
 def watched(answers: Answers, order: Order, visit: Visit, now: float) -> dict[str, Any]:
-    """A page of small charts, the most unusual key first."""
-    wanted, page = visit.query.get("list", ""), number(visit, "page")
-    lists = sorted({name for one in answers.watch.keys.values() for name in one.watchlists})
+    """A page of small charts: what rings, then the most unusual key first."""
+    wanted, page, ranking = visit.query.get("list", ""), number(visit, "page"), order.of(answers)
+    lists = ranking.lists
     if wanted and wanted not in lists:
         raise Problem(
             400, "Bad query", f"list {wanted[:80]!r} is no watch-list; there are {', '.join(lists) or 'none'}"
         )
-    stand = order.of(answers)
-    ringing = {one["key"]: one for one in answers.alerts(status="firing", merged=True, limit=1_000)}
-    keys = [one for one in answers.watch.keys.values() if not wanted or wanted in one.watchlists]
-    known = [one for one in keys if one.key in stand or one.watchlists]
-    nothing = Standing()
-    known.sort(key=lambda one: (one.key not in ringing, -stand.get(one.key, nothing).unusual, one.key))
+    rings = _ringing(answers)
+    known = [key for key in ranking.order if key in rings] + [key for key in ranking.order if key not in rings]
+    if wanted:
+        known = [key for key in known if wanted in ranking.keys[key].watchlists]
     pages = max(1, -(-len(known) // TOGETHER))
     page = min(page, pages)
     shown = known[(page - 1) * TOGETHER : page * TOGETHER]
+    nothing = Standing()
     return {
-        "cards": [_card(answers, one, stand.get(one.key, nothing), ringing.get(one.key), visit, now) for one in shown],
+        "cards": [
+            _card(answers, ranking.keys[key], ranking.stand.get(key, nothing), rings.get(key), visit, now)
+            for key in shown
+        ],
         "keys": len(known),
         "page": page,
         "pages": pages,
         "lists": lists,
         "list": wanted,
     }
+
+
+def _ringing(answers: Answers) -> dict[str, dict[str, Any]]:
+    """Key to its alert's latest event, of what rings or is told by what rings: the rest burns on unheard."""
+    burning = answers.alerts(status="firing", merged=True, limit=1_000)
+    heard = {one["alert"] for one in burning if not one.get("merged_into")}
+    return {one["key"]: one for one in burning if (one.get("merged_into") or one["alert"]) in heard}
 
 
 def _card(

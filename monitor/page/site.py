@@ -74,6 +74,7 @@ class Site:
             get("/silences", self._silences),
             get("/models", self._models),
             get("/settings", self._settings),
+            get("/audit", self._audit),
             post("/deliveries/{id}/retry", self._row("/deliveries", forms.retry)),
             post("/dead-letters/{id}/retry", self._row("/dead-letters", forms.retry_letter)),
             post("/silences/{id}/end", self._row("/silences", forms.end)),
@@ -178,6 +179,9 @@ class Site:
             }
 
         return await self._view(request, "table.html", asked)
+
+    async def _audit(self, request: web.Request) -> web.StreamResponse:
+        return await self._table(request, lambda answers: tables.audit(answers.audit(limit=MOST).entries))
 
     async def _table(
         self, request: web.Request, made: Callable[[Answers], tables.Table], about: dict[str, Any] | None = None

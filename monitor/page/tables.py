@@ -40,11 +40,13 @@ class Action(NamedTuple):
 
 
 class Row(msgspec.Struct):
-    """``more``: what opens under it; ``links``: column to where its cell leads."""
+    """``note``: what stands under its first cell; ``more``: what opens there; ``links``: column to where its cell
+    leads."""
 
     cells: dict[str, Any]
     actions: list[Action] = []
     links: dict[str, str] = {}
+    note: str = ""
     more: str = ""
 
 
@@ -95,7 +97,7 @@ def _fits(row: Row, state: str, text: str) -> bool:
     if state and row.cells.get("state") != state:
         return False
     wanted = text.casefold()
-    return not wanted or any(wanted in str(cell).casefold() for cell in (*row.cells.values(), row.more))
+    return not wanted or any(wanted in str(cell).casefold() for cell in (*row.cells.values(), row.note, row.more))
 
 
 def _sortable(cell: Any) -> tuple[int, float, str]:
@@ -154,7 +156,7 @@ def _source(name: str, kind: str, told: Mapping[str, Any] | None) -> Row:
         "interval": told.get("interval"),
         "next": told.get("next_poll"),
     }
-    return Row(cells, more=plain(told.get("reason") or "", TEXT))
+    return Row(cells, note=plain(told.get("reason") or "", TEXT))
 
 
 def deliveries(found: Iterable[Mapping[str, Any]]) -> Table:
@@ -225,6 +227,27 @@ def silences(found: Iterable[Mapping[str, Any]], configured: Callable[[str], boo
     return Table("silences", columns, rows, ("active", "over"), "state")
 
 
+def audit(found: Iterable[Mapping[str, Any]]) -> Table:
+    """Who had what done, and what that changed."""
+    rows = []
+    for one in found:
+        cells = {
+            "at": one["at"],
+            "who": one["who"],
+            "what": one["what"],
+            "subject": one["subject"],
+            "before": _text(one["before"]),
+            "after": _text(one["after"]),
+        }
+        links = {"subject": f"/alerts/{one['subject']}"} if one["what"] == "feedback" else {}
+        rows.append(Row(cells, links=links))
+    columns = (
+        Column("at", "time"), Column("who"), Column("what"), Column("subject"), Column("before", "long"),
+        Column("after", "long"),
+    )  # fmt: skip
+    return Table("audit", columns, rows, (), "at", falling=True)
+
+
 def models(found: Iterable[Mapping[str, Any]]) -> Table:
     """Every model there is, as the API lists them."""
     rows = []
@@ -241,7 +264,7 @@ def models(found: Iterable[Mapping[str, Any]]) -> Table:
             "added": one["added"],
         }
         use = [Action(f"/models/{one['model']}/use", "use")] if state in ("before", "known") else []
-        rows.append(Row(cells, use, more=plain(one["problem"] or "", TEXT)))
+        rows.append(Row(cells, use, note=plain(one["problem"] or "", TEXT)))
     columns = (
         Column("name"), Column("version"), Column("state", "state"), Column("digest"), Column("languages"),
         Column("judges"), Column("origin"), Column("added", "time"),

@@ -104,6 +104,7 @@ VIEWS = (
     "/silences",
     "/models",
     "/settings",
+    "/audit",
     "/nosuch",
 )
 

@@ -63,7 +63,7 @@ def test_the_language_is_the_one_that_the_browser_asks_for(header: str, language
 def test_charts_draw_what_was_counted_and_nothing_where_nothing_was() -> None:
     past = [
         Bucket(start=n * 1_800.0, end=(n + 1) * 1_800.0, bad=8.0 if n == 3 else 0.5, expected=0.4, high=1.0, low=0.1,
-               score=4.0, threshold=3.0, seen=n != 2)
+               score=4.0, threshold=3.0, seen=n != 2, known=n != 2)
         for n in range(6)
     ]  # fmt: skip
     hostile = '<script>"&'
@@ -80,4 +80,4 @@ def test_charts_draw_what_was_counted_and_nothing_where_nothing_was() -> None:
     high = [part.attrib["d"] for part in counted if part.attrib.get("class") == "bar high"]
     assert [d.count("M") for d in high] == [1], "one stretch is a story or more above its band"
     band = next(part.attrib["d"] for part in counted if part.attrib.get("class") == "band")
-    assert band.count("M") == 2, "where nothing was recorded there is a gap"
+    assert band.count("M") == 2, "where nothing is known there is a gap"

@@ -89,11 +89,12 @@ function say(lost) {
 }
 
 function follow() {
-  const stream = new EventSource("/api/v1/stream");
+  const kinds = [...new Set(pieces.flatMap((piece) => piece.kinds))].filter(Boolean);
+  const stream = new EventSource(`/api/v1/stream?types=${kinds.join(",")}`);
   let begun = false;
   stream.onopen = () => { say(false); if (begun) news("all"); begun = true; };
   stream.onerror = () => say(true);
-  for (const kind of ["document", "series", "alert", "source"]) stream.addEventListener(kind, () => news(kind));
+  for (const kind of kinds) stream.addEventListener(kind, () => news(kind));
   stream.addEventListener("reset", () => news("all"));
 }
 
