@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 # Tests start a few hundred processes: without bytecode each would compile all that it imports, two seconds of a core.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup setup-dev setup-train run kafka run-kafka test test-train test-packages image-check faults lint bench bench-detection bench-knob replay-headlines bench-model bench-kafka bench-stream train train-bilingual docs lock screenshots card dashboards clean
+.PHONY: setup setup-dev setup-train run kafka run-kafka test test-train test-packages image-check faults lint bench bench-detection bench-knob replay-headlines bench-model bench-kafka bench-stream bench-reads train train-bilingual docs lock screenshots card dashboards clean
 
 # uv installs the locked set in seconds; pip alone would take half a minute.
 $(VENV)/.uv:
@@ -131,6 +131,10 @@ bench-kafka: setup-dev
 # 200 open streams at 50 documents a second, one listener that never reads among them: two minutes.
 bench-stream: setup-dev
 	$(BIN)/python -m benchmarks.streams $(BENCH_ARGS)
+
+# The API's reads over a read model of 10,000 keys and 200,000 documents, while documents come: some minutes.
+bench-reads: setup-dev
+	$(BIN)/python -m benchmarks.reads $(BENCH_ARGS)
 
 docs: setup-dev
 	$(BIN)/python -m monitor.reference

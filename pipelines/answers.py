@@ -60,7 +60,7 @@ class Answers(Finding):
         ):
             raise LetGo
         found, last = page(rows, limit)
-        return Page([json.loads(record) for record in reversed(found)], last)
+        return Page([msgspec.json.decode(record) for record in reversed(found)], last)
 
     def alerts(
         self, *, status: str | None = None, key: str | None = None, since: float | None = None, merged: bool = False,
@@ -103,7 +103,7 @@ class Answers(Finding):
         if not rows and after is not None and not self._held("heads", "alert = ?", after[1]):
             raise LetGo
         found, last = page(rows, limit)
-        return Page([json.loads(record) for record in found], last)
+        return Page([msgspec.json.decode(record) for record in found], last)
 
     def alert(self, name: str) -> list[dict[str, Any]]:
         """All events of an alert, by the alert's or any of its events' id, oldest first."""
@@ -198,7 +198,7 @@ class Answers(Finding):
         asked = json.dumps(keys)
         chosen = "(SELECT value FROM json_each(?))"
         latest = self._rows(f"SELECT key, record FROM latest WHERE key IN {chosen} ORDER BY start, score", asked)
-        points = {key: json.loads(record) for key, record in latest}
+        points = {key: msgspec.json.decode(record) for key, record in latest}
         moods = self._rows(f"SELECT key, total / weight FROM moods WHERE weight > 0 AND key IN {chosen}", asked)
         indices, firing = dict(moods), self._firing()
         return [
@@ -280,7 +280,7 @@ class Answers(Finding):
         if not rows and after >= 0 and not self._held("waiting_letters", "number = ?", after):
             raise LetGo
         _, last = page(rows, limit)
-        return Page([{"number": number, **json.loads(record)} for record, number in rows[:limit]], last)
+        return Page([{"number": number, **msgspec.json.decode(record)} for record, number in rows[:limit]], last)
 
     def audit(
         self,
@@ -307,7 +307,7 @@ class Answers(Finding):
         if not rows and after is not None and not self._held("audit", "number = ?", after):
             raise LetGo
         found, last = page(rows, limit)
-        return Page([json.loads(record) for record in found], last)
+        return Page([msgspec.json.decode(record) for record in found], last)
 
     def dead_letter(self, number: int) -> bytes | None:
         """A dead letter as a record; None where there is none or it was retried."""
@@ -317,6 +317,6 @@ class Answers(Finding):
 
 def _delivery(about: str, _: float, name: str, record: str) -> dict[str, Any]:
     key, summary = json.loads(about)
-    told = json.loads(record)
+    told = msgspec.json.decode(record)
     del told["body"]
     return {"id": name, "key": key, "summary": summary, **told}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -89,7 +88,7 @@ class Finding(Asking):
         """Documents whose title or address holds ``words``, whatever their case, the latest first."""
         wanted = words.casefold()
         for (record,) in self._each("SELECT record FROM documents ORDER BY number DESC"):
-            document = json.loads(record)
+            document = msgspec.json.decode(record)
             if wanted in document["title"].casefold() or wanted in (document["url"] or "").casefold():
                 yield document
 
@@ -112,4 +111,4 @@ def _stretches(wanted: Wanted, after: int | None) -> list[tuple[int, int]]:
 
 def _told(row: tuple[Any, ...]) -> dict[str, Any]:
     record, _, copies, keys = row
-    return {**json.loads(record), "reprints": copies - 1, "keys": keys.split(_APART) if keys else []}
+    return {**msgspec.json.decode(record), "reprints": copies - 1, "keys": keys.split(_APART) if keys else []}

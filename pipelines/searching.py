@@ -6,10 +6,11 @@ their runs are kept as pairs of characters, and asked for as pairs that follow e
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
+from collections.abc import Mapping
 from hashlib import blake2b
+from typing import Any
 
 _PAIRED = "぀-ヿ㐀-䶿一-鿿가-힣豈-﫿𠀀-𪛟"
 _RUN = re.compile(f"[{_PAIRED}]+")
@@ -22,17 +23,15 @@ LONGEST = 64
 """Characters of a word that are looked at."""
 
 
-def indexed(record: str) -> str:
-    """The words of a shown document (JSON) as they stand in the index: of its title, publisher and companies."""
-    document = json.loads(record)
+def indexed(document: Mapping[str, Any]) -> str:
+    """The words of a shown document as they stand in the index: of its title, publisher and companies."""
     names = [f"{one['name']} {one['id']}" for one in document["entities"]]
     text = " ".join([document["title"], document["publisher"] or "", *names])
     return " ".join(_stored(word) for word in _WORD.findall(_folded(text)))
 
 
-def story(record: str) -> int:
+def story(document: Mapping[str, Any]) -> int:
     """One number for all documents that one day (UTC) told under the same headline."""
-    document = json.loads(record)
     told = f"{document['at'][:10]} {' '.join(_WORD.findall(_folded(document['title'])))}"
     return int.from_bytes(blake2b(told.encode(errors="replace"), digest_size=8).digest(), signed=True)
 
@@ -65,6 +64,8 @@ def _pieces(word: str) -> list[str]:
 
 
 def _stored(word: str) -> str:
+    if word.isascii():  # most are
+        return word
     return " ".join(
         " ".join(piece[n : n + 2] for n in range(len(piece))) if _RUN.match(piece) else piece for piece in _pieces(word)
     )

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from pipelines.documents import ScoredDocument, ScoredEntity, encode, epoch
+from pipelines.searching import indexed, story
 
 LIVE = 1 << 61
 """What the numbers of live documents begin with."""
@@ -85,10 +86,10 @@ class Tape:
         value = encode(record).decode()
         sentiment = document.sentiment.label if document.sentiment is not None else None
         topic = document.topic.label if document.topic is not None else None
-        row = (number, document.id, sentiment, topic, value)
-        self._db.execute("INSERT INTO documents VALUES (?1, ?2, ?3, ?4, told(?5), ?5)", row)
+        row = (number, document.id, sentiment, topic, story(record), value)
+        self._db.execute("INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?)", row)
         self._db.executemany("INSERT OR IGNORE INTO document_keys VALUES (?, ?)", [(key, number) for key in keys])
-        self._heard[number] = value
+        self._heard[number] = indexed(record)
         return known is None
 
     def _free(self, low: int, high: int) -> int:
@@ -107,7 +108,7 @@ class Tape:
         """Writes the words, inside the transaction that is open."""
         gone = [(number,) for number in sorted(self._unheard)]
         self._db.executemany("DELETE FROM words WHERE rowid = ?", gone)
-        self._db.executemany("INSERT INTO words(rowid, text) VALUES (?, indexed(?))", sorted(self._heard.items()))
+        self._db.executemany("INSERT INTO words(rowid, text) VALUES (?, ?)", sorted(self._heard.items()))
         self.forget()
 
     def forget(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from pathlib import Path
@@ -163,8 +164,8 @@ def _connect(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA secure_delete=ON")  # what is let go of is gone from the file, too
         db.execute("PRAGMA synchronous=NORMAL")  # what a power cut takes is read again from the log
-        db.create_function("indexed", 1, indexed, deterministic=True)
-        db.create_function("told", 1, story, deterministic=True)
+        db.create_function("indexed", 1, lambda record: indexed(json.loads(record)), deterministic=True)
+        db.create_function("told", 1, lambda record: story(json.loads(record)), deterministic=True)
         db.create_function("place", 2, lambda at, backfill: place(at, live=not backfill), deterministic=True)
         check(db, path)
         version = db.execute("PRAGMA user_version").fetchone()[0]
