@@ -62,8 +62,10 @@ def visit(request: web.Request) -> Visit:
     kept = {name: value for name, value in request.cookies.items() if name in ("lang", "theme")} | chosen
     language = kept.get("lang", "")
     theme = kept.get("theme", "")
+    # A form is answered by a view when it is refused: that is where its links stay.
+    path = request.path if request.method in ("GET", "HEAD") else request.path.rsplit("/", 1)[0]
     return Visit(
-        request.path,
+        path,
         asked,
         language if language in LANGUAGES else preferred(request.headers.get("accept-language", "")),
         theme if theme in THEMES else "auto",

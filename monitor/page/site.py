@@ -293,9 +293,11 @@ class Site:
             status, title, detail = problem.status, problem.body["title"], problem.body["detail"]
         except NotHere as elsewhere:
             status, title, detail = 503, "Runs elsewhere", str(elsewhere)
-        except web.HTTPNotFound:
-            status, title, detail = 404, "Not found", request.path[:200]
-        except (asyncio.CancelledError, ConnectionError, web.HTTPException):
+        except web.HTTPException as error:
+            if error.status < 400:
+                raise
+            status, title, detail = error.status, error.reason, request.path[:200]
+        except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception:  # a defect must not show its insides to the reader
             log.exception("request_failed", action="answer_500", path=request.path)
