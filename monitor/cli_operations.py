@@ -21,6 +21,8 @@ kafka = typer.Typer(help="Make and check the topics of the Kafka engine.", no_ar
 documents = typer.Typer(help="Find what was taken in, and take it out again.", no_args_is_help=True)
 export = typer.Typer(help="The watched keys' history, for other tools.", no_args_is_help=True)
 
+BY = typer.Option("", help="Who asks for it, for the audit log.")
+
 
 @letters.command(name="list")
 def letters_list(config: Config = CONFIG) -> None:
@@ -39,11 +41,11 @@ def letters_show(number: int, config: Config = CONFIG) -> None:
 
 
 @letters.command(name="retry")
-def letters_retry(number: int, config: Config = CONFIG) -> None:
+def letters_retry(number: int, by: str = BY, config: Config = CONFIG) -> None:
     """Put a dead letter back on its topic."""
     from monitor.commands.operations import send
 
-    send(config, "POST", f"dead-letters/{number}/retry")
+    send(config, "POST", f"dead-letters/{number}/retry", {"by": by})
 
 
 @silences.command(name="list")
@@ -80,11 +82,11 @@ def silences_add(
 
 
 @silences.command(name="expire")
-def silences_expire(name: str, config: Config = CONFIG) -> None:
+def silences_expire(name: str, by: str = BY, config: Config = CONFIG) -> None:
     """End a silence."""
     from monitor.commands.operations import quote, send
 
-    send(config, "DELETE", f"silences/{quote(name)}")
+    send(config, "DELETE", f"silences/{quote(name)}" + (f"?by={quote(by)}" if by else ""))
 
 
 @deliveries.command(name="list")
@@ -99,11 +101,11 @@ def deliveries_list(
 
 
 @deliveries.command(name="retry")
-def deliveries_retry(name: str, config: Config = CONFIG) -> None:
+def deliveries_retry(name: str, by: str = BY, config: Config = CONFIG) -> None:
     """Owe a delivery anew, at once, and enable its channel again."""
     from monitor.commands.operations import quote, send
 
-    send(config, "POST", f"deliveries/{quote(name)}/retry")
+    send(config, "POST", f"deliveries/{quote(name)}/retry", {"by": by})
 
 
 @feedback.command(name="add")

@@ -37,7 +37,7 @@ def test_what_was_done_is_told_with_who_before_and_after(daemon: Daemon) -> None
     for verdict, by in (("true", "Cy"), ("false", "")):
         assert daemon.post(f"alerts/{alert}/feedback", {"verdict": verdict, "by": by, "note": "brambledown"})[0] == 202
     owed = daemon.get("deliveries?state=pending")["deliveries"][0]["id"]
-    assert daemon.post(f"deliveries/{owed.replace('|', '%7C')}/retry", {"by": "Di"})[0] == 202
+    assert daemon.cli("deliveries", "retry", owed, "--by", "Di").returncode == 0
     assert daemon.post("reload", {"by": "Ed"})[0] == 200
     daemon.send(signal.SIGHUP)
     wait_for(lambda: len(log(daemon)) == 7, "seven entries")
