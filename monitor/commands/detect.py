@@ -7,7 +7,7 @@ import hashlib
 import math
 import sys
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import msgspec
@@ -197,9 +197,25 @@ def time_option(name: str, value: str | None) -> float | None:
     if value is None:
         return None
     try:
-        return moment(value if "T" in value else f"{value}T00:00:00Z")
+        return day_or_moment(value)
     except LineError as error:
         raise typer.BadParameter(f"{name}: {error}") from None
+
+
+def day_or_moment(value: str) -> float:
+    """A day, which begins at its midnight (UTC), or a time in ISO 8601 with a zone, as seconds since 1970."""
+    if is_day(value):
+        with contextlib.suppress(ValueError):
+            return moment(f"{date.fromisoformat(value)}T00:00:00Z")
+        raise LineError(
+            f"{value[:40]!r} is neither a day, as 2026-01-31, nor a time with a zone, as 2026-01-31T12:00:00Z"
+        )
+    return moment(value)
+
+
+def is_day(value: str) -> bool:
+    """Whether a time says no hour."""
+    return "T" not in value and " " not in value
 
 
 def _option(name: str, value: str | None) -> float | None:

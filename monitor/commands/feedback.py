@@ -116,7 +116,8 @@ def _lines(told: dict[str, Any]) -> Iterator[str]:
                 f"{_share(row['precision'])}, recall {_share(row['recall'])}{' *' if row['looser'] else ''}"
             )
     yield "Intervals: 95 %. Recall is of the true alerts that rang: what stayed silent was judged by nobody."
-    yield "* more would have rung than did, and was never judged: all that is known is that none of these would go."
+    if any(row["looser"] for part in named.values() for row in part["budgets"]):
+        yield "* more would have rung than did, and was never judged: all that is known is that none of these would go."
 
 
 def _share(share: dict[str, Any]) -> str:

@@ -27,17 +27,18 @@ from monitor.replay.curve import BUDGETS, Curve
 from monitor.replay.evidence import Episodes, Near
 from monitor.replay.figures import learning, outcomes, points, span_of
 from monitor.replay.inputs import from_files, told
-from monitor.replay.labels import read_labels
+from monitor.replay.labels import about_events, read_labels
 from monitor.replay.log import Log
 from monitor.replay.page import render
 from monitor.replay.player import SOURCE, Fed, Player, Taker
 from monitor.replay.progress import shown
 from monitor.replay.report import BESIDE, build
 from monitor.replay.scores import Scores
+from monitor.replay.sentences import sentences
 from monitor.sections import MOST_ALARMS
 from monitor.settings import Settings, SettingsError
 from monitor.settings import load as load_settings
-from pipelines.documents import AlertRecord
+from pipelines.documents import AlertRecord, Document
 
 
 class Asked(NamedTuple):
@@ -99,11 +100,14 @@ def run_replay(
     settings = _with(load_settings(config), budget)
     other = load_settings(compare) if compare is not None else None
     asked = Asked(inputs, time_option("--from", start), time_option("--to", end), class_, rescore)
+    if asked.first is not None and asked.last is not None and asked.first >= asked.last:
+        raise typer.BadParameter(f"--from {start}: is not before --to {end}; nothing could ring between them")
     with ExitStack() as stack:
         models = Models(stack)
         judges = models.of(settings)
         parts = assemble(settings, judges.classifier.topics, judges.classifier.risks)
-        labels, unsure = read_labels(events, parts) if events is not None else (None, 0)
+        told = read_labels(events, parts) if events is not None else None
+        labels = told.labels if told is not None else None
         log = None if inputs else Log(settings, time.time())
         scores = log.scores if log is not None else Scores()
         stack.callback(log.close if log is not None else scores.close)
@@ -135,7 +139,7 @@ def run_replay(
         outcome.notes[:0] = [
             *feed.notes,
             *([unlearned] if unlearned is not None else []),
-            *([f"{unsure} events are marked unsure: they count nowhere"] if unsure else []),
+            *(about_events(told) if told is not None else ()),
         ]
         outcome.summary |= {"bad_lines": feed.bad_lines, "reused_scores": reused}
         curve, alone = points(player.curve, parts, labels, span, told=outcome.told)
@@ -154,7 +158,10 @@ def run_replay(
     if other is not None:
         summary["compare"] = {name: value for name, value in report["compare"].items() if name != "changes"}
     _write(out / "summary.json", summary | {"notes": outcome.notes})
-    sys.stdout.write(json.dumps({name: value for name, value in summary.items() if name not in BESIDE}) + "\n")
+    if sys.stdout.isatty():
+        sys.stdout.writelines(f"{line}\n" for line in sentences(summary, out))
+    else:
+        sys.stdout.write(json.dumps({name: value for name, value in summary.items() if name not in BESIDE}) + "\n")
 
 
 def _again(settings: Settings, judges: Judges, asked: Asked, log: Log | None, scores: Scores) -> Side:
@@ -176,7 +183,12 @@ def _feed(asked: Asked, log: Log | None, player: Player, *, aloud: bool) -> Feed
     if log is None:
         return of_files(asked.inputs, player, asked.class_, asked.last, aloud=aloud)
     entries = log.feed(asked.class_, asked.last, history=asked.first is not None)
-    return Feed(entries, log.documents, log.end or None, [], log.unreadable)
+    begun: list[Fed] = []
+    for entry in entries:
+        begun.append(entry)
+        if isinstance(entry, Document):
+            return Feed(chain(begun, entries), log.documents, log.end or None, [], log.unreadable)
+    raise SettingsError(f"the daemon's log: no documents to replay: all {log.documents} are after --to")
 
 
 def of_files(

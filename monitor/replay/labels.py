@@ -5,15 +5,15 @@ from __future__ import annotations
 import csv
 import gzip
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from alerts.baseline import DAY
 from monitor.assembly import Parts
-from monitor.commands.detect import LineError, moment
+from monitor.commands.detect import LineError, day_or_moment, is_day
 from monitor.replay.curve import Rang
 from monitor.settings import SettingsError
 from pipelines.entities import AmbiguousEntityError, EntityConfigError, load_universe, resolve
@@ -22,6 +22,8 @@ from pipelines.watch import MARKET, Watch
 BEFORE = DAY
 AFTER = 3 * DAY
 """An alert of an event's key from a day before its onset (dates are days) to three days after finds it."""
+
+NEEDED = "needed are the columns entity (or key) and onset or onset_date; what and verdict may follow"
 
 VERDICTS = {"": True, "true": True, "false": False, "unsure": None}
 
@@ -46,6 +48,17 @@ class Label(msgspec.Struct, frozen=True):
         return self.onset - BEFORE, self.onset + AFTER
 
 
+class Told(NamedTuple):
+    """What a file of events says."""
+
+    labels: list[Label]
+    """By their onset, each once."""
+    unsure: int
+    """Rows of which nobody knows."""
+    again: int
+    """Rows that say of the same company or key and onset what another row said already."""
+
+
 State = Literal["found", "missed", "unwatched", "outside"]
 
 
@@ -58,22 +71,19 @@ class Outcome(msgspec.Struct, frozen=True):
     """The alert that found it first."""
 
 
-def read_labels(path: Path, parts: Parts) -> tuple[list[Label], int]:
-    """Labels of a CSV by their onset, and how many rows were unsure. Raises SettingsError that names line and field,
-    or says that nothing could be found."""
+def read_labels(path: Path, parts: Parts) -> Told:
+    """The labels of a CSV. Raises SettingsError that names line and field, or says that nothing could be found."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
             lines = stream.read().decode("utf-8-sig").splitlines()
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise SettingsError(f"--events {path}: {error}") from None
-    rows, found, unsure = csv.DictReader(lines), list[Label](), 0
+        raise SettingsError(f"--events {path}: {getattr(error, 'strerror', None) or error}") from None
+    if not any(line.strip() for line in lines):
+        raise SettingsError(f"--events {path}: is empty; {NEEDED}")
+    rows, found, unsure, again = csv.DictReader(lines), dict[tuple[object, float], tuple[int, Label]](), 0, 0
     columns = set(rows.fieldnames or ())
     if not columns & {"entity", "key"} or not columns & {"onset", "onset_date"}:
-        named = ", ".join(rows.fieldnames or ())
-        raise SettingsError(
-            f"--events {path}: columns {named!r}; needed are entity (or key) and onset or onset_date, what and verdict "
-            "may follow"
-        )
+        raise SettingsError(f"--events {path}: columns {', '.join(rows.fieldnames or ())!r}; {NEEDED}")
     for number, row in enumerate(rows, 2):
         happened = VERDICTS.get((row.get("verdict") or "").strip().lower(), "unknown")
         if happened == "unknown":
@@ -82,9 +92,8 @@ def read_labels(path: Path, parts: Parts) -> tuple[list[Label], int]:
             unsure += 1
             continue
         onset = (row.get("onset") or row.get("onset_date") or "").strip()
-        dated = "T" not in onset and " " not in onset
         try:
-            at = moment(f"{onset}T00:00:00Z" if dated else onset)
+            at = day_or_moment(onset)
         except LineError as error:
             raise SettingsError(f"{path}, line {number}: onset: {error}") from None
         subject = (row.get("key") or row.get("entity") or "").strip()
@@ -92,15 +101,31 @@ def read_labels(path: Path, parts: Parts) -> tuple[list[Label], int]:
             keys = frozenset(keys_of(subject, parts.watch))
         except AmbiguousEntityError as error:
             raise SettingsError(f"{path}, line {number}: entity: {error}") from None
-        found.append(Label(subject, at, row.get("what") or "", dated, bool(happened), keys))
-    if not found:
+        label = Label(subject, at, row.get("what") or "", is_day(onset), bool(happened), keys)
+        before, same = found.setdefault((keys or subject, at), (number, label))
+        if same.happened != label.happened:
+            raise SettingsError(
+                f"{path}, line {number}: verdict {str(label.happened).lower()}, where line {before} says "
+                f"{str(same.happened).lower()} of the same company or key and onset; keep the one that holds"
+            )
+        again += before != number
+    labels = sorted((label for _, label in found.values()), key=lambda label: (label.onset, label.subject))
+    if not labels:
         raise SettingsError(f"--events {path}: holds no event; give a row each, or leave the option out")
-    if not any(label.keys for label in found):
+    if not any(label.keys for label in labels):
         raise SettingsError(
-            f"--events {path}: none of its {len(found)} events is about a watched key ({found[0].subject!r}, …): "
+            f"--events {path}: none of its {len(labels)} events is about a watched key ({labels[0].subject!r}, …): "
             "nothing could be found; watch these companies, or leave the option out"
         )
-    return sorted(found, key=lambda label: (label.onset, label.subject)), unsure
+    return Told(labels, unsure, again)
+
+
+def about_events(told: Told) -> Iterator[str]:
+    """What was done about the rows of a file of events, a sentence each."""
+    if told.unsure:
+        yield f"{told.unsure} events are marked unsure: they count nowhere"
+    if told.again:
+        yield f"{told.again} events are given again, with the same company or key and onset: each counts once"
 
 
 def keys_of(name: str, watch: Watch) -> set[str]:

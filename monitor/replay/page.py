@@ -196,11 +196,22 @@ def _timelines(report: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _alerts(report: Mapping[str, Any]) -> Iterator[str]:
-    judged = bool(report["events"])
-    listed = [one for one in report["alerts"] if one["sent"] and (one["matches"] is False or not judged)]
+    sent = [one for one in report["alerts"] if one["sent"]]
+    if not report["events"]:
+        yield from _listed("Alerts", sent)
+        return
+    for title, matches in (
+        ("Alerts that match no event", False),
+        ("Alerts of keys of which events don't speak", None),
+        ("Alerts that an event explains", True),
+    ):
+        yield from _listed(title, [one for one in sent if one["matches"] is matches])
+
+
+def _listed(title: str, listed: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     if not listed:
         return
-    yield f"<section><h2>{'Alerts that match no event' if judged else 'Alerts'}</h2>"
+    yield f"<section><h2>{title}</h2>"
     for one in listed[:LISTED]:
         yield (
             f"<details><summary>{_time(one['sent'])} <b>{escape(one['name'])}</b> "

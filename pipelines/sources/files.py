@@ -283,9 +283,10 @@ def _header(
 def _need(columns: Collection[str], name: str, *, dated: bool) -> None:
     """Raises FileError where a table can't hold documents."""
     known = {NAMES.get(column, column) for column in columns}
+    given = f"columns {', '.join(columns)[:200]!r}" if columns else "is empty"
     if not known & {"title", "text"} or ("published" not in known and dated):
         raise FileError(
-            f"{name}: columns {', '.join(columns)[:200]!r}: needed are title (or headline) or text"
+            f"{name}: {given}: needed are title (or headline) or text"
             f"{', and published (or ts)' if dated else ''}; name them so in the first row"
         )
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import html
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from hypothesis import given, settings, target
 from hypothesis import strategies as st
 
@@ -143,7 +146,9 @@ def test_the_curve_is_what_each_budget_gives(configured: tuple[Settings, Parts])
     assert 0 < counts[0] < counts[-1]
 
 
-async def test_the_log_rings_as_the_daemon_did_and_its_scores_are_taken(tmp_path: Path) -> None:
+async def test_the_log_rings_as_the_daemon_did_and_its_scores_are_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with inside(tmp_path, CONFIG) as one:
         start = one.clock.time() - 20 * DAY
         lines = [{"title": f"Acme opens depot number {n}", "published": start + n * 9_000.0} for n in range(180)]
@@ -172,6 +177,9 @@ async def test_the_log_rings_as_the_daemon_did_and_its_scores_are_taken(tmp_path
         found, reused, documents = await asyncio.to_thread(replayed)
         anew, none, _ = await asyncio.to_thread(lambda: replayed(rescore=True))
         whole = (await asyncio.to_thread(lambda: replayed(history=True)))[0]
+        monkeypatch.setattr(command, "load", lambda *_, **__: FakeClassifier())
+        with pytest.raises(SettingsError, match=f"all {documents} are after --to"):
+            await asyncio.to_thread(replay, tmp_path, end="2020-01-01")
     assert live and {(alert.alert, alert.key) for alert in found} == live
     assert (reused, none) == (documents, 0)
     assert [bytes(alert.body) for alert in found] == [bytes(alert.body) for alert in anew]
@@ -370,6 +378,13 @@ def test_a_history_shorter_than_a_baseline_has_no_rates(folder: Path) -> None:
             ("line 2: entity: 'Merck' names several", "MRK (", "MRK.DE (", "id instead"),
         ),
         ((), None, ("holds no event",)),
+        ((), " ", ("events.csv: is empty", "onset or onset_date")),
+        (("Acme Corp,01/10/2026,a crisis,",), None, ("line 2: onset: '01/10/2026' is neither a day, as 2026-01-31",)),
+        (
+            ("Acme Corp,2026-10-01,so,true", "Acme,2026-10-01,not so,false"),
+            None,
+            ("line 3: verdict false, where line 2 says true", "keep the one"),
+        ),
         (("Acme Corp,a crisis",), "entity,what", ("'entity, what'", "onset or onset_date")),
     ],
 )
@@ -392,6 +407,60 @@ def test_nothing_to_replay_is_refused(folder: Path, content: str | None, options
         replay(folder, path, **options)
     with pytest.raises(SettingsError, match="there is no store yet"):
         replay(folder)
+
+
+def test_an_event_that_is_given_again_counts_once(folder: Path) -> None:
+    onset = datetime.fromtimestamp(CRISIS, UTC).isoformat()
+    events = labels(folder, f"Acme Corp,{onset},a crisis,", f"Acme,{onset},the same,")
+    summary = replay(folder, documents(folder, tape()), events=events)
+    assert (summary["events_known"], summary["events_found"]) == (1, 1)
+    assert "1 events are given again" in " ".join(summary["notes"])
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"start": "2026-10-20", "end": "2026-10-01"}, "--from 2026-10-20: is not before --to 2026-10-01"),
+        ({"start": "yesterday"}, "--from: 'yesterday' is neither a day, as 2026-01-31"),
+    ],
+)
+def test_times_that_mean_nothing_are_refused(folder: Path, options: dict[str, str], says: str) -> None:
+    with pytest.raises(typer.BadParameter, match=says):
+        replay(folder, documents(folder, tape()[:50]), **options)
+
+
+def test_the_report_lists_every_alert_with_its_evidence(folder: Path) -> None:
+    """Also those that an event explains, and those of keys that events don't speak of."""
+    events = labels(folder, f"Acme Corp,{datetime.fromtimestamp(CRISIS, UTC).isoformat()},a crisis,")
+    replay(folder, documents(folder, tape()), events=events)
+    report = json.loads((folder / "out" / "report.json").read_bytes())
+    page = (folder / "out" / "report.html").read_text()
+    told = [one for one in report["alerts"] if one["sent"]]
+    assert told and all(html.escape(one["summary"]) in page.partition("Timelines")[2] for one in told)
+    assert page.count("<details>") == len(told)
+
+
+def test_everything_that_is_drawn_can_be_seen(folder: Path) -> None:
+    """A line without a style has no colour."""
+    replay(folder, documents(folder, tape()))
+    page = (folder / "out" / "report.html").read_text()
+    style = page.partition("<style>")[2].partition("</style>")[0]
+    drawn = {kind for _, kinds in re.findall(r'<(line|polyline|rect) class="([^"]+)"', page) for kind in kinds.split()}
+    assert drawn and all(re.search(rf"\.{kind}\b", style) for kind in drawn), drawn
+
+
+def test_a_terminal_is_told_sentences_and_a_program_json(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = documents(folder, tape())
+    events = labels(folder, f"Acme Corp,{datetime.fromtimestamp(CRISIS, UTC).isoformat()},a crisis,")
+    replay(folder, path, events=events)
+    assert json.loads(capsys.readouterr().out)["alerts"] == 1
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    replay(folder, path, events=events)
+    said = capsys.readouterr().out
+    assert "1 alerts (burst 1)" in said and "1 of 1 events found (95 %: 0.2" in said, said
+    assert said.rstrip().endswith(f"look at {folder / 'out' / 'report.html'}")
 
 
 CHANNEL = f"[[channels]]\nkind = 'webhook'\nname = 'desk'\nurl = 'https://desk.example/hook'\nsecret = '{SECRET}'\n"
