@@ -2,6 +2,8 @@
 
 The read model is filled through its own code: many watched keys, a full tape, series, alerts, deliveries. A daemon in a
 process of its own serves it. Prints what filling cost, the file's size, and the times of each question, in ms.
+``--inside`` serves from this process while nothing comes, and tells processor time, asking included: for machines that
+have other work.
 """
 
 from __future__ import annotations
@@ -14,17 +16,20 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import aiohttp
 import msgspec
 
 from alerts.outbox import Obligation
+from models.classifier import FakeClassifier
 from models.labels import TOPICS
+from monitor.app import Daemon as App
 from monitor.assembly import assemble
 from monitor.engines import view_path
 from monitor.settings import load
+from monitor.web import Web
 from pipelines.documents import (
     AlertRecord,
     ScoredDocument,
@@ -158,18 +163,18 @@ QUESTIONS: dict[str, dict[str, str]] = {
 """What is asked; the first word of each is the path."""
 
 
-async def feed(session: aiohttp.ClientSession, daemon: Daemon, rate: float) -> None:
+async def feed(session: aiohttp.ClientSession, url: str, rate: float) -> None:
     for number in itertools.count():
         body = json.dumps({"title": f"Quorl{number % 1_000:05d} opens a live depot {number}"})
-        async with session.post(f"{daemon.url}/api/v1/documents", data=body) as answer:
+        async with session.post(f"{url}/api/v1/documents", data=body) as answer:
             assert answer.status == 202, await answer.text()
         await asyncio.sleep(1 / rate)
 
 
-async def measure(daemon: Daemon, keys: list[str], rounds: int, rate: float) -> None:
+async def measure(url: str, keys: list[str], rounds: int, rate: float, clock: Callable[[], float]) -> None:
     rng, times = random.Random(9), {name: list[float]() for name in QUESTIONS}
     async with aiohttp.ClientSession() as session:
-        feeding = asyncio.create_task(feed(session, daemon, rate))
+        feeding = asyncio.create_task(feed(session, url, rate)) if rate else None
         for _ in range(rounds):
             for name, question in QUESTIONS.items():
                 key = rng.choice(keys)
@@ -177,15 +182,26 @@ async def measure(daemon: Daemon, keys: list[str], rounds: int, rate: float) -> 
                 told = {"key": key, "word": rng.choice(WORDS), "week": week, "rare": rare}
                 asked = {part: value.format(**told) for part, value in question.items()}
                 path = name.split()[0].strip(":,")
-                begin = time.perf_counter()
-                async with session.get(f"{daemon.url}/api/v1/{path}", params=asked) as answer:
+                begin = clock()
+                async with session.get(f"{url}/api/v1/{path}", params=asked) as answer:
                     body = await answer.read()
-                times[name].append(1_000 * (time.perf_counter() - begin))
+                times[name].append(1_000 * (clock() - begin))
                 assert answer.status == 200, body[:500]
-        feeding.cancel()
+        if feeding is not None:
+            feeding.cancel()
     for name, found in times.items():
-        cuts = statistics.quantiles(found, n=20)
+        cuts = statistics.quantiles(found, n=20, method="inclusive")
         print(f"{name:36} p50 {statistics.median(found):6.1f}  p95 {cuts[18]:6.1f}  max {max(found):6.1f}")
+
+
+async def inside(config: Path, keys: list[str], rounds: int) -> None:
+    daemon = App(load(config, {}), classifier=FakeClassifier())
+    await daemon.start()
+    web = Web(daemon)
+    await web.start()
+    await measure(web.address, keys, rounds, 0.0, time.process_time)
+    await web.stop()
+    await daemon.stop()
 
 
 def main() -> None:
@@ -194,12 +210,16 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--rate", type=float, default=20.0, help="documents a second that come meanwhile")
+    parser.add_argument("--inside", action="store_true", help="processor time, in this process")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         daemon = Daemon(Path(folder) / "daemon", settings(options.keys))
         keys = fill(daemon, options.documents)
+        if options.inside:
+            asyncio.run(inside(daemon.config, keys, options.rounds))
+            return
         with daemon:
-            asyncio.run(measure(daemon, keys, options.rounds, options.rate))
+            asyncio.run(measure(daemon.url, keys, options.rounds, options.rate, time.perf_counter))
 
 
 if __name__ == "__main__":
