@@ -120,6 +120,8 @@ SURFACES = (
             "dead-letters",
             "feedback",
             "feedback/report",
+            "audit",
+            "search?q=acme",
         )
     ),
     "/api/v1/alerts/nope",
