@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 import json
 from collections.abc import Iterable, Iterator
@@ -10,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.streams.base import Output
-from tests.daemon_bench import ACME, BAD_NEWS, Feed, Hook, Receiver
-from tests.inside_bench import inside
+from tests.daemon_bench import ACME, BAD_NEWS, Feed, Hook, Receiver, request
+from tests.inside_bench import Inside, inside
 from tests.stream_bench import DAY, HOUR, STEP, T0, Played, Tape, Told, report, watermark
 
 SOURCES = ("main", "side", "other")
@@ -167,6 +168,85 @@ async def test_a_daemon_whose_feed_dies_during_a_crisis(tmp_path: Path, capsys: 
         print(f"\nfailed polls {failed}; coverage told meanwhile {cover}")
     assert failed > 5 and cover["subject_stale"] == ["main"] and 0.0 < cover["subject_seen"] < 1.0
     assert cover["subject_sources"] == 2 and cover["subject_healthy"] == 1 and cover["degraded"]
+
+
+ENGLISH = ", as they have said to their people who were there this year"
+"""Words enough to tell the language of a text by."""
+
+SILENCE = """
+[[watchlists]]
+name = "mine"
+entities = [{ name = "Acme Corp", aliases = ["Acme"] }, { name = "Borealis Corp", aliases = ["Borealis"] }]
+[[rules]]
+kind = "silence"
+name = "quiet"
+false_alarms_per_month = 5.0
+"""
+
+
+async def test_a_feed_that_is_lost_is_no_silence_and_one_that_says_nothing_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two real feeds on loopback: one brings Acme and is lost, the other brings Borealis and goes on without it."""
+    tape, step = Tape(11), 600.0
+    with Receiver() as hooks, Feed() as main, Feed() as side:
+        sources = "".join(
+            feed.source(name, interval="300s") + 'class = "social"\n' for feed, name in ((main, "main"), (side, "side"))
+        )
+        settings = SILENCE + sources + hooks.channel("desk", "/desk") + '[engine]\ndrain = "2s"\n'
+        async with inside(tmp_path, settings) as daemon:
+
+            async def tell(hours: float, *feeds: tuple[Feed, str, float]) -> None:
+                """Time passes, in which so many posts an hour come about a company."""
+                for _ in range(int(hours * HOUR / step)):
+                    for feed, name, rate in feeds:
+                        if tape.rng.random() < rate * step / HOUR:
+                            story = tape.story(T0, "", name, bad=tape.rng.random() < 0.1)
+                            feed.titles.append((story.title + ENGLISH, daemon.clock.time() + 1.0))
+                    seen = {id(feed): feed.polls for feed in (main, side) if feed.status == 200}
+                    await daemon.clock.advance(step)
+                    for _ in range(100):  # a poll takes a moment, in which the clock must not run away
+                        if all(feed.polls > seen.get(id(feed), -1) for feed in (main, side)):
+                            break
+                        await asyncio.sleep(0.005)
+                    await daemon.pass_time(1.0, 1.0, idle=True)
+
+            def rang(kind: str, name: str) -> list[Hook]:
+                told = (hook for hook in hooks.at("/desk", "alert.firing") if _subject(hook) == name)
+                return [hook for hook in told if hook.body["data"]["rule"]["kind"] == kind]
+
+            others = (side, "Dorado", 6.0)  # a feed that brings nothing at all is frozen, and not seen either
+            await tell(30.0, (main, "Acme", 8.0), (side, "Borealis", 8.0), others)
+            assert not rang("silence", "Borealis Corp") and not rang("silence", "Acme Corp")
+            main.status = 503
+            # What it misses is told in one go when it is back.
+            missed = Tape(12)
+            for number in range(40):
+                title = missed.story(T0, "", "Acme", bad=number % 10 == 0, number=number).title + ENGLISH
+                main.titles.append((title, daemon.clock.time() + number * 450.0))
+            await tell(5.0, others)
+            (silent,) = rang("silence", "Borealis Corp")
+            assert not rang("silence", "Acme Corp"), "a lost source was taken for silence"
+            cover = silent.body["data"]["coverage"]
+            bursts = len(rang("burst", "Acme Corp"))
+            main.status = 200
+            await tell(2.0, (side, "Borealis", 8.0), others)
+            assert len(rang("burst", "Acme Corp")) == bursts, "its return rang"
+            assert main.titles[-1][0] in await _titles(daemon), "nothing of it came in"
+            await tell(5.0, (main, "Dorado", 6.0), (side, "Borealis", 8.0))
+            (quiet,) = rang("silence", "Acme Corp")
+    whole = quiet.body["data"]["coverage"]
+    with capsys.disabled():
+        print(f"\ncoverage of Borealis' silence {cover}; of Acme's {whole}")
+    assert (cover["sources_healthy"], cover["stale"], cover["degraded"]) == (1, ["main"], True)
+    assert cover["subject_stale"] == [] and cover["subject_seen"] == 1.0
+    assert (whole["sources_healthy"], whole["stale"], whole["subject_seen"]) == (2, [], 1.0)
+
+
+async def _titles(daemon: Inside) -> list[str]:
+    status, _, body = await asyncio.to_thread(request, f"{daemon.web.address}/api/v1/documents?limit=1000")
+    assert status == 200, body
+    return [one["title"] for one in json.loads(body)["documents"]]
 
 
 def _subject(hook: Hook) -> str:
