@@ -273,7 +273,8 @@ class Notify:
             targets = self._targets(alert, named, rule, state, outputs)
         else:
             targets = () if silence is not None else self._living(audience.named(facts), state)
-        state.table("events").put(alert.id, Told(self._clock.time(), alert.alert))
+            # Of alerts the candidate is noted: the end of what merged away has the id of the end that is to come.
+            state.table("events").put(alert.id, Told(self._clock.time()))
         if silence is not None:
             tally.inc(SILENCED)
         silenced_by = silence.id if silence is not None else None

@@ -102,13 +102,15 @@ def _curves(report: Mapping[str, Any]) -> Iterator[str]:
     yield "intervals; broken line: bursts as many as allowed; upright line: the budget that was replayed.</p>"
     yield f'<p class="hint">{escape(_beside(report))}</p>'
     yield f'<div class="charts">{"".join(drawn)}</div><div class="scroll"><table><thead><tr><th>budget<th>bursts'
-    yield "<th>per key and month<th>events found<th>recall<th>median delay</thead><tbody>"
+    labelled = any("events_found" in point for point in curve)
+    yield f"<th>per key and month{'<th>events found<th>recall<th>median delay' if labelled else ''}</thead><tbody>"
     for point in curve:
         yield (
             f"<tr><td>{point['budget']:g}<td>{point['judged_bursts']}"
             f"<td>{_ranged(point, 'judged_bursts_per_key_month')}"
-            f"<td>{point.get('events_found', '')}<td>{_ranged(point, 'recall')}<td>{_days(point.get('delay_days'))}"
         )
+        if labelled:
+            yield f"<td>{point['events_found']}<td>{_ranged(point, 'recall')}<td>{_days(point.get('delay_days'))}"
     yield "</tbody></table></div></section>"
 
 
@@ -171,7 +173,7 @@ def _near(nearest: Mapping[str, Any] | None) -> str:
         return "No story about it counted from a day before to three days after."
     score, threshold = nearest["score"], nearest["threshold"]
     short = "reached its threshold, on too little evidence to ring" if score >= threshold else "came nearest to ringing"
-    return f"{nearest['key']} {short}: score {score:g} of {threshold:g} nats. Its most telling stories of those days:"
+    return f"{nearest['key']} {short}: score {score:g} of {threshold:g}. Its most telling stories of those days:"
 
 
 def _timelines(report: Mapping[str, Any]) -> Iterator[str]:
@@ -218,7 +220,7 @@ def _listed(title: str, listed: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             f'<span class="tag {one["severity"]}">{one["severity"]}</span></summary>'
             f"<p>{escape(one['summary'])}</p>"
             f'<p class="hint">{escape(one["key"])}: observed {one["observed"]:.3g}, expected {one["expected"]:.3g}; '
-            f"score {one['score']:.3g} of {one['threshold']:.3g} nats</p>{_stories(one['stories'], 'nats')}</details>"
+            f"score {one['score']:.3g} of {one['threshold']:.3g}</p>{_stories(one['stories'], 'nats')}</details>"
         )
     if len(listed) > LISTED:
         yield f'<p class="hint">{len(listed) - LISTED} more are in report.json.</p>'

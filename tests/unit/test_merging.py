@@ -249,6 +249,22 @@ def test_within_minutes_the_more_specific_takes_over_and_the_first_ends_as_merge
     assert len(desk.told()) == 3, "an end was told twice"
 
 
+@pytest.mark.parametrize("kind", ["updated", "resolved"])
+def test_the_next_event_of_what_merged_away_is_not_taken_for_its_end_as_merged(kind: Kind) -> None:
+    desk, episodes = Desk(), Episodes()
+    desk.tell(MARKET, 3.0, {ACME: 0.9})
+    desk.tell(ACME, 3.0, {LIST: 1.0}, at=120.0)
+    desk.tell(MARKET, 6.0, {ACME: 0.9}, kind=kind, at=HOUR)
+    last = desk.records()[-1]
+    assert (last.type, last.key, last.at) == (f"alert.{kind}", MARKET, iso(NOW + HOUR)) and last.merged_into
+    burning = [row.key for _, row in desk.engine.state("notify").table("burning").items() if row.ended is None]
+    assert set(burning) == ({ACME, MARKET} if kind == "updated" else {ACME}), "a burst that is over burns for ever"
+    for record in desk.records():
+        episodes.take(record)
+    held = next(one for one in episodes.all() if one.key == MARKET and one.sent is None)
+    assert held.until == (iso(NOW + HOUR) if kind == "resolved" else None)
+
+
 def test_replay_counts_what_was_told_and_knows_which_alert_tells_of_what() -> None:
     desk, episodes = Desk(), Episodes()
     desk.tell(MARKET, 3.0, {ACME: 0.9})
