@@ -93,6 +93,10 @@ async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 def _refusal(error: web.HTTPException, request: web.Request) -> web.Response:
     """What the server itself refuses."""
+    if isinstance(error, web.HTTPNotFound):
+        return Problem(
+            404, "Not found", f"nothing answers at {request.path[:100]}; /openapi.json lists what does"
+        ).response()
     if not isinstance(error, web.HTTPMethodNotAllowed):
         return Problem(error.status, error.reason).response()
     known = ", ".join(sorted(error.allowed_methods))

@@ -127,7 +127,7 @@ async def _play(
     console.print(
         "[bold]tapewatch demo[/bold]: a fictional newsroom on loopback, watched by the production daemon. "
         "Nothing is scripted on the daemon's side; the only setting that differs from the defaults for show is "
-        f"min_open = {MIN_OPEN}. The story takes some two minutes; Ctrl-C ends it.",
+        f"min_open = {MIN_OPEN}. The story takes some four minutes; Ctrl-C ends it.",
         highlight=False,
     )
     config = _settings(folder, newsroom, receiver, secret, None if kafka else listen)

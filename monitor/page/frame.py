@@ -74,13 +74,15 @@ def visit(request: web.Request) -> Visit:
 
 
 def health(status: Mapping[str, Any]) -> dict[str, Any]:
-    """How the daemon is, in one word (well, worn or ill) and what it rests on."""
+    """How the daemon is, in one word (well, worn or ill), what is said of that, and what it rests on."""
     coverage = status["coverage"]
     lag = max((stage["seconds"] for stage in status["lag"].values()), default=0.0)
     blind = coverage["expected"] - coverage["healthy"] - coverage["unread"]
-    state = "ill" if not status["ready"] else "worn" if blind or lag > LATE else "well"
+    trouble = "_".join(name for name, there in (("blind", blind > 0), ("late", lag > LATE)) if there)
+    state = "ill" if not status["ready"] else "worn" if trouble else "well"
     return {
         "state": state,
+        "said": trouble if state == "worn" else state,
         "reasons": status["reasons"],
         "coverage": coverage,
         "lag": lag,

@@ -58,8 +58,8 @@ def num(value: float | None, digits: int = 1) -> str:
 
 
 def signed(value: float) -> str:
-    """With its sign, to two digits."""
-    return f"{value:+.2f}".replace("-", "−")
+    """With its sign, to two digits; what rounds to nothing has none."""
+    return f"{value:+z.2f}".replace("+0.00", "0.00").replace("-", "−")
 
 
 def pct(value: float | None) -> str:

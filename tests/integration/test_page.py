@@ -257,6 +257,13 @@ async def test_every_view_is_accessible_narrow_dark_and_chinese(served: tuple[Da
                 await page.emulate_media(color_scheme=scheme)
                 found = await Axe().run(page, options={"runOnly": rules})
                 assert found.violations_count == 0, (view, scheme, found.generate_report())
+        # What can be done stands behind the whole story of an alert here; it is one step away.
+        await page.goto(f"{web.address}/alerts/{alert}")
+        await page.click(".jump a")
+        assert await page.evaluate("document.querySelector('#h-do').getBoundingClientRect().top") < 800
+        await page.set_viewport_size({"width": 1280, "height": 800})
+        assert not await page.is_visible(".jump")
+        await page.set_viewport_size({"width": 360, "height": 800})
         # What would ring was asked for as the key was looked at, and comes without a reload.
         await page.goto(f"{web.address}/keys/entity:acme-corp")
         await page.wait_for_selector("#power:not(:has([data-pending])) h3", timeout=40_000)
@@ -390,6 +397,9 @@ async def test_with_a_token_a_form_asks_for_it(served: tuple[Daemon, Web], tmp_p
 async def test_api_reads_writes_and_refuses(served: tuple[Daemon, Web]) -> None:
     _, web = served
     async with aiohttp.ClientSession() as session:
+        async with session.get(f"{web.address}/api/v1/alert") as answer:
+            assert answer.status == 404 and answer.content_type == "application/problem+json"
+            assert "/api/v1/alert;" in (detail := (await answer.json())["detail"]) and "/openapi.json" in detail
         async with session.post(f"{web.address}/api/v1/documents", data=b'{"nope": 1}') as answer:
             assert answer.status == 422 and answer.content_type == "application/problem+json"
             assert (await answer.json())["invalid"][0]["line"] == 1

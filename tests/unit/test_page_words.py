@@ -9,6 +9,8 @@ import pytest
 
 import monitor.page
 from monitor.page import charts
+from monitor.page.frame import health
+from monitor.page.render import signed
 from monitor.page.words import LANGUAGES, preferred, words
 from pipelines.histories import Bucket
 
@@ -33,7 +35,7 @@ def test_no_template_holds_a_text_of_its_own(template: Path) -> None:
     source = re.sub(r"\{[{%#].*?[}%#]\}", "", template.read_text(), flags=re.DOTALL)
     attributes = re.findall(r'(?:title|aria-label|placeholder|alt)="([^"]*)"', source)
     bare = re.sub(r"<[^>]*>", " ", source).replace("tapewatch", "")
-    left = [text for text in (bare, *attributes) if re.search(r"[^\W\d_]{2,}", text.replace("entity:ACME", ""))]
+    left = [text for text in (bare, *attributes) if re.search(r"[^\W\d_]{2,}", text.replace("entity:JPM", ""))]
     assert left == []
 
 
@@ -81,3 +83,34 @@ def test_charts_draw_what_was_counted_and_nothing_where_nothing_was() -> None:
     assert [d.count("M") for d in high] == [1], "one stretch is a story or more above its band"
     band = next(part.attrib["d"] for part in counted if part.attrib.get("class") == "band")
     assert band.count("M") == 2, "where nothing is known there is a gap"
+
+
+@pytest.mark.parametrize(
+    ("healthy", "unread", "lag", "said"),
+    [
+        (6, 0, 0.0, ("well", "All well")),
+        (5, 1, 0.0, ("well", "All well")),
+        (5, 0, 0.0, ("worn", "Not everything can be seen")),
+        (6, 0, 90.0, ("worn", "Running late")),
+        (5, 0, 90.0, ("worn", "Not everything can be seen, and running late")),
+    ],
+)
+def test_the_line_under_the_head_says_what_is_wrong_and_nothing_else(
+    healthy: int, unread: int, lag: float, said: tuple[str, str]
+) -> None:
+    told = health(
+        {
+            "coverage": {"expected": 6, "healthy": healthy, "unread": unread}, "lag": {"score": {"seconds": lag}},
+            "ready": True, "reasons": [], "model": "m", "model_in_use": {"since": 0.0}, "watched_keys": 1,
+            "false_alarms_per_key_month": 0.05, "outbox": {}, "version": "1", "engine": "memory", "uptime_seconds": 1.0,
+            "configuration": "c", "stands_by": [],
+        }
+    )  # fmt: skip
+    assert (told["state"], words("en").known(f"health.{told['said']}", "")) == said
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(-0.004, "0.00"), (0.004, "0.00"), (-0.17, "−0.17"), (0.74, "+0.74"), (-1.0, "−1.00")]
+)
+def test_a_mood_that_rounds_to_nothing_has_no_sign(value: float, shown: str) -> None:
+    assert signed(value) == shown
