@@ -26,6 +26,7 @@ from monitor.replay.compare import Side, compared
 from monitor.replay.curve import BUDGETS, Curve
 from monitor.replay.evidence import Episodes, Near
 from monitor.replay.figures import learning, outcomes, points, span_of
+from monitor.replay.folder import Folder
 from monitor.replay.inputs import from_files, told
 from monitor.replay.labels import about_events, read_labels
 from monitor.replay.log import Log
@@ -127,8 +128,9 @@ def run_replay(
         )
         began = time.perf_counter()
         feed = _feed(asked, log, player, aloud=True)
-        _make(out)
-        with (out / "alerts.jsonl").open("wb") as target:
+        folder = Folder(out)
+        stack.callback(folder.drop)
+        with folder.open("alerts.jsonl") as target:
             for alert in _played(player, feed, asked):
                 if episodes.take(alert):
                     target.write(bytes(alert.body) + b"\n")
@@ -150,14 +152,15 @@ def run_replay(
         if other is not None:
             side = Side(settings, parts.watch, episodes.all(), player.timeline)
             report["compare"] = compared(side, _again(other, models.of(other), asked, log, scores))
+        summary = about | outcome.summary | {"speed": speed}
+        if other is not None:
+            summary["compare"] = {name: value for name, value in report["compare"].items() if name != "changes"}
+        folder.write("report.json", _json(report))
+        folder.write("report.html", render(report).encode())
+        folder.write("summary.json", _json(summary | {"notes": outcome.notes}))
+        folder.keep()
     for note in outcome.notes:
         typer.echo(note, err=True)
-    _write(out / "report.json", report)
-    (out / "report.html").write_text(render(report), encoding="utf-8")
-    summary = about | outcome.summary | {"speed": speed}
-    if other is not None:
-        summary["compare"] = {name: value for name, value in report["compare"].items() if name != "changes"}
-    _write(out / "summary.json", summary | {"notes": outcome.notes})
     if sys.stdout.isatty():
         sys.stdout.writelines(f"{line}\n" for line in sentences(summary, out))
     else:
@@ -246,12 +249,5 @@ class Models:
         return self._loaded[folder]
 
 
-def _write(path: Path, told: Mapping[str, Any]) -> None:
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(told), indent=2) + b"\n")
-
-
-def _make(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingsError(f"--out {out}: {error.strerror or error}; name a folder that can be made") from None
+def _json(told: Mapping[str, Any]) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(told), indent=2) + b"\n"

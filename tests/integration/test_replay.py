@@ -440,6 +440,27 @@ def test_the_report_lists_every_alert_with_its_evidence(folder: Path) -> None:
     assert page.count("<details>") == len(told)
 
 
+def test_what_is_interrupted_leaves_the_files_of_the_run_before(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = documents(folder, tape())
+    replay(folder, path)
+    before = {one.name: one.read_bytes() for one in (folder / "out").iterdir()}
+    assert set(before) == {"alerts.jsonl", "summary.json", "report.html", "report.json"}
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FakeClassifier, "predict", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        replay(folder, documents(folder, tape()[:300]))
+    assert {one.name: one.read_bytes() for one in (folder / "out").iterdir()} == before
+
+
+def test_a_folder_that_cannot_be_written_is_named(folder: Path) -> None:
+    (folder / "out" / "report.html").mkdir(parents=True)
+    with pytest.raises(SettingsError, match=r"--out .*out: report\.html in it is a folder"):
+        replay(folder, documents(folder, tape()[:50]))
+
+
 def test_everything_that_is_drawn_can_be_seen(folder: Path) -> None:
     """A line without a style has no colour."""
     replay(folder, documents(folder, tape()))
