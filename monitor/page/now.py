@@ -117,6 +117,7 @@ def watched(answers: Answers, order: Order, visit: Visit, now: float) -> dict[st
     return {
         "cards": [
             _card(answers, ranking.keys[key], ranking.stand.get(key, nothing), rings.get(key), visit, now)
+            | {"part_of": _part_of(ranking, rings.get(key), visit.words)}
             for key in shown
         ],
         "keys": len(known),
@@ -128,10 +129,23 @@ def watched(answers: Answers, order: Order, visit: Visit, now: float) -> dict[st
 
 
 def _ringing(answers: Answers) -> dict[str, dict[str, Any]]:
-    """Key to its alert's latest event, of what rings or is told by what rings: the rest burns on unheard."""
+    """Key to its alert's latest event, of what rings or is told by what rings (``told_by``: that alert's key): the rest
+    burns on unheard."""
     burning = answers.alerts(status="firing", merged=True, limit=1_000)
-    heard = {one["alert"] for one in burning if not one.get("merged_into")}
-    return {one["key"]: one for one in burning if (one.get("merged_into") or one["alert"]) in heard}
+    heard = {one["alert"]: one["key"] for one in burning if not one.get("merged_into")}
+    return {
+        one["key"]: one | {"told_by": heard[teller]}
+        for one in burning
+        if (teller := one.get("merged_into") or one["alert"]) in heard
+    }
+
+
+def _part_of(ranking: Ranking, rings: dict[str, Any] | None, words: Words) -> str | None:
+    """The name under which what burns here is told; None where it is its own."""
+    if rings is None or rings["told_by"] == rings["key"]:
+        return None
+    teller = ranking.keys.get(rings["told_by"])
+    return name_of(teller, words) if teller else rings["told_by"]
 
 
 def _card(

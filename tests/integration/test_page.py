@@ -166,6 +166,9 @@ async def test_a_crisis_appears_while_the_page_is_open_and_is_judged(served: tup
         history = [await row.locator(".tag:text-is('history')").count() for row in await rows.all()]
         assert history == sorted(history) and 0 < sum(history) < len(history), "history is no news"
         await page.wait_for_selector("#watched .card.critical svg .mark, #watched .card svg .mark")
+        # One alert rings, and the other keys that burn say whose it is.
+        await page.wait_for_selector("#watched .card:has-text('The market'):has-text('part of Acme Corp')")
+        assert await page.locator("#watched .card:has(a:text-is('Acme Corp')) :text('part of')").count() == 0
 
         # The hostile headline is text, and nothing but text.
         assert "<script>" in await page.inner_text("#tape-rows")
