@@ -144,7 +144,7 @@ class Detector:
     def _open(self, key: str, state: KeyState, item: Item, step: Step, shape: Shape) -> EpisodeEvent:
         figures = figures_of(state, step.score, step.threshold, shape)
         state.episodes += 1
-        bursts = list(burst_rates(state))
+        bursts = list(burst_rates(state, self.min_open))
         state.episode, event = life.opened(key, state.episodes, item.id, state.clock, figures, bursts)
         return event
 
@@ -174,7 +174,7 @@ class Detector:
             if over is not None:
                 return [over]
         # What "going on" means is a part of the burst's rate at its height, not at its first sign.
-        news, social = burst_rates(state)
+        news, social = burst_rates(state, self.min_open)
         bursts = episode.bursts
         if news > bursts[False]:
             bursts[False] = news

@@ -10,7 +10,7 @@ from alerts.episode import Figures
 from alerts.key_state import KeyState, classes
 from alerts.spike import GAINS, ClassState, Excursion, best, expectation, gamma_quantile, monthly, terms_of
 
-SHORTEST_BURST = 300.0
+SHORTEST_BURST = 60.0
 """Seconds over which a burst's rate is reckoned at least: two items in one second are no hundred a minute."""
 
 
@@ -56,9 +56,14 @@ def figures_of(state: KeyState, score: float, h: float, shape: Shape) -> Figures
     )
 
 
-def burst_rates(state: KeyState) -> tuple[float, float]:
-    """Bad evidence per second since the excursion began, for news and social; 0 where there is no excursion."""
-    return _burst_rate(state.news, state.clock), _burst_rate(state.social, state.clock)
+def burst_rates(state: KeyState, min_open: float) -> tuple[float, float]:
+    """Bad evidence per second since the excursion began, for news and social; 0 where there is no excursion.
+
+    Over half of ``min_open``, in seconds, at least: else two stories within a minute would make the pause after it,
+    which an alert is to outlast, the end of a burst.
+    """
+    shortest = max(SHORTEST_BURST, min_open / 2.0)
+    return _burst_rate(state.news, state.clock, shortest), _burst_rate(state.social, state.clock, shortest)
 
 
 def began(state: KeyState) -> float:
@@ -71,12 +76,12 @@ def _burst_began(top: Excursion) -> float:
     return max(top.since, top.first_bad)
 
 
-def _burst_rate(one: ClassState | None, clock: float) -> float:
+def _burst_rate(one: ClassState | None, clock: float, shortest: float) -> float:
     if one is None or not one.run:
         return 0.0
     top = one.run[0]
     span = clock - _burst_began(top)
-    return top.x / (max(SHORTEST_BURST, span))
+    return top.x / max(shortest, span)
 
 
 def excess(state: KeyState) -> tuple[float, float, int]:
