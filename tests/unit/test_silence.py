@@ -202,7 +202,7 @@ def test_a_loss_that_is_known_late_takes_the_alert_back() -> None:
 def test_a_daemon_that_did_not_run_takes_nothing_for_silent(hours: float) -> None:
     """Also where it was away for a quarter of an hour, in which of a busy key much is to be expected."""
     away, end = (LOST, LOST + hours * HOUR), LOST + hours * HOUR + HOUR
-    busy = posts(3, LOST - 1.1 * DAY, end, 1_500.0, "main", "Cygnus")
+    busy = posts(3, T0, end, 1_500.0, "main", "Cygnus")
     stories = [one for one in [*stream(end, until=math.inf), *busy] if not away[0] < one.at < away[1]]
     rules = Rules(silence=(SilenceRule(name="quiet", budget=50.0),))
 
