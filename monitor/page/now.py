@@ -207,7 +207,12 @@ def asked_of(answers: Answers, visit: Visit) -> tuple[Wanted, dict[str, str]]:
         raise Problem(400, "Bad query", f"topic {asked['topic'][:80]!r} is none that is watched")
     key = asked["key"] or (list_key(asked["list"]) if asked["list"] else "")
     if key and key not in answers.watch.keys:
-        raise Problem(400, "Bad query", f"key {key[:200]!r} is not watched")
+        named = (one.key for one in answers.watch.keys.values() if key.casefold() in one.name.casefold())
+        near = next(named, None)
+        hint = (
+            f"did you mean {near}?" if near else "keys are written as entity:JPM, topic:earnings, list:banks or market"
+        )
+        raise Problem(400, "Bad query", f"key {key[:200]!r} is not watched; {hint}")
     topic, sentiment, text = (asked[name] or None for name in ("topic", "sentiment", "text"))
     return Wanted(q=text, key=key or None, topic=topic, sentiment=sentiment, folded=True), asked
 

@@ -6,6 +6,7 @@ import json
 import signal
 import sqlite3
 import threading
+import urllib.request
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
@@ -73,6 +74,12 @@ def twin(daemon: Daemon) -> Version:
     return Registry(daemon.folder / "tapewatch.db.models").add(SHIPPED, "twin")
 
 
+def page(daemon: Daemon) -> str:
+    """The view of models, in English."""
+    with urllib.request.urlopen(f"{daemon.url}/models?lang=en", timeout=30) as answer:
+        return answer.read().decode()
+
+
 def in_use(daemon: Daemon) -> tuple[str, str, str | None]:
     status = daemon.get("status")
     return status["model"], status["model_in_use"]["by"], status["model_in_use"]["before"]
@@ -88,12 +95,14 @@ def test_models_change_under_load_and_every_document_is_one_models(daemon: Daemo
         assert done.stdout.startswith(f"{twin.model}, version {VERSION}: in use since 20") and DEFAULT in done.stderr
         poster.more()
         assert in_use(daemon) == (twin.model, "use", "default")
+        assert "chosen by an operator" in page(daemon)
         assert daemon.metric("tapewatch_model_info", model=twin.model) == 1
         assert daemon.metric("tapewatch_model_info") == 1, "the old one is said to be in use, too"
         assert daemon.cli("models", "rollback").returncode == 0
         poster.more()
     assert set(poster.statuses) == {202}
     assert in_use(daemon) == (DEFAULT, "rollback", None)
+    assert "taken back by an operator" in page(daemon)
     assert [(one["model"], one["before"]) for one in daemon.logged("model_switched")] == [
         (twin.model, DEFAULT), (DEFAULT, twin.model),
     ]  # fmt: skip
