@@ -158,7 +158,7 @@ class Rule(msgspec.Struct, frozen=True):
 class EpisodeIdentity(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     number: int
-    """Counts the key's episodes, for display only."""
+    """Counts the episodes of the rule and key, for display only."""
     opened: Time
     sequence: Count
     """Counts the episode's events from 0."""

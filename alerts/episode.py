@@ -48,7 +48,6 @@ class EpisodeEvent(msgspec.Struct, frozen=True, kw_only=True):
     severity: Severity
     excess: float
     excess_low: float
-    monthly_bad: float
     scores: dict[str, float] = {}
     """Class to its score."""
     reason: Reason | None = None
@@ -77,7 +76,6 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     baseline_span: float
     excess: float
     excess_low: float
-    monthly_bad: float
     scores: dict[str, float]
 
 

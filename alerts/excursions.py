@@ -8,7 +8,7 @@ from alerts.baseline import ClassSettings, Shape, bad_share
 from alerts.chance import surprise
 from alerts.episode import Figures
 from alerts.key_state import KeyState, classes
-from alerts.spike import GAINS, ClassState, Excursion, best, expectation, gamma_quantile, monthly, terms_of
+from alerts.spike import GAINS, ClassState, Excursion, best, expectation, gamma_quantile, terms_of
 
 SHORTEST_BURST = 60.0
 """Seconds over which a burst's rate is reckoned at least: two items in one second are no hundred a minute."""
@@ -51,7 +51,6 @@ def figures_of(state: KeyState, score: float, h: float, shape: Shape) -> Figures
         baseline_span=span,
         excess=observed - expected,
         excess_low=max(0.0, certain - high),
-        monthly_bad=sum(monthly(one, shape, settings) for one, settings in classes(state)),
         scores={settings.name: surprise(one.tail, one.score, settings) for one, settings in classes(state)},
     )
 

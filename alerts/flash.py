@@ -175,6 +175,5 @@ def _event(key: str, flash: Flash, alarm: Alarm, kind: Kind, at: float, reason: 
         severity=SEVERITIES[alarm.severity],
         excess=observed,
         excess_low=0.0,
-        monthly_bad=0.0,
         reason=reason,
     )

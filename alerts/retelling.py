@@ -68,6 +68,5 @@ def _event(body: AlertBody) -> EpisodeEvent:
         severity=data.severity,
         excess=0.0,
         excess_low=0.0,
-        monthly_bad=0.0,
         reason=data.reason,
     )

@@ -248,6 +248,5 @@ def _event(key: str, quiet: Quiet, alarm: Alarm, kind: Kind, at: float, reason: 
         severity="warning",
         excess=-alarm.expected,
         excess_low=0.0,
-        monthly_bad=0.0,
         reason=reason,
     )

@@ -30,16 +30,8 @@ from monitor.assembly import assemble
 from monitor.engines import view_path
 from monitor.settings import load
 from monitor.web import Web
-from pipelines.documents import (
-    AlertRecord,
-    ScoredDocument,
-    ScoredEntity,
-    Sentiment,
-    SeriesPoint,
-    Topic,
-    encode,
-    iso,
-)
+from pipelines.documents import AlertRecord, ScoredDocument, SeriesPoint, encode, iso
+from pipelines.scored import ScoredEntity, Sentiment, Topic
 from pipelines.streams.base import ALERTS, OUTBOX, SCORES, SERIES, Record
 from pipelines.view import ReadModel
 from tests.daemon_bench import Daemon

@@ -96,6 +96,7 @@ class Desk:
                 mine = [answer for answer in answers if answer.key == key]
                 self._kept[key] = Kept(now, configuration, mine, failed)
                 del self._waiting[key]
+            self._kept = {key: kept for key, kept in self._kept.items() if self._holds(kept)}
 
     async def _compute(self, keys: Sequence[str]) -> tuple[list[Answer], str | None]:
         daemon = self._daemon

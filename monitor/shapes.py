@@ -16,8 +16,9 @@ from alerts.outbox import DeliveryAttempt
 from alerts.rules import Silence
 from alerts.verdicts import Said, Verdict
 from pipelines.audit import Entry
-from pipelines.documents import Risk, Sentiment, SeriesPoint, SourceClass, SourceRecord, Time, Topic
+from pipelines.documents import SeriesPoint, SourceClass, SourceRecord, Time
 from pipelines.power import Answer
+from pipelines.scored import Risk, Sentiment, Topic
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):

@@ -73,20 +73,25 @@ class Alarms:
                 quiets.delete(key)
 
     def shed(self, now: float, state: State) -> None:
-        """Lets go of stories that can't ring any more, and of keys that are slow by now."""
+        """Lets go of stories that can't ring any more, and of keys that are slow by now; how often a rule rang of a key
+        is kept, for few ever do."""
         flashes: Table[Flashes] = state.table("flashes")
         for key, row in list(flashes.items()):
-            live = {
-                name: one for name, one in row.rules.items() if one.alarm is not None or self._recent(name, one, now)
-            }
+            live = {name: kept for name, one in row.rules.items() if (kept := self._left(name, one, now)) is not None}
             if not live:
                 flashes.delete(key)
-            elif len(live) < len(row.rules):
+            elif live != row.rules:
                 flashes.put(key, Flashes(live))
         quiets: Table[Quiet] = state.table("silences")
         for key, quiet in list(quiets.items()):
             if quiet.alarm is None and now - quiet.last > silence.LASTS:
                 quiets.delete(key)
+
+    def _left(self, name: str, one: Flash, now: float) -> Flash | None:
+        """What is still to be known of one rule's stories: those that may ring, and how often it rang."""
+        if one.alarm is not None or self._recent(name, one, now):
+            return one
+        return Flash([], one.last, None, one.episodes) if one.episodes and name in self._flash else None
 
     def _recent(self, name: str, one: Flash, now: float) -> bool:
         return name in self._flash and now - one.last <= self._flash[name].within

@@ -9,8 +9,9 @@ from models.classifier import Classifier, Prediction
 from models.predictions import Risk as Answer
 from models.predictions import Toward, bad_news
 from models.reading import Span, read
-from pipelines.documents import Document, Risk, RiskLabel, ScoredDocument, ScoredEntity, Sentiment, Topic
+from pipelines.documents import Document, ScoredDocument
 from pipelines.entities import EntityHit, EntityIndex
+from pipelines.scored import Risk, RiskLabel, ScoredEntity, Sentiment, Topic
 
 
 class Question(NamedTuple):

@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from pipelines.documents import ScoredDocument, ScoredEntity, encode, epoch
+from pipelines.documents import ScoredDocument, encode, epoch
+from pipelines.scored import ScoredEntity
 from pipelines.searching import indexed, story
 
 LIVE = 1 << 61

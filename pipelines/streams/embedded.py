@@ -34,10 +34,10 @@ from pipelines.streams.base import (
     Record,
     Stage,
     State,
-    StoreFull,
     StoreTorn,
     Unwritable,
 )
+from pipelines.streams.refusals import Refusals
 from pipelines.streams.retention import Retention
 from pipelines.streams.soundness import guarded
 from pipelines.streams.store import Lock, LogTail, Store, Transaction
@@ -97,8 +97,7 @@ class EmbeddedEngine:
         self._tails: list[LogTail] = []
         self._listeners: list[Callable[[Sequence[Output]], None]] = []
         self._news = asyncio.Event()
-        self._refused: dict[str, Unwritable] = {}
-        """Why the last write failed, by who wrote: a stage, or what comes from outside them."""
+        self._refusals = Refusals()
         self._fatal: BaseException | None = None
         self._stopping = asyncio.Event()
 
@@ -121,10 +120,7 @@ class EmbeddedEngine:
 
     def waiting_for(self) -> str | None:
         """Why nothing can be written: the last write failed for want of room, or because the disk does."""
-        why = next(iter(self._refused.values()), None)
-        if isinstance(why, StoreFull):
-            return "the disk is full: nothing is accepted, work resumes when there is room"
-        return None if why is None else f"the store can't be written: nothing is accepted meanwhile ({why})"
+        return self._refusals.told()
 
     def lag(self) -> dict[str, tuple[float, int]]:
         """Stage to (seconds, records) that it is behind."""
@@ -145,9 +141,9 @@ class EmbeddedEngine:
         try:
             outcome: tuple[T, list[Output]] = await self._on_store(self._transact, work)
         except Unwritable as error:
-            self._note_refusal(by, error)
+            self._refusals.note(by, error)
             raise
-        self._refused.pop(by, None)
+        self._refusals.over(by)
         self._announce(outcome[1])
         return outcome[0]
 
@@ -373,11 +369,6 @@ class EmbeddedEngine:
     def _raise_fatal(self) -> None:
         if self._fatal is not None:
             raise EngineError(f"a stage ended: {self._fatal}") from self._fatal
-
-    def _note_refusal(self, by: str, error: Unwritable) -> None:
-        if all(type(known) is not type(error) for known in self._refused.values()):
-            log.error("store_full" if isinstance(error, StoreFull) else "store_fails", action="wait", error=str(error))
-        self._refused[by] = error
 
     async def _keep_house(self) -> None:
         """Lag figures each second, retention in small bites, so that no batch waits long for it."""

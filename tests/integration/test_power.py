@@ -229,6 +229,10 @@ async def test_the_api_computes_behind_the_daemons_work(served: tuple[Daemon, We
     assert other["configuration"] != body["configuration"]
     day, before = other["answers"][0]["within"][2], body["answers"][0]["within"][2]
     assert day["most"]["stories"] > before["most"]["stories"], "fewer false alarms take a larger crisis"
+    laxer = daemon.settings.detection.model_copy(update={"false_alarms_per_key_month": 0.5})
+    daemon.settings = daemon.settings.model_copy(update={"detection": laxer})
+    await settled(web, "?key=market")
+    assert set(web._api.desk._kept) == {"market"}, "what was found under other settings is kept for ever"
 
 
 async def test_a_computation_that_fails_says_why_and_ends_with_the_daemon(

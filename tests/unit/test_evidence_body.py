@@ -59,7 +59,6 @@ FIRING = EpisodeEvent(
     severity="error",
     excess=10.6,
     excess_low=4.2,
-    monthly_bad=20.0,
     scores={"social": 0.0, "news": 8.123},
 )
 ACME = Subject(

@@ -214,6 +214,17 @@ def test_a_rule_that_left_the_settings_ends_its_alerts() -> None:
     assert last["rule"] == first["rule"] and last["unusual"]["false_alarms_per_month"] == 1.0
 
 
+def test_its_alerts_are_counted_however_long_ago_the_one_before_was() -> None:
+    wire = Wire()
+    stories = [wire.story(T0 + day * DAY, f"Acme fraud, part {day}", "Post") for day in (1, 4, 20)]
+    played = play(*stories, rule=ALONE, end=T0 + 25 * DAY, step=1_800.0)
+    assert [(one["status"], one["episode"]["number"]) for one in told(played)] == [
+        (status, number) for number in (1, 2, 3) for status in ("firing", "resolved")
+    ]
+    (row,) = played.engine.state("aggregate").table("flashes").get(KEY).rules.values()
+    assert row.tellings == [], "stories that can't ring any more are kept"
+
+
 def test_chinese_summaries() -> None:
     from alerts import chinese
     from alerts.flash import Flash, Telling, close, tell

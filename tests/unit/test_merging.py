@@ -109,7 +109,6 @@ class Desk:
             severity=severity,
             excess=0.9 * observed,
             excess_low=observed / 2,
-            monthly_bad=3.0,
             reason="quiet" if kind == "resolved" else None,
         )
         exhibit = Exhibit(

@@ -12,9 +12,10 @@ import pytest
 
 from pipelines import view
 from pipelines.asking import LetGo
-from pipelines.documents import ScoredDocument, Sentiment, Topic, decode, encode, epoch, iso
+from pipelines.documents import ScoredDocument, decode, encode, epoch, iso
 from pipelines.entities import Entity
 from pipelines.finding import Wanted
+from pipelines.scored import Sentiment, Topic
 from pipelines.streams.base import SCORES, Record
 from pipelines.view import ReadModel
 from pipelines.view_file import MIGRATIONS
