@@ -48,9 +48,21 @@ def view(answers: Answers, visit: Visit, name: str, now: float) -> dict[str, Any
         "clocks": _clocks(answers, events, one),
         "verdicts": [msgspec.to_builtins(verdict) for verdict in reversed(answers.verdicts(one["id"]))],
         "silences": SILENCES,
+        "hushed": _hushed(answers, one["key"], now),
         "watched": one["key"] in answers.watch.keys,
         **_charts(answers, events, visit, since, until, now),
     }
+
+
+def _hushed(answers: Answers, key: str, now: float) -> dict[str, Any] | None:
+    """The silence of this key alone that lasts longest, of those that operators made."""
+    alone = {"keys": [key]}
+    lasting = [
+        one
+        for one in answers.silences()
+        if one["expires"] > now and {name: value for name, value in one["match"].items() if value} == alone
+    ]
+    return max(lasting, key=lambda one: float(one["expires"]), default=None)
 
 
 def _events(answers: Answers, name: str) -> list[dict[str, Any]]:

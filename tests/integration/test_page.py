@@ -209,12 +209,15 @@ async def test_a_crisis_appears_while_the_page_is_open_and_is_judged(served: tup
         await page.select_option("#silence [name=for]", "1d")
         await page.click("#silence button")
         await page.wait_for_selector("#silence .done")
+        assert "Silenced until" in await page.inner_text("#silence")
         made = daemon.read_model.silences()[-1]
         assert made["match"]["keys"] == ["entity:acme-corp"] and 86_000 < made["expires"] - time.time() < 86_401
         await page.goto(f"{web.address}/silences")
         await page.click("tr:has-text('entity:acme-corp') button")
         await page.wait_for_selector(".done")
         assert "over" in await page.inner_text("tr:has-text('entity:acme-corp')")
+        await page.goto(f"{web.address}/alerts/{alert}")
+        assert "Silenced until" not in await page.inner_text("#silence")
         assert daemon.read_model.silences()[-1]["expires"] <= time.time()
         await page.goto(f"{web.address}/audit?sort=at&order=rising")
         rows = await page.locator("tbody tr").all_inner_texts()
@@ -263,7 +266,7 @@ async def test_every_view_is_accessible_narrow_dark_and_chinese(served: tuple[Da
         # What can be done stands behind the whole story of an alert here; it is one step away.
         await page.goto(f"{web.address}/alerts/{alert}")
         await page.click(".jump a")
-        assert await page.evaluate("document.querySelector('#h-do').getBoundingClientRect().top") < 800
+        await page.wait_for_function("document.querySelector('#h-do').getBoundingClientRect().top < 800")
         await page.set_viewport_size({"width": 1280, "height": 800})
         assert not await page.is_visible(".jump")
         await page.set_viewport_size({"width": 360, "height": 800})
