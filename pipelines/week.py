@@ -17,7 +17,7 @@ from alerts.week import BlockSummary, learn_profile, open_hours
 from pipelines.calendars import closed_hours, closures
 from pipelines.documents import SeriesPoint, epoch
 from pipelines.streams.base import State, Table
-from pipelines.watch import MARKET
+from pipelines.watch import Width, width
 
 DAY = 86_400.0
 SPAN = 28
@@ -109,8 +109,8 @@ def _next(table: Table[Blocks], previous: Profile, today: int, calendar: Calenda
 
 
 def counts(key: str) -> bool:
-    """Whether a key's blocks are learned from: companies' are; topics and the market hold the same documents again."""
-    return key != MARKET and not key.startswith(("topic:", "list:"))
+    """Whether a key's blocks are learned from: companies' are; all others hold the same documents again."""
+    return width(key) == Width.COMPANY
 
 
 def profile_of(blocks: Iterable[BlockSummary], previous: Profile, today: int, calendar: Calendars) -> Profile | None:

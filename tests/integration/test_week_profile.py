@@ -143,6 +143,28 @@ def test_replay_learns_on_the_documents_time_whatever_is_handed_on_at_once(
     assert play(7) == (bodies, profiles)
 
 
+def test_a_companys_pairs_with_topics_hold_its_documents_again_and_are_not_learned_from(tmp_path: Path) -> None:
+    model = FakeClassifier()
+    told = stories(5, 3, NAMES[:3])
+
+    def profiles(topics: str) -> list[Profile]:
+        entities = ", ".join(f'{{ name = "{name} Corp", aliases = ["{name}"] }}' for name in NAMES[:3])
+        config = tmp_path / "tapewatch.toml"
+        config.write_text(f'[[watchlists]]\nname = "mine"\nentities = [{entities}]\n{topics}')
+        player = replay.Player(load(config, {}), assemble(load(config, {}), model.topics, model.risks), model, None)
+        items = [
+            RawItem(guid=f"g{s.number}", title=f"{s.title}: earnings", published=s.at, fetched=s.at, publisher="p")
+            for s in told
+        ]
+        for _ in player.play(player.documents(items, None, None)):
+            pass
+        return player.profiles
+
+    alone = profiles("")
+    assert len(alone) >= 10
+    assert profiles('topics = ["Earnings"]\n') == alone
+
+
 def test_one_crisis_does_not_make_a_busy_hour() -> None:
     rng = Tape(4).rng
     usual = [
