@@ -152,6 +152,11 @@ class ClassSettings(msgspec.Struct, frozen=True):
     """Share of a burst's rate at its height from which it goes on."""
     patience: float
     """Cluster discount of the test for its end."""
+    least_wander: float
+    """Wander of the rate, c² + .02, that is allowed for at least: with much of it what is expected soon follows the
+    other items."""
+    missed: float
+    """Of a reprint: how much of a story it may count, as it is weighed itself or as one that is taken for new."""
     level: float
     """Evidence in nats above which it is counted how often chance brings it."""
     apart: float
@@ -172,8 +177,10 @@ NEWS = ClassSettings(
     longest_excursion=5 * DAY,
     least=2.0,
     cold=7 * DAY,
-    lasting=0.35,
+    lasting=0.3,
     patience=1.0,
+    least_wander=0.04,
+    missed=0.05,
     level=4.0,
     apart=3 * DAY,
     passages=(0.1, 0.043, 0.66, 1e9),
@@ -190,9 +197,11 @@ SOCIAL = ClassSettings(
     cold=DAY,
     lasting=0.5,
     patience=1.5,
+    least_wander=0.62,
+    missed=0.0,
     level=2.0,
     apart=6 * HOUR,
-    passages=(2.0, 0.0155, 1.0, 320.0),
+    passages=(2.0, 0.01, 1.0, 320.0),
     slopes=(0.95, 0.185, 2.7),
 )
 

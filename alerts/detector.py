@@ -20,7 +20,7 @@ from alerts.key_state import STORIES, Item, KeyState, begin, breadth, classes, c
 from alerts.resolution import NOTHING, decided, sequential, unseen
 from alerts.spike import ClassState, Terms, combine, expectation, fold, monthly, reset, terms_of
 
-VERSION = "2"
+VERSION = "3"
 
 BLIND = (0.0, 0.0)
 """Cumulative seconds in which the key could not be seen, for news and social: part of its sources, part of a second."""
@@ -112,7 +112,9 @@ class Detector:
                 reset(each)  # what happened while learning is history, not news
         state.learning = learning
         missing = NOTHING if state.episode is None else unseen(state, at, blind)
-        fold(one, at, past, x, y, shape, settings, terms)
+        # Of many reprints some are taken for new stories: each takes back its share of what those will count.
+        told = x if item.new_story else x - settings.missed * item.b
+        fold(one, at, past, told, y, shape, settings, terms)
         if one.score > 0.0:
             breadth(one, item)
             if one.score >= settings.level and enough(state, one, settings):

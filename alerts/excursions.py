@@ -10,6 +10,8 @@ from alerts.episode import Figures
 from alerts.key_state import KeyState, classes
 from alerts.spike import GAINS, ClassState, Excursion, best, expectation, gamma_quantile, terms_of
 
+LATEST = 3.0
+"""Bad evidence of the latest part of an excursion from which its rate is known."""
 SHORTEST_BURST = 60.0
 """Seconds over which a burst's rate is reckoned at least: two items in one second are no hundred a minute."""
 
@@ -56,7 +58,8 @@ def figures_of(state: KeyState, score: float, h: float, shape: Shape) -> Figures
 
 
 def burst_rates(state: KeyState, min_open: float) -> tuple[float, float]:
-    """Bad evidence per second since the excursion began, for news and social; 0 where there is no excursion.
+    """Bad evidence per second since the excursion began, or of its latest part where that came faster, for news and
+    social; 0 where there is no excursion.
 
     Over half of ``min_open``, in seconds, at least: else two stories within a minute would make the pause after it,
     which an alert is to outlast, the end of a burst.
@@ -79,8 +82,12 @@ def _burst_rate(one: ClassState | None, clock: float, shortest: float) -> float:
     if one is None or not one.run:
         return 0.0
     top = one.run[0]
-    span = clock - _burst_began(top)
-    return top.x / max(shortest, span)
+    whole = top.x / max(shortest, clock - _burst_began(top))
+    latest = top.x - top.mark_x
+    if latest < LATEST:
+        return whole
+    # Where little is said an excursion may be hours old when the burst begins.
+    return max(whole, latest / max(shortest, clock - top.mark_at))
 
 
 def excess(state: KeyState) -> tuple[float, float, int]:

@@ -37,8 +37,8 @@ from alerts.chance import Tail
 TAU = 1.25
 """A rise below a quarter is no burst."""
 
-SHARE_WANDER = 0.3
-"""Usual wander of the bad share, on the logit scale."""
+SHARE_WANDER = 0.03
+"""Variance of the bad share's wander from one hour to another, on the logit scale."""
 
 SURGE_SHAPE = 0.03
 """Shape of the second null: near zero, so that the expectation follows the other items alone."""
@@ -65,6 +65,12 @@ class Excursion(msgspec.Struct, array_like=True, gc=False):
     """When the first of them came; 0 where there is none."""
     publishers: list[int] = []
     """Of a hash each, those that told one of their own."""
+    mark_x: float = 0.0
+    mark_at: float = 0.0
+    """Evidence and time at a mark since which a quarter to a half of it came: what is latest tells the rate."""
+    next_x: float = 0.0
+    next_at: float = 0.0
+    """The next mark, which takes its place when the evidence has doubled since."""
 
 
 class ClassState(msgspec.Struct, array_like=True):
@@ -105,7 +111,7 @@ class Terms(msgspec.Struct, gc=False):
 
     bad_rate: float
     other_rate: float
-    a1: float
+    wander: float
     share_error: float
     rate_error: float
 
@@ -117,8 +123,8 @@ def terms_of(base: Baseline, prior: float) -> Terms:
     return Terms(
         bad_rate,
         all_rate * q,
-        1.0 / (rate_wander(base) + 0.02),
-        SHARE_WANDER**2 + 1.0 / ((SHARE_WEIGHT + base.share_all) * (1.0 - q) * q + 0.5),
+        rate_wander(base) + 0.02,
+        SHARE_WANDER + 1.0 / ((SHARE_WEIGHT + base.share_all) * (1.0 - q) * q + 0.5),
         1.0 / (A0 + base.bad),
     )
 
@@ -141,7 +147,7 @@ def fold(
 ) -> None:
     """Lets time pass to ``t`` and adds (x, y); updates the class score. x = y = 0 only lets time pass.
 
-    ``terms``: of the baseline as it stands at ``t``.
+    ``x`` below 0 takes back what was counted too much. ``terms``: of the baseline as it stands at ``t``.
     """
     gap = exposed(state.last, t, state.blind, blind, shape)
     state.last, state.blind = t, blind
@@ -156,13 +162,15 @@ def fold(
                 run.tested.clear()
             else:
                 total += _carry(run, x, y, du, dv, terms, settings, fresh)
+                if run.x >= 2.0 * run.next_x:
+                    run.mark_x, run.mark_at, run.next_x, run.next_at = run.next_x, run.next_at, run.x, t
             if not run.tested:
                 ended = True
         if ended:
             state.run = [run for run in state.run if run.tested]
     if x > 0.0 and fresh:
         # Nothing is expected in no time: an excursion's first item counts in full.
-        state.run.append(Excursion(x, 0.0, y, 0.0, t, sorted(fresh)))
+        state.run.append(Excursion(x, 0.0, y, 0.0, t, sorted(fresh), 0, 0.0, [], x, t, x, t))
         for g in fresh:
             total += exp(min(x / settings.phi * GAINS[settings.name][g][1], MAX_LOG)) - 1.0
     if total > 0.0:
@@ -199,8 +207,9 @@ def _carry(
     """
     phi, gains, nulls = settings.phi, GAINS[settings.name], NULLS.get(settings.name)
     bad, others, u, v = run.x / phi, run.y / phi, (run.u + du) / phi, (run.v + dv) / phi
-    after, more = bad + x / phi, others + y / phi
-    a, share_error = terms.a1, terms.share_error
+    after, more = max(0.0, bad + x / phi), others + y / phi
+    wander, least, share_error = terms.wander, settings.least_wander, terms.share_error
+    a = 1.0 / (wander if wander > least else least)
     z = a + v
     rate_part = share_error + terms.rate_error * a / z
     shape_before, mean_before = 1.0 / (1.0 / (a + others) + rate_part), u * (a + others) / z
@@ -225,7 +234,7 @@ def _carry(
             kept += 1
     if kept < len(run.tested):
         del run.tested[kept:]
-    run.x, run.u, run.y, run.v = run.x + x, run.u + du, run.y + y, run.v + dv
+    run.x, run.u, run.y, run.v = max(0.0, run.x + x), run.u + du, run.y + y, run.v + dv
     return total
 
 
@@ -271,7 +280,7 @@ def expectation(u: float, terms: Terms) -> tuple[float, float]:
     if u <= 0.0:
         return 0.0, 0.0
     # gamma_quantile at -1.645 and at 1.645; k = u² / variance.
-    k = u / (1.0 + u * (terms.share_error + terms.rate_error + 1.0 / terms.a1))
+    k = u / (1.0 + u * (terms.share_error + terms.rate_error + terms.wander))
     centre, width = 1.0 - 1.0 / (9.0 * k), 1.645 / (3.0 * math.sqrt(k))
     low, high = centre - width, centre + width
     # Where hardly anything is expected the quantile of a count is none at all: no band is above what it is around.

@@ -97,6 +97,26 @@ def test_reprints_and_neutral_surges_do_not_ring() -> None:
     assert run(busy + surge) == []
 
 
+def test_a_storm_of_reprints_does_not_ring_by_those_that_pass_for_new() -> None:
+    """One story with 160 reprints within the hour, of which three are taken for stories of their own."""
+    storm = T0 + 60 * DAY
+    passed = [Item(storm + n * 1_200.0, 0.95, 1.0, False, f"s{n}", f"p{n}") for n in range(4)]
+    reprints = [Item(storm + n * 15.0 + 1, 0.95, 0.02, False, f"r{n}", f"q{n}", False) for n in range(160)]
+    usual = background(1, 59, 0.7)
+    assert [event.kind for event in run(usual + passed) if event.at >= storm] == ["firing"], "alone they are a crisis"
+    assert [event for event in run(sorted(usual + passed + reprints)) if event.at >= storm] == []
+
+
+def test_a_short_burst_is_soon_over_however_old_the_excursion_is() -> None:
+    """Posts about a company with six a day: one bad post in the morning, twelve within a quarter of an hour at night."""
+    day = T0 + 30 * DAY
+    early, quarter = burst(day, 1, 0.0, social=True), burst(day + 10 * 3600.0, 12, 75.0, social=True)
+    events = run(background(2, 29.5, 6.0, social=True) + early + quarter, until=day + 2 * DAY)
+    fired, resolved = (next(e for e in events if e.at >= day and e.kind == kind) for kind in ("firing", "resolved"))
+    assert fired.since < day + 3600.0, "the excursion began in the morning: otherwise the test proved nothing"
+    assert resolved.reason == "quiet" and resolved.at - quarter[-1].at < 2 * 3600.0
+
+
 def test_a_burst_does_not_raise_its_own_threshold() -> None:
     detector, state = Detector(), Detector().new(T0)
     for item in background(5, 40, 0.7, bad=0.0):
