@@ -210,6 +210,9 @@ HALF_LIFE_SPAN = log(2) * HALF_LIFE_ITEMS
 SHORTEST_HALF_LIFE = DAY
 SHARE_HALF_LIFE = 3 * DAY
 WANDER_DECAY = 0.995
+QUIET = 8.0
+"""Items that the time before a key's first one counts as at most, by what is usual for others: who is hardly ever named
+is seldom named, and a company that is new is no surprise for months after."""
 LEAST_CAP = 3.0
 """Items that a block may always count, however few were expected."""
 
@@ -326,6 +329,9 @@ def absorb(base: Baseline, block: tuple[float, float, float, float], prior: floa
     bad_rate, all_rate = rates(base, prior)
     expected_bad, expected_all = bad_rate * exposure, all_rate * exposure
     n = x + y
+    if n == 0 and expected_all > QUIET:
+        part = QUIET / expected_all
+        exposure, seconds, expected_bad = exposure * part, seconds * part, expected_bad * part
     winsorised = min(x, cap(expected_bad)) if x > LEAST_CAP and base.bad >= 3 else x
     counted = min(n, cap(expected_all)) if n > LEAST_CAP and base.all >= 6 else n
     base.bad, base.bad_exposure, _ = _discount(

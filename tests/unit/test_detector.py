@@ -159,7 +159,7 @@ def test_who_is_not_named_for_months_is_seldom_named() -> None:
         step = detector.observe("k", state, Item(T0 + day * DAY, 0.05, 1.0, False, f"d{day}", "p"), shape)
         expected += [block.closed.expected * 48 * 30.4 for block in step.blocks]
     assert expected[0] > 0.9, "a month, before anything was learned"
-    assert expected[-1] < 0.1, "after nine months without a story"
+    assert expected[-1] < 0.25, "after nine months without a story"
 
 
 def test_one_loud_story_is_not_enough() -> None:
