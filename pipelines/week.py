@@ -13,11 +13,12 @@ from typing import Any
 import msgspec
 
 from alerts.baseline import BLOCK, HOUR, Profile, Shape
+from alerts.merging import Width
 from alerts.week import BlockSummary, learn_profile, open_hours
 from pipelines.calendars import closed_hours, closures
 from pipelines.documents import SeriesPoint, epoch
 from pipelines.streams.base import State, Table
-from pipelines.watch import Width, width
+from pipelines.watch import width
 
 DAY = 86_400.0
 SPAN = 28
