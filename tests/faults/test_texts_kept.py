@@ -57,7 +57,10 @@ async def fill(daemon: Inside) -> None:
         {"id": "calm", "title": "The zqcalm harbour opens", "text": "A zqbody of some length about piers."}
     )
     bad = ("slump", "crash", "fraud", "loss", "plunge", "probe", "falls", "sues", "warning", "fears", "sink", "default")
-    titles = [f"Acme {word} zqquoted {number}" for number, word in enumerate(bad * 2)]
+    titles = [
+        f"Acme {word} zqquoted {' '.join(bytes([97 + number] * n).decode() + word for n in (2, 3, 4, 5, 6))}"
+        for number, word in enumerate(bad * 2)
+    ]
     await daemon.push(*({"title": title, "publisher": f"P{number}"} for number, title in enumerate(titles)))
     await daemon.push({"title": "Borealis fraud zqhint", "publisher": "P1"})
     await daemon.daemon.engine.append([Output(DOCUMENTS, "broken", b'{"title": "zqletter"')])
