@@ -294,17 +294,24 @@ class Daemon:
         return [line for line in lines if line["event"] == event]
 
     def get(self, path: str) -> Any:
-        status, _, body = request(f"{self.url}/api/v1/{path}")
+        status, _, body = self._ask(path)
         assert status == 200, (path, status, body)
         return json.loads(body)
 
+    def _ask(self, path: str, body: Any = None, **how: Any) -> tuple[int, Mapping[str, str], bytes]:
+        try:
+            return request(f"{self.url}/api/v1/{path}", body, **how)
+        except OSError as error:
+            error.add_note(self.log()[-3000:])  # the daemon's side of it
+            raise
+
     def post(self, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None) -> tuple[int, Any]:
         sent = self.headers if headers is None else headers
-        status, _, answer = request(f"{self.url}/api/v1/{path}", {} if body is None else body, headers=sent)
+        status, _, answer = self._ask(path, {} if body is None else body, headers=sent)
         return status, json.loads(answer)
 
     def delete(self, path: str) -> tuple[int, Any]:
-        status, _, answer = request(f"{self.url}/api/v1/{path}", method="DELETE", headers=self.headers)
+        status, _, answer = self._ask(path, method="DELETE", headers=self.headers)
         return status, json.loads(answer)
 
     def push(self, *documents: dict[str, Any]) -> dict[str, Any]:
