@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import random
 import time
 from collections.abc import Callable, Collection, Coroutine
@@ -25,6 +24,7 @@ from monitor.engines import between_watermarks, build_engine, claim, view_path
 from monitor.health import LagWatch, RoomWatch, SourceWatch, Watcher, coverage, watch
 from monitor.http import GuardedClient
 from monitor.intake import Intake
+from monitor.interpreter import describe, rest_collector
 from monitor.model_choice import Choice
 from monitor.model_use import ModelFacts, ModelUse
 from monitor.operators import Operators
@@ -129,7 +129,8 @@ class Daemon:
         self.stages = Stages(
             settings, self.parts, loaded, others=self.model_use.others, clock=self._clock, only=self.only
         )
-        _rest_collector()
+        describe()
+        rest_collector()
         await self.engine.start(self.stages.all())
         self._started = self._clock.time()
         if self._viewer is not None:
@@ -385,14 +386,3 @@ class Daemon:
 def _model_named(section: str, fresh: Settings, held: Settings) -> bool:
     """Whether a section that changed is the model's, and changed in nothing but its name."""
     return section == "model" and fresh.model.model_copy(update={"name": held.model.name}) == held.model
-
-
-def _rest_collector() -> None:
-    """Looks for cyclic garbage more seldom, and never among what lives as long as the process.
-
-    A stage makes many small objects and next to no cycles: at Python's own thresholds the collector goes through the
-    whole index of names again and again, and finds nothing.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)

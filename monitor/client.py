@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -48,7 +49,8 @@ class ApiError(Exception):
         self.problem = problem
 
 
-class StreamEvent(msgspec.Struct, frozen=True):
+@dataclass(frozen=True)
+class StreamEvent:
     """Something new. ``reset``: some events are missing, so that lists have to be read anew; its body is None."""
 
     id: str
