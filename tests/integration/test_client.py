@@ -28,6 +28,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     with Daemon(tmp_path_factory.mktemp("client") / "d", WATCHED) as one:
         one.ring()
         wait_for(lambda: one.get("alerts")["alerts"], "an alert")
+        wait_for(lambda: one.get("series?key=entity:acme-corp")["series"], "its block, told with the next watermark")
         yield one
 
 
