@@ -286,7 +286,7 @@ def detect(
 
 
 def main() -> None:
-    """The entry point: exit codes 0 done, 1 failed, 2 wrong usage or settings, 130 interrupted."""
+    """The commands: exit codes 0 done, 1 failed, 2 wrong usage or settings; 130 for an interrupt is their caller's."""
     from alerts.channels.base import ChannelError
     from models.card import ModelError
     from monitor import log as logs
@@ -303,5 +303,3 @@ def main() -> None:
     except (ModelError, EngineError, SourceError) as error:
         print(error, file=sys.stderr)  # noqa: T201 (a command's output)
         sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)

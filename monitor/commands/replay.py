@@ -40,6 +40,7 @@ from monitor.sections import MOST_ALARMS
 from monitor.settings import Settings, SettingsError
 from monitor.settings import load as load_settings
 from pipelines.documents import AlertRecord, Document
+from pipelines.sources.files import FileError
 
 
 class Asked(NamedTuple):
@@ -205,8 +206,10 @@ def of_files(
     for line in read.told() if aloud else ():
         typer.echo(line, err=True)
     if one is None:
-        why = f"all {read.documents} are after --to" if read.documents else "they are empty, or no line can be read"
-        raise SettingsError(f"{', '.join(map(str, inputs))}: no documents to replay: {why}")
+        nothing = f"{', '.join(map(str, inputs))}: no documents to replay"
+        if read.documents:
+            raise SettingsError(f"{nothing}: all {read.documents} are after --to")
+        raise FileError(f"{nothing}: they are empty, or no line can be read")
     return Feed(chain([one], documents), read.documents, None, list(told(read)), read.count)
 
 

@@ -178,7 +178,8 @@ def json_lines(
 def read_documents(
     path: Path | str, *, fetched: float, timezone: str | None = None, growth: Growth | None = None
 ) -> Iterator[RawItem | LineError]:
-    """The documents of a file ("-" is standard input) in its order, in bounded memory.
+    """The documents of a file ("-" is standard input) in its order, in bounded memory. What they are is told by the
+    name's end (SUFFIXES) or, where that says nothing, as with /dev/stdin, by the first bytes.
 
     ``growth``: the file may still be written (as in ``rows_of``); without it its end is its end, and what is left open
     there is an error. Raises FileError.
@@ -202,8 +203,10 @@ def _entries(
         with _open(name) as stream:
             if plain.endswith(".csv"):
                 yield from _csv(stream, name, lambda: fetched, timezone, growth=growth)
-            else:
+            elif plain.endswith(SUFFIXES):
                 yield from json_lines(lines_of(stream), fetched=fetched, timezone=timezone)
+            else:
+                yield from read_stream(cast("BinaryIO", stream), name, fetched=lambda: fetched, timezone=timezone)
     except BROKEN as error:
         raise FileError(f"{name}: {_why(error)}") from error
 
@@ -214,29 +217,34 @@ def _why(error: Exception) -> str:
 
 
 def read_stream(
-    stream: BinaryIO, *, fetched: Callable[[], float], timezone: str | None = None, live: bool = False
+    stream: BinaryIO,
+    name: str = STDIN,
+    *,
+    fetched: Callable[[], float],
+    timezone: str | None = None,
+    live: bool = False,
 ) -> Iterator[RawItem | LineError]:
-    """The documents of a pipe as they come; what they are is told from their first bytes. ``fetched``: the time of a
-    line; ``live`` as in ``item_of``."""
+    """The documents of a pipe as they come; what they are is told from their first bytes. ``name``: of the pipe, for
+    errors; ``fetched``: the time of a line; ``live`` as in ``item_of``. Raises FileError."""
     whole = io.BufferedReader(cast("io.RawIOBase", stream)) if not hasattr(stream, "peek") else stream
     head = cast("io.BufferedReader", whole).peek(4)
     try:
         if head.startswith(b"\x1f\x8b"):
             with gzip.open(whole) as unpacked:
                 plain = cast("BinaryIO", unpacked)
-                yield from read_stream(plain, fetched=fetched, timezone=timezone, live=live)
+                yield from read_stream(plain, name, fetched=fetched, timezone=timezone, live=live)
         elif head.startswith(b"PAR1"):
             with tempfile.TemporaryFile() as kept:  # its index is at its end
                 shutil.copyfileobj(whole, kept)
-                yield from _parquet(cast("BinaryIO", kept), STDIN, fetched(), timezone)
+                yield from _parquet(cast("BinaryIO", kept), name, fetched(), timezone)
         elif head.removeprefix(codecs.BOM_UTF8).lstrip()[:1] in (b"{", b"[", b""):
             for number, line in enumerate(lines_of(whole), 1):
                 for entry in json_lines([line], fetched=fetched(), timezone=timezone, live=live):
                     yield msgspec.structs.replace(entry, line=number) if isinstance(entry, LineError) else entry
         else:
-            yield from _csv(whole, STDIN, fetched, timezone, live=live)
+            yield from _csv(whole, name, fetched, timezone, live=live)
     except BROKEN as error:
-        raise FileError(f"{STDIN}: {_why(error)}") from error
+        raise FileError(f"{name}: {_why(error)}") from error
 
 
 def _open(name: str) -> IO[bytes]:

@@ -83,6 +83,15 @@ def test_a_line_without_end_costs_a_bounded_buffer_and_itself(
     assert grown < 64
 
 
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("rows", ["headline,ts\nAcme opens,5\n", '{"title": "Acme opens", "ts": 5}\n'])
+def test_what_comes_by_a_name_that_says_nothing_is_told_by_its_first_bytes(rows: str, packed: bool) -> None:
+    given = gzip.compress(rows.encode()) if packed else rows.encode()
+    done = subprocess.run([sys.executable, "-c", READ, "/dev/stdin"], input=given, capture_output=True)
+    count, _, bad = done.stdout.decode().split(" ", 2)
+    assert (count, bad) == ("1", "[]\n"), done.stderr
+
+
 def test_history_beyond_what_is_held_is_sorted_all_the_same(tmp_path: Path, counted: Callable[..., None]) -> None:
     path, number, words = tmp_path / "tape.jsonl", 60_000, "Acme says " * 200
     with path.open("w") as target:

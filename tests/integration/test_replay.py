@@ -32,6 +32,7 @@ from monitor.replay.log import Log
 from monitor.replay.player import Fed, Player
 from monitor.settings import Settings, SettingsError, load
 from pipelines.documents import AlertRecord, Document, decode, epoch
+from pipelines.sources.files import FileError
 from tests.daemon_bench import ACME, BAD_NEWS, SECRET, Daemon, Receiver, request, wait_for
 from tests.inside_bench import inside
 from tests.stream_bench import DAY, HOUR, T0, Tape, Told
@@ -398,13 +399,16 @@ def test_events_that_mean_nothing_are_refused(
     assert not (folder / "out").exists()
 
 
-@pytest.mark.parametrize(("content", "options"), [("", {}), ("{no JSON\n", {}), (None, {"end": "2020-01-01"})])
-def test_nothing_to_replay_is_refused(folder: Path, content: str | None, options: dict[str, str]) -> None:
-    path = documents(folder, tape()[:50])
-    if content is not None:
-        path.write_text(content)
-    with pytest.raises(SettingsError, match=r"no documents to replay: (they are empty|all 50 are after)"):
-        replay(folder, path, **options)
+@pytest.mark.parametrize(("name", "content"), [("a.jsonl", ""), ("a.jsonl", "{no JSON\n"), ("a.csv", ""), ("a", "")])
+def test_a_file_without_documents_is_refused_as_one_that_cannot_be_read(folder: Path, name: str, content: str) -> None:
+    (folder / name).write_text(content)
+    with pytest.raises(FileError, match=rf"{name}: .*(is empty|they are empty)"):
+        replay(folder, folder / name)
+
+
+def test_nothing_to_replay_is_refused(folder: Path) -> None:
+    with pytest.raises(SettingsError, match=r"no documents to replay: all 50 are after --to"):
+        replay(folder, documents(folder, tape()[:50]), end="2020-01-01")
     with pytest.raises(SettingsError, match="there is no store yet"):
         replay(folder)
 
