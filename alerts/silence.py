@@ -6,8 +6,13 @@ expected is (1 + c²m)^(-1/c²), the negative binomial's zero; c² is the key's 
 known. Every item begins a gap, so N items a month give N times that probability as false alarms a month: the rule rings
 at probability budget / N.
 
-Streams have nights, polls and clusters. So the law of long gaps is learned: those beyond ``LONG`` expected items update
-the negative binomial's tail, which is a Pareto one (of the second kind), as conjugate data do.
+Streams have nights, polls and clusters. So the law of long gaps is learned: how many are longer than ``LONG`` expected
+items, and by how much on average. Beyond, they follow a generalised Pareto law whose tail is a little heavier than an
+exponential one, for the rate is never known and clusters come in clusters. Both begin with what the negative binomial
+says of them.
+
+What ends a gap is any document, while a baseline counts what stories weigh; how much of that comes with one document is
+learned as well.
 
 Sources: Greenwood and Yule 1920 (the negative binomial as a Gamma mixture); Pickands 1975 (exceedances over a
 threshold); Wald 1945 (the sequential test that it is over). Pure; times in seconds since 1970.
@@ -26,8 +31,16 @@ from alerts.key_state import KeyState
 from alerts.rules import SilenceRule
 from alerts.spike import gamma_quantile
 
-LONG = 3.0
-"""Expected items from which a gap counts as a long one: one gap in twenty of a Poisson stream."""
+LONG = 4.0
+"""Expected items from which a gap counts as a long one: one in fifty of a Poisson stream. Shorter ones say how items
+come within a cluster, not how clusters do."""
+
+HEAVY = 0.1
+"""Shape of the law of what is beyond LONG: 0 is the exponential one, and the negative binomial of a rate that is off by
+a third has .1."""
+
+WEIGHT = 5.0
+"""Long gaps of its own at which a key's history weighs as much as the negative binomial."""
 
 LEARNED = 400.0
 """Long gaps at which what was learned of gaps is halved: the law is that of the latest few hundred."""
@@ -56,16 +69,21 @@ CERTAIN = math.log(20.0)
 CHANCES = 1.0
 """Fewest gaps that a month is taken to have."""
 
+LATEST = 200.0
+"""Items over which it is averaged how many stories the baseline expected for each."""
+
 
 class Usual(msgspec.Struct, frozen=True, gc=False):
-    """What a key's baselines expect: items per second of exposure of news and of posts, how far the rate is off
-    (squared coefficient of variation), for how long they have been learned, and whether that is long enough."""
+    """What a key's baselines expect: documents per second of exposure of news and of posts, how far the rate is off
+    (squared coefficient of variation), for how long they have been learned, whether that is long enough, and how many
+    documents bring what a story weighs."""
 
     news: float
     social: float
     spread: float
     span: float
     known: bool
+    documents: float
 
     @property
     def rate(self) -> float:
@@ -81,6 +99,8 @@ class Gaps(msgspec.Struct, array_like=True):
     """Expected items beyond LONG, summed over the long ones."""
     longest: float = 0.0
     """Expected items of the longest, fading."""
+    stories: float = 1.0
+    """Weighed stories that the baseline expected in one, on average: what ends a gap is any document, a reprint too."""
 
 
 class Alarm(msgspec.Struct, array_like=True):
@@ -117,7 +137,7 @@ class Quiet(msgspec.Struct, array_like=True):
 # -- what is usual ----------------------------------------------------------------------------------------
 
 
-def usual(state: KeyState, at: float) -> Usual:
+def usual(state: KeyState, at: float, gaps: Gaps) -> Usual:
     """Of a class whose baseline has hardly anything nothing is expected. The population's prior is left out: who is
     often in the news has a rate of its own."""
     found = [0.0, 0.0]
@@ -130,8 +150,9 @@ def usual(state: KeyState, at: float) -> Usual:
         spread += rate * rate * (rate_wander(one.base) + 1.0 / one.base.all)
         span = max(span, at - one.base.since)
         known += rate if at - one.base.since >= settings.cold else 0.0
-    total = sum(found)
-    return Usual(found[0], found[1], spread / (total * total) if total > 0 else 0.0, span, known > 0.5 * total)
+    total, each = sum(found), 1.0 / gaps.stories
+    spread = spread / (total * total) if total > 0 else 0.0
+    return Usual(found[0] * each, found[1] * each, spread, span, known > 0.5 * total, each)
 
 
 def nothing(mean: float, spread: float) -> float:
@@ -140,11 +161,12 @@ def nothing(mean: float, spread: float) -> float:
 
 
 def _tail(gaps: Gaps, spread: float) -> tuple[float, float, float]:
-    """(share of long gaps, shape, scale) of the Pareto tail: the negative binomial's, updated by what was learned."""
-    prior = nothing(LONG, spread)
-    weight = 1.0 / spread
-    share = (gaps.long + weight) / (gaps.count + weight / prior)
-    return share, weight + gaps.long, (1.0 + spread * LONG) * weight + gaps.excess
+    """(share of long gaps, shape, scale) of the Pareto tail. A negative binomial's gaps are longer than LONG by
+    (1 + c² LONG)/(1 - c²) on average."""
+    share = (gaps.long + WEIGHT) / (gaps.count + WEIGHT / nothing(LONG, spread))
+    usual = (1.0 + spread * LONG) / (1.0 - spread)
+    beyond = (WEIGHT * usual + gaps.excess) / (WEIGHT + gaps.long)
+    return share, 1.0 / HEAVY, beyond * (1.0 - HEAVY) / HEAVY
 
 
 def probability(mean: float, gaps: Gaps, spread: float) -> float:
@@ -170,16 +192,23 @@ def chance(usual: Usual, budget: float) -> float:
 # -- a key's gaps -----------------------------------------------------------------------------------------
 
 
-def learn(gaps: Gaps, mean: float, most: float) -> None:
-    """Learns a gap that ended; one beyond what would ring counts as twice that at most."""
+def learn(gaps: Gaps, mean: float, most: float, documents: float) -> None:
+    """Learns a gap that ended, of ``mean`` expected documents, of which ``documents`` bring what a story weighs; one
+    beyond what would ring counts as twice that at most."""
     mean = min(mean, 2.0 * most)
     gaps.count += 1.0
+    gaps.stories += (mean / documents - gaps.stories) / LATEST
     gaps.longest = max(mean, FADES * gaps.longest)
     if mean > LONG:
         gaps.long += 1.0
         gaps.excess += mean - LONG
         if gaps.long > LEARNED:
             gaps.count, gaps.long, gaps.excess = gaps.count / 2.0, gaps.long / 2.0, gaps.excess / 2.0
+
+
+def together(gaps: Gaps) -> None:
+    """Learns of a document that came at the moment of the one before, with one look at a feed: it begins no gap."""
+    gaps.stories -= gaps.stories / LATEST
 
 
 def due(expected: Callable[[float], float], since: float, wanted: float) -> float | None:

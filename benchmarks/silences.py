@@ -27,6 +27,8 @@ from pipelines.watch import Watch, WatchList
 
 START = 1_790_000_000.0 - 1_790_000_000.0 % DAY
 BAD = 0.15
+REPRINT = 0.02
+"""Weight of a reprint."""
 
 Times = Any
 """float64 [items], ascending: seconds since the stream's beginning."""
@@ -40,6 +42,8 @@ class Stream(NamedTuple):
     rate: float
     days: float
     make: Callable[[float, float, np.random.Generator], Times]
+    new: float = 1.0
+    """Share of its items that are new stories; the others reprint one."""
 
 
 class Figures(NamedTuple):
@@ -97,6 +101,7 @@ STREAMS = [
     Stream("rate wanders", False, 50.0, 60.0, wandering),
     Stream("polled", True, 500.0, 20.0, polled),
     Stream("clusters", False, 50.0, 60.0, clusters),
+    Stream("two of three are reprints", False, 50.0, 60.0, poisson, new=1 / 3),
 ]
 
 
@@ -136,14 +141,16 @@ def run(stream: Stream, keys: int, budget: float, seed: int) -> Figures:
         rng = np.random.default_rng([seed, number])
         times = stream.make(stream.rate / DAY, stream.days * DAY, rng)
         bad = rng.uniform(size=len(times)) < BAD
+        weights = np.where(rng.uniform(size=len(times)) < stream.new, 1.0, REPRINT)
         key, state = f"entity:{name}", _State()
         held = Held(detector.new(START))
         moment = Moment(key, held, Seeing(), lambda _: shape)
-        for place, (t, b) in enumerate(zip(times.tolist(), bad.tolist(), strict=True)):
+        for place, (t, b, weight) in enumerate(zip(times.tolist(), bad.tolist(), weights.tolist(), strict=True)):
             at = START + t
             rung = alarms.item(moment, at, False, state, Standing())
             found += sum(one.event.kind == "firing" for one in rung)
-            detector.observe(key, held.state, Item(at, float(b), 1.0, stream.social, f"{number}-{place}"), shape)
+            item = Item(at, float(b), weight, stream.social, f"{number}-{place}")
+            detector.observe(key, held.state, item, shape)
         waits.append(_wait(moment, state.table("silences").get(key), budget))
     return Figures(
         budget * keys * (stream.days * DAY - cold) / MONTH, found, *(median(one) for one in zip(*waits, strict=True))
@@ -151,7 +158,7 @@ def run(stream: Stream, keys: int, budget: float, seed: int) -> Figures:
 
 
 def _wait(moment: Moment, quiet: silence.Quiet, budget: float) -> tuple[float, float]:
-    usual = silence.usual(moment.held.state, quiet.last)
+    usual = silence.usual(moment.held.state, quiet.last, quiet.gaps)
     items = max(10.0, silence.needed(silence.chance(usual, budget), quiet.gaps, usual.spread))
     return items, items / usual.rate / HOUR
 

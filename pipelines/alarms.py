@@ -153,13 +153,15 @@ class Alarms:
         table: Table[Quiet] = state.table("silences")
         quiet = table.get(key)
         if quiet is None:
-            usual = silence.usual(moment.held.state, at)
+            usual = silence.usual(moment.held.state, at, silence.Gaps())
             if usual.rate * silence.LONGEST < rule.expected:
                 return []
             quiet = Quiet(at, history)
         found: list[Rung] = []
         if at > quiet.last:
             found = self._gap(moment, quiet, at, history, standing)
+        elif quiet.alarm is None:
+            silence.together(quiet.gaps)
         if quiet.alarm is not None:
             mean = _mean(moment, quiet.last, self._usual(moment, quiet))(at)
             rang = quiet.alarm.rule
@@ -184,7 +186,7 @@ class Alarms:
         most = self._needed(rule, budget, quiet, usual)
         found = [] if history or quiet.alarm is not None or mean < most else self._ring(moment, quiet, at, standing)
         if _whole(moment, quiet.last, at, usual):
-            silence.learn(quiet.gaps, mean, most)
+            silence.learn(quiet.gaps, mean, most, usual.documents)
         return found
 
     def _ring(self, moment: Moment, quiet: Quiet, until: float, standing: Standing) -> list[Rung]:
@@ -217,7 +219,7 @@ class Alarms:
 
     def _usual(self, moment: Moment, quiet: Quiet) -> Usual:
         """As it was with the latest item: what passed since changes nothing of it."""
-        return silence.usual(moment.held.state, quiet.last)
+        return silence.usual(moment.held.state, quiet.last, quiet.gaps)
 
     def _needed(self, rule: SilenceRule, budget: float, quiet: Quiet, usual: Usual) -> float:
         return max(rule.expected, silence.needed(silence.chance(usual, budget), quiet.gaps, usual.spread))
