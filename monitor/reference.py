@@ -174,7 +174,8 @@ def command_line() -> str:
         "",
         "Exit codes: 0 done, 1 failed while running, 2 wrong usage or settings, 130 interrupted. Results go to "
         "standard output, everything else to standard error. `-` is standard input; `.gz` is read as it is. What "
-        "documents come in is told by the file's name, or by its first bytes where the name says nothing (`/dev/stdin`).",
+        "documents come in is told by the file's name, or by its first bytes where the name says nothing "
+        "(`/dev/stdin`).",
         "",
     ]
     for path, command in _commands(typer.main.get_command(app), "tapewatch"):
