@@ -67,7 +67,7 @@ _BODIES: dict[str, Any] = {
 
 
 class Client:
-    """The API at ``url``. ``token``: that of [web], for writes. To be used with ``async with``."""
+    """The API at ``url``. ``token``: one of [web], if it has any. To be used with ``async with``."""
 
     def __init__(self, url: str = "http://127.0.0.1:8686", token: str | None = None, *, timeout: float = 30.0) -> None:
         self._url = url.rstrip("/")

@@ -34,6 +34,7 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "tapewatch", "version": __version__, "license": {"name": "Apache-2.0"}},
+        "security": [{"token": []}, {}],
         "paths": paths,
         "components": {
             "schemas": {name: schema for name, schema in sorted(components.items()) if name not in queries},

@@ -49,7 +49,7 @@ class Problem(Exception):
             status=self.status,
             body=json.dumps(self.body).encode(),
             content_type="application/problem+json",
-            headers=headers,
+            headers={"www-authenticate": "Bearer"} if self.status == 401 else headers,
         )
 
 

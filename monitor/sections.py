@@ -25,7 +25,7 @@ from alerts.channels import check
 from alerts.channels.alertmanager import RESEND
 from alerts.channels.base import ChannelConfigError
 from alerts.channels.webhook import RECIPE
-from monitor.addresses import is_loopback, link, listening, proxy
+from monitor.addresses import link, listening, proxy
 
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 _NAME = re.compile(r"\w[\w .\-]{0,63}")
@@ -326,42 +326,6 @@ class SilenceSettings(Section):
     severities: tuple[Literal["info", "warning", "error", "critical"], ...] = Field((), description="Severities.")
     until: str = Field(description="When it ends, ISO 8601 with an offset.")
     comment: str = Field("", description="Why.")
-
-
-class Web(Section):
-    """Page, API and metrics."""
-
-    listen: Listen = Field("127.0.0.1:8686", description="Address of page and API.")
-    metrics_listen: Listen | None = Field(None, description="Own address for /metrics and probes.")
-    external_url: Link = Field(
-        "",
-        description="How people reach the page; links in alerts start with it. Without it they start with listen, if "
-        "that is one address and one port and the page is this process's.",
-    )
-    grafana_url: Link = Field("", description="A Grafana dashboard; alerts link to it.")
-    token: SecretStr | None = Field(None, description="Token that writes need.")
-    token_file: Path | None = Field(None, description="File that holds the token.")
-
-    def key(self) -> str | None:
-        """The token, if writes need one."""
-        if self.token_file is not None:
-            return self.token_file.read_text().strip()
-        return self.token.get_secret_value() if self.token is not None else None
-
-    @model_validator(mode="after")
-    def _guarded(self) -> Web:
-        if self.token is not None and self.token_file is not None:
-            raise ValueError("give one of token and token_file")
-        if self.token_file is not None and not self.token_file.is_file():
-            raise ValueError(f"token_file {self.token_file}: not found")
-        if self.key() == "":
-            name = "token" if self.token_file is None else f"token_file {self.token_file}"
-            raise ValueError(f"{name}: is empty; make one with: openssl rand -hex 32")
-        if self.metrics_listen == self.listen and not self.listen.endswith(":0"):
-            raise ValueError(f"metrics_listen {self.listen} is listen's own address; give another, or leave it out")
-        if not is_loopback(self.listen) and self.token is None and self.token_file is None:
-            raise ValueError(f"listen {self.listen} is open to others: set token_file (writes then need the token)")
-        return self
 
 
 class NetworkSettings(Section):

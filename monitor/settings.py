@@ -33,10 +33,10 @@ from monitor.sections import (
     Section,
     SilenceSettings,
     WatchListSettings,
-    Web,
 )
 from monitor.settings_file import SettingsError
 from monitor.source_settings import SourceSettings
+from monitor.web_settings import Web
 
 __all__ = ["Settings", "SettingsError", "load"]
 

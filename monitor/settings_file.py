@@ -186,7 +186,7 @@ def _locate(tree: Any, steps: list[Any]) -> tuple[str, Any]:
 
 def _secret(key: str) -> bool:
     last = key.rsplit(".", 1)[-1]
-    return last.split(" ")[0] in ("secret", "secrets", "token", "url", "proxy", "password")
+    return last.split(" ")[0] in ("secret", "secrets", "token", "reader_token", "url", "proxy", "password")
 
 
 def _suggest(steps: list[Any], root: type[BaseModel]) -> str:

@@ -1,18 +1,13 @@
-"""Page, API, metrics and probes over HTTP, and who may write.
-
-Reads are open to whoever reaches the address; writes need the token, or, on a loopback address without one, a Host and
-Origin of this machine (which a page of somebody else's in a browser here can't fake).
-"""
+"""Page, API, metrics and probes over HTTP."""
 
 from __future__ import annotations
 
-import hmac
-import ipaddress
 import os
 
 import structlog
 from aiohttp import web
 
+from monitor.access import Access
 from monitor.api import Api
 from monitor.app import Daemon
 from monitor.page.site import Site
@@ -31,10 +26,10 @@ class Web:
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
-        self._token = daemon.settings.web.key()
+        self._access = Access(daemon.settings.web, daemon.now)
         self._api = Api(daemon, self._writer)
         self._probes = Probes(daemon)
-        self._site = Site(daemon, self._api, self._authorise)
+        self._site = Site(daemon, self._api, self._access)
         self._runners: list[web.AppRunner] = []
         self.address = ""
         """Where the page is served, once started: its port may have been chosen by the system."""
@@ -73,7 +68,8 @@ class Web:
         return f"http://{host}:{bound[1]}"
 
     def _application(self) -> web.Application:
-        application = web.Application(middlewares=[guarded, self._site.wrong, self._opened], client_max_size=BODY_LIMIT)
+        layers = [guarded, self._site.wrong, self._access.checked, self._opened]
+        application = web.Application(middlewares=layers, client_max_size=BODY_LIMIT)
         application.add_routes(
             [
                 *self._site.routes(),
@@ -91,35 +87,9 @@ class Web:
             raise Problem(503, "Starting", reasons)
         return await handler(request)
 
-    # -- who may write ------------------------------------------------------------------------------------
-
     def _writer(self, handler: Handler) -> Handler:
         async def checked(request: web.Request) -> web.StreamResponse:
-            self._authorise(request)
+            self._access.write(request)
             return await handler(request)
 
         return checked
-
-    def _authorise(self, request: web.Request, token: str | None = None) -> None:
-        """``token``: where a form brings it, which can send no header."""
-        if self._token is not None:
-            given = request.headers.get("authorization", "") if token is None else f"Bearer {token}"
-            if not hmac.compare_digest(given.encode(errors="surrogateescape"), f"Bearer {self._token}".encode()):
-                where = "Authorization: Bearer with the token of [web]" if token is None else "the token of [web]"
-                raise Problem(401, "Not signed in", f"writes need {where}")
-            return
-        if not _local(request.host):
-            raise Problem(403, "Unknown host", f"Host {request.host[:100]!r} is not this machine")
-        origin = request.headers.get("origin")
-        if origin not in (None, f"http://{request.host}", f"https://{request.host}"):
-            raise Problem(403, "Foreign origin", f"Origin {str(origin)[:100]!r} is another site")
-        if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-            raise Problem(403, "Foreign origin", "the request comes from another site")
-
-
-def _local(host: str) -> bool:
-    name = host.rsplit(":", 1)[0].strip("[]") if not host.endswith("]") else host.strip("[]")
-    try:
-        return name == "localhost" or ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False  # "127.0.0.1.evil.example" is a name that somebody else's server may resolve to this machine

@@ -224,7 +224,7 @@ class Daemon:
     process: subprocess.Popen[bytes] | None = None
     environment: dict[str, str] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
-    """Sent with every write."""
+    """Sent with every request to the API."""
     only: str = ""
     """The parts that run, all if empty."""
 
@@ -294,7 +294,7 @@ class Daemon:
         return [line for line in lines if line["event"] == event]
 
     def get(self, path: str) -> Any:
-        status, _, body = self._ask(path)
+        status, _, body = self._ask(path, headers=self.headers)
         assert status == 200, (path, status, body)
         return json.loads(body)
 

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 import msgspec
 from aiohttp import web
 
+from monitor.access import READER, ROLE
 from monitor.page.words import LANGUAGES, Words, preferred, words
 from monitor.problems import Problem
 
@@ -31,13 +32,20 @@ LATE = 60.0
 
 
 class Visit(msgspec.Struct, frozen=True):
-    """A request as far as views need it. ``chosen``: preferences that its address sets anew."""
+    """A request as far as views need it. ``chosen``: preferences that its address sets anew. ``role``: as who one has
+    signed in."""
 
     path: str
     query: Mapping[str, str]
     language: str
     theme: str
     chosen: dict[str, str] = {}
+    role: str = ""
+
+    @property
+    def writes(self) -> bool:
+        """Whether who looks may change something."""
+        return self.role != READER
 
     @property
     def words(self) -> Words:
@@ -63,13 +71,14 @@ def visit(request: web.Request) -> Visit:
     language = kept.get("lang", "")
     theme = kept.get("theme", "")
     # A form is answered by a view when it is refused: that is where its links stay.
-    path = request.path if request.method in ("GET", "HEAD") else request.path.rsplit("/", 1)[0]
+    path = request.path if request.method in ("GET", "HEAD") else request.path.rsplit("/", 1)[0] or request.path
     return Visit(
         path,
         asked,
         language if language in LANGUAGES else preferred(request.headers.get("accept-language", "")),
         theme if theme in THEMES else "auto",
         chosen,
+        request.get(ROLE, ""),
     )
 
 

@@ -1,5 +1,4 @@
-"""The page's addresses: each asks a view for its context and has it rendered. Reads are for everybody who reaches them;
-writes, which are forms, go through ``authorise``."""
+"""The page's addresses: each asks a view for its context and has it rendered. Forms write, and need the right to."""
 
 from __future__ import annotations
 
@@ -13,6 +12,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
+from monitor.access import SIGN_IN, Access, inside, same_site
 from monitor.api import Api
 from monitor.app import Daemon, NotHere
 from monitor.page import alert, key, models, now, search, tables
@@ -38,19 +38,15 @@ Filled = Mapping[str, str]
 Done = Callable[[web.Request, Filled], Awaitable[None]]
 """Does what a form asks."""
 
-Authorise = Callable[[web.Request, str | None], None]
-"""Raises Problem for who may not write; the second is the token that a form brought."""
-
 
 class Site:
     """Handlers of the page."""
 
-    def __init__(self, daemon: Daemon, api: Api, authorise: Authorise) -> None:
+    def __init__(self, daemon: Daemon, api: Api, access: Access) -> None:
         self._daemon = daemon
-        self._authorise = authorise
+        self._access = access
         self._desk = api.desk
         self._forms = Forms(daemon, api)
-        self._signs = daemon.settings.web.key() is not None
         self._order = now.Order()
 
     def routes(self) -> list[web.RouteDef]:
@@ -79,6 +75,9 @@ class Site:
             post("/dead-letters/{id}/retry", self._row("/dead-letters", forms.retry_letter)),
             post("/silences/{id}/end", self._row("/silences", forms.end)),
             post("/models/{id:.+}/use", self._row("/models", forms.use)),
+            get(SIGN_IN, self._sign_in),
+            post(SIGN_IN, self._signed_in),
+            post("/sign-out", self._signed_out),
             get("/page/health", self._health),
             get("/page/firing", self._part("firing.html", now.firing)),
             get("/page/watched", self._part("watched.html", self._watched)),
@@ -206,9 +205,8 @@ class Site:
 
     async def _allowed(self, request: web.Request) -> Filled:
         """What was filled in, of who may write."""
-        filled = {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
-        self._authorise(request, filled.pop("token", "") if self._signs else None)
-        return filled
+        self._access.write(request)
+        return await _filled(request)
 
     def _of_form(self, form: str, done: Done) -> Handler:
         """A form of an alert's view: what is wrong with it is said there."""
@@ -219,7 +217,7 @@ class Site:
             except Problem as problem:
                 if problem.status == 404:
                     raise
-                filled = {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+                filled = await _filled(request)
                 told = {"title": problem.body["title"], "text": problem.body["detail"]}
                 trouble = {"form": form, "filled": filled, **told}
                 return await self._view(request, "alert.html", self._of_alert(request), problem.status, trouble)
@@ -227,6 +225,35 @@ class Site:
             return web.Response(status=303, headers={"location": f"/alerts/{name}?done={form}#{form}"})
 
         return handler
+
+    # -- sessions -----------------------------------------------------------------------------------------
+
+    async def _sign_in(self, request: web.Request) -> web.StreamResponse:
+        if not self._access.closed:
+            return web.Response(status=303, headers={"location": "/"})
+        return self._door(request, request.query.get("next", "/"))
+
+    async def _signed_in(self, request: web.Request) -> web.StreamResponse:
+        same_site(request)
+        filled = await _filled(request)
+        try:
+            role = await self._access.sign_in(filled.get("token", ""))
+        except Problem as problem:
+            return self._door(request, filled.get("next", "/"), problem.status)
+        response = web.Response(status=303, headers={"location": inside(filled.get("next", "/"))})
+        self._access.admit(response, role)
+        return response
+
+    async def _signed_out(self, request: web.Request) -> web.StreamResponse:
+        same_site(request)
+        response = web.Response(status=303, headers={"location": SIGN_IN})
+        self._access.dismiss(response)
+        return response
+
+    def _door(self, request: web.Request, then: str, status: int = 200) -> web.StreamResponse:
+        """Where one signs in, to go on at ``then``; ``status`` of what was tried."""
+        who = visit(request)
+        return _html(render("sign_in.html", who, health=None, then=inside(then), status=status), who, status)
 
     # -- how they are made --------------------------------------------------------------------------------
 
@@ -244,7 +271,7 @@ class Site:
 
         def made() -> str:
             asked = question(answers, who)
-            return render(template, who, health=state, signs=self._signs, trouble=trouble, **asked)
+            return render(template, who, health=state, trouble=trouble, **asked)
 
         return _html(await asyncio.to_thread(made), who, status)
 
@@ -305,6 +332,10 @@ class Site:
         who = visit(request)
         state = health(self._daemon.status()) if self._daemon.opened else None
         return _html(render("error.html", who, health=state, status=status, title=title, detail=detail), who, status)
+
+
+async def _filled(request: web.Request) -> Filled:
+    return {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
 
 
 def _file(body: bytes, kind: str, name: str) -> web.Response:

@@ -132,10 +132,12 @@ SURFACES = (
 def test_no_secret_shows_anywhere(daemon: Daemon, hooks: Receiver) -> None:
     daemon.ring()
     wait_for(lambda: [hook for hook in hooks.hooks if b"ops.source_stale" in hook.raw][1:], "events of both feeds")
-    wait_for(lambda: b"torn" in request(f"{daemon.url}/api/v1/sources")[2], "sources in the page")
-    shown = {path: request(daemon.url + path)[2] for path in SURFACES}
+    wait_for(
+        lambda: b"torn" in request(f"{daemon.url}/api/v1/sources", headers=daemon.headers)[2], "sources in the page"
+    )
+    shown = {path: request(daemon.url + path, headers=daemon.headers)[2] for path in SURFACES}
     alert = wait_for(lambda: daemon.get("alerts")["alerts"], "an alert in the page")[0]["alert"]
-    shown["alert"] = request(f"{daemon.url}/api/v1/alerts/{alert}")[2]
+    shown["alert"] = request(f"{daemon.url}/api/v1/alerts/{alert}", headers=daemon.headers)[2]
     shown["401"] = json.dumps(daemon.post("reload", headers={})).encode()
     good = daemon.config.read_text()
     (daemon.folder / "desk.secret").write_text(f"whsec_{KEY}?!")
@@ -193,7 +195,7 @@ def test_whatever_is_asked_is_no_defect_and_breaks_no_later_answer(daemon: Daemo
         status, answer = daemon.post(path, body, headers=bearer | headers)
         assert 400 <= status < 500, (path, body[:60], status, answer)
     for query in ("limit=%C2%B2", f"limit={digits}", "limit=0", "since=1e300", "since=0001-01-01T00:00:00%2B14:00"):
-        status, _, answer = request(f"{daemon.url}/api/v1/alerts?{query}")
+        status, _, answer = request(f"{daemon.url}/api/v1/alerts?{query}", headers=daemon.headers)
         assert status == 400, (query[:40], answer)
     assert daemon.cli("silences", "list").returncode == 0, "one that never ends can't be told"
     assert daemon.get("silences")["silences"] == []

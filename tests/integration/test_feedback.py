@@ -140,7 +140,7 @@ def test_what_is_no_verdict_is_refused_and_changes_nothing(
 def test_an_id_that_is_none_is_not_found(daemon: Daemon, name: str) -> None:
     path = f"alerts/{quote(name, safe='')}/feedback"
     assert daemon.post(path, {"verdict": "true"})[0] == 404
-    assert request(f"{daemon.url}/api/v1/{path}")[0] == 404
+    assert request(f"{daemon.url}/api/v1/{path}", headers=daemon.headers)[0] == 404
 
 
 def test_a_command_says_what_is_wrong(daemon: Daemon, hooks: Receiver, tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_a_command_says_what_is_wrong(daemon: Daemon, hooks: Receiver, tmp_path:
         "feedback/report?budget=-1",
         "feedback/report?budget=x",
     ):
-        assert request(f"{daemon.url}/api/v1/{query}")[0] == 400, query
+        assert request(f"{daemon.url}/api/v1/{query}", headers=daemon.headers)[0] == 400, query
 
 
 def test_verdicts_that_come_at_once_are_all_kept_in_one_order(daemon: Daemon, hooks: Receiver) -> None:

@@ -18,7 +18,6 @@ import aiohttp
 import pytest
 import pytest_asyncio
 from prometheus_client import REGISTRY
-from pydantic import SecretStr
 from yarl import URL
 
 from models.classifier import FakeClassifier
@@ -377,30 +376,6 @@ async def test_what_is_wrong_is_said_on_a_page(served: tuple[Daemon, Web]) -> No
         assert {"Acme harbour probe widens after 2 weeks"} <= {row["headline"] for row in rows}
         async with session.get(f"{web.address}/alerts/{alert}/export.json") as answer:
             assert (await answer.json())["events"][0]["type"] == "alert.firing"
-
-
-async def test_with_a_token_a_form_asks_for_it(served: tuple[Daemon, Web], tmp_path: Path) -> None:
-    daemon, web = served
-    await post(web.address, *bad_news())
-    alert = await rung(web.address)
-    token = {"token": SecretStr("a-token-of-some-length"), "listen": "127.0.0.1:0"}
-    daemon.settings = daemon.settings.model_copy(update={"web": daemon.settings.web.model_copy(update=token)})
-    guarded = Web(daemon)
-    await guarded.start()
-    try:
-        async with browsed() as (page, _):
-            await page.goto(f"{guarded.address}/alerts/{alert}")
-            for word, sign in (("wrong", ".trouble"), ("a-token-of-some-length", ".done")):
-                await page.fill("#verdict [name=token]", word)
-                await page.click("#verdict button[value=unsure]")
-                await page.wait_for_selector(f"#verdict {sign}")
-                assert word not in await page.content(), "it is not told again"
-                assert len(daemon.read_model.verdicts(alert)) == (sign == ".done")
-        async with aiohttp.ClientSession() as session:
-            async with session.post(f"{guarded.address}/alerts/{alert}/silence", data={"for": "1h"}) as answer:
-                assert answer.status == 401
-    finally:
-        await guarded.stop()
 
 
 async def test_api_reads_writes_and_refuses(served: tuple[Daemon, Web]) -> None:

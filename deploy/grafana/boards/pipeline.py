@@ -160,6 +160,10 @@ PROCESS = [
         Query("sum by (route, status) (rate(tapewatch_http_requests_total[$__rate_interval]))", "{{status}} {{route}}"),
         unit="reqps",
     ),
+    timeseries(
+        "Sign-ins", "Sign-ins to the page within the hour, by the role they gave; refused: a wrong token.",
+        Query("sum by (role) (increase(tapewatch_sign_ins_total[1h]))", "{{role}}"), unit="short",
+    ),
     table(
         "Versions", "What each process runs, and the hash of the settings it runs with. They should agree.",
         Query("max by (instance, version) (tapewatch_build_info)", table=True),

@@ -52,6 +52,7 @@ async function refresh(piece) {
   piece.busy = true;
   try {
     const answer = await fetch(piece.node.dataset.live, { headers: { accept: "text/html" } });
+    if (answer.redirected) { location.reload(); return; } /* the session is over: the view itself leads to the sign-in */
     const text = await answer.text();
     if (answer.ok && text !== piece.last) {
       piece.last = text;
