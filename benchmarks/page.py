@@ -26,6 +26,7 @@ from models.classifier import FakeClassifier
 from monitor.app import Daemon
 from monitor.settings import load
 from monitor.web import Web
+from pipelines.tape import KEEP
 
 ROUNDS = 40
 RATE = 50.0
@@ -72,15 +73,14 @@ async def main(keys: int, documents: int) -> None:
         await daemon.intake.backfill([Path(folder) / "history.jsonl"])
         await daemon.engine.drained()
         await daemon.begin()
-        while daemon.read_model.count() < min(documents, 50_000) * 0.99:
+        while daemon.read_model.count() < min(documents, KEEP) * 0.99:
             await asyncio.sleep(0.5)
         print(f"{documents} documents taken in, {time.monotonic() - began:.0f} s; held: {daemon.read_model.count()}")
         web = Web(daemon)
         await web.start()
         ends = asyncio.Event()
         live = asyncio.create_task(feed(daemon, keys, ends))
-        await asyncio.sleep(2)
-        await ask(web.address)
+        await ask(web.address, await ring(daemon, keys))
         await watch(web.address)
         ends.set()
         print(f"{await live} documents came meanwhile")
@@ -88,7 +88,19 @@ async def main(keys: int, documents: int) -> None:
         await daemon.stop()
 
 
-async def ask(address: str) -> None:
+async def ring(daemon: Daemon, keys: int) -> str:
+    """The id of an alert about the key that is named least."""
+    who = name(keys - 1)
+    titles = [f"{who} {what}" for what in ("fraud probe", "orders slump", "turbine crash", "lawyer sues")]
+    while not (found := daemon.read_model.alerts(key=f"entity:{who.lower()}", merged=True)):
+        for title in titles:
+            body = json.dumps({"title": f"{title} {random.random():.9f}"})
+            await daemon.intake.accept(body.encode(), "application/json")
+        await asyncio.sleep(1)
+    return str(found[0].get("merged_into") or found[0]["alert"])
+
+
+async def ask(address: str, alert: str) -> None:
     views = {
         "now": "/",
         "now, page 100": "/?page=100",
@@ -100,8 +112,16 @@ async def ask(address: str) -> None:
         "key, 7 days": f"/keys/entity:{name(3).lower()}",
         "key, a year": f"/keys/entity:{name(3).lower()}?range=365d",
         "market, a year": "/keys/market?range=365d",
+        "an alert": f"/alerts/{alert}",
+        "alerts": "/alerts",
+        "search, common": "/search?text=fraud",
+        "search, rare": f"/search?text={name(11)}+probe",
         "sources": "/sources",
         "deliveries": "/deliveries",
+        "dead letters": "/dead-letters",
+        "silences": "/silences",
+        "models": "/models",
+        "audit": "/audit",
         "settings": "/settings",
     }
     async with aiohttp.ClientSession(headers={"accept-encoding": "gzip"}, auto_decompress=False) as session:
@@ -146,6 +166,6 @@ async def watch(address: str) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--keys", type=int, default=10_000)
-    parser.add_argument("--documents", type=int, default=60_000)
+    parser.add_argument("--documents", type=int, default=200_000)
     given = parser.parse_args()
     asyncio.run(main(given.keys, given.documents))
