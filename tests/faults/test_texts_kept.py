@@ -14,7 +14,7 @@ import pytest
 from monitor.settings import SettingsError, load
 from pipelines.clock import ManualClock
 from pipelines.streams.base import DOCUMENTS, Output
-from tests.daemon_bench import ACME, Receiver, request
+from tests.daemon_bench import ACME, BAD_NEWS, Receiver, request
 from tests.inside_bench import Inside, inside
 
 DAY = 86_400.0
@@ -56,12 +56,8 @@ async def fill(daemon: Inside) -> None:
     await daemon.push(
         {"id": "calm", "title": "The zqcalm harbour opens", "text": "A zqbody of some length about piers."}
     )
-    bad = ("slump", "crash", "fraud", "loss", "plunge", "probe", "falls", "sues", "warning", "fears", "sink", "default")
-    titles = [
-        f"Acme {word} zqquoted {' '.join(bytes([97 + number] * n).decode() + word for n in (2, 3, 4, 5, 6))}"
-        for number, word in enumerate(bad * 2)
-    ]
-    await daemon.push(*({"title": title, "publisher": f"P{number}"} for number, title in enumerate(titles)))
+    crisis = [{"title": f"{title} (zqquoted)", "publisher": f"P{number}"} for number, title in enumerate(BAD_NEWS)]
+    await daemon.push(*crisis)
     await daemon.push({"title": "Borealis fraud zqhint", "publisher": "P1"})
     await daemon.daemon.engine.append([Output(DOCUMENTS, "broken", b'{"title": "zqletter"')])
 
