@@ -1,4 +1,4 @@
-"""The wheel in an environment of its own, made by the very commands that make the image."""
+"""The wheel in an environment of its own, made by the very commands that make the image; a folder to replay in."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from models.classifier import FakeClassifier
+from monitor.commands import replay as replaying
+from tests.replay_bench import CONFIG
 
 ROOT = Path(__file__).parents[2]
 CONTAINERFILE = ROOT / "deploy" / "Containerfile"
@@ -58,3 +62,11 @@ def installed() -> Iterator[Installed]:
         yield Installed(home, next(dist.glob("tapewatch-*.whl")))
     finally:
         shutil.rmtree(folder)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """With settings, and a model that judges by keywords in the place of whichever they name."""
+    (tmp_path / "tapewatch.toml").write_text(CONFIG)
+    monkeypatch.setattr(replaying, "load", lambda *_, **__: FakeClassifier())
+    return tmp_path
