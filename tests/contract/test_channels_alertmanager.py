@@ -14,8 +14,8 @@ from alerts.channels import AlertmanagerChannel, ChannelConfigError, build
 from alerts.channels.alertmanager import AHEAD, OPERATION_LASTS, AlertmanagerOptions
 from alerts.evidence import build_operation, ping
 from alerts.wording import iso
+from tests.alert_bench import FIRING, NOW, alert, exhibit
 from tests.contract.channel_bench import Receiver, answering, client, receiver
-from tests.unit.test_evidence_body import FIRING, NOW, alert, exhibit
 
 
 @pytest.fixture
