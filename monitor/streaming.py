@@ -10,6 +10,7 @@ import msgspec
 import structlog
 from aiohttp import web
 from msgspec import Meta
+from prometheus_client import Counter, Gauge
 
 from monitor.app import Daemon
 from monitor.broadcast import Broadcast, Event, Missed
@@ -17,6 +18,14 @@ from monitor.problems import HEADERS, Problem
 from monitor.routes import Asked, route
 
 log = structlog.get_logger(__name__)
+
+LISTENERS = Gauge("tapewatch_stream_listeners", "Open streams of the API.")
+ENDED = Counter(
+    "tapewatch_streams_ended_total", "Streams that ended: one went, took nothing (slow) or was one too many.", ["why"]
+)
+RESETS = Counter("tapewatch_stream_resets_total", "Times that a listener had missed something and had to begin anew.")
+for _why in ("went", "slow", "refused"):
+    ENDED.labels(_why)
 
 HEARTBEAT = 15.0
 """Seconds of silence after which a listener is told that it is still connected, and how far it is."""
@@ -54,14 +63,18 @@ class Streaming:
         """
         events = self._daemon.viewer.events
         if self._listeners >= MOST:
+            ENDED.labels("refused").inc()
             raise Problem(503, "Too many listeners", f"{MOST} listen already; close some, or come again later")
         headers = {"content-type": "text/event-stream", "cache-control": "no-store", **HEADERS}
         response = web.StreamResponse(headers=headers)
         self._listeners += 1
+        LISTENERS.set(self._listeners)
+        why = "went"
         try:
             await response.prepare(asked.request)
             await _follow(events, response, _place(events, asked), _wanted(asked.query))
         except TimeoutError:
+            why = "slow"
             log.info("listener_dropped", action="close", why=f"it took nothing for {PATIENCE:.0f} s")
             if asked.request.transport is not None:
                 asked.request.transport.abort()
@@ -69,6 +82,8 @@ class Streaming:
             pass
         finally:
             self._listeners -= 1
+            LISTENERS.set(self._listeners)
+            ENDED.labels(why).inc()
         return response
 
 
@@ -101,6 +116,7 @@ async def _follow(
                 raise Missed
             told, place = events.after(place, wanted)
         except Missed:  # it is told to begin anew rather than shown a tape with holes
+            RESETS.inc()
             place = events.end
             told = events.id(place) + b"event: reset\ndata: {}\n\n"
         if told:

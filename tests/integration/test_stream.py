@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from prometheus_client import REGISTRY
 
 from monitor import streaming
 from monitor.broadcast import Broadcast
@@ -137,6 +138,7 @@ async def test_who_never_reads_holds_nobody_up_and_is_let_go_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streaming, "PATIENCE", 1.0)
+    slow = counted("tapewatch_streams_ended_total", why="slow")
     async with inside(tmp_path, SETTINGS) as one:
         one.daemon.viewer.events = Broadcast(kept=300)
         host, _, port = one.web.address.removeprefix("http://").partition(":")
@@ -152,6 +154,11 @@ async def test_who_never_reads_holds_nobody_up_and_is_let_go_of(
                 assert set(told[-100:]) == set(names), "another's silence made holes"
         got = await asyncio.to_thread(_rest, stuck)
         assert got < 60 * 100 * len(padding) * 3, "it had all of it"
+        assert counted("tapewatch_streams_ended_total", why="slow") == slow + 1
+
+
+def counted(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
 
 
 def _rest(line: socket.socket) -> int:
@@ -173,5 +180,8 @@ async def test_who_reads_too_slowly_is_told_to_begin_anew(tmp_path: Path) -> Non
             before = events.id(events.end).decode().strip().removeprefix("id: ")
             await push(one, 1, 120)
             await one.until(lambda: one.daemon.read_model.count() == 121, "documents in the view")
+        resets = counted("tapewatch_stream_resets_total")
         async with listening(one, last=before) as late:
             assert (await anext(late))["event"] == "reset"
+            assert counted("tapewatch_stream_resets_total") == resets + 1
+            assert counted("tapewatch_stream_listeners") >= 1

@@ -161,6 +161,13 @@ PROCESS = [
         unit="reqps",
     ),
     timeseries(
+        "Streams", "Pages and programs that follow the stream, and within the hour those that were let go of as they "
+        "took nothing, were refused as one too many, or had to begin anew.",
+        Query("sum by (instance) (tapewatch_stream_listeners)", "{{instance}}: open"),
+        Query('sum by (why) (increase(tapewatch_streams_ended_total{why!="went"}[1h]))', "{{why}}"),
+        Query("sum(increase(tapewatch_stream_resets_total[1h]))", "began anew"), unit="short",
+    ),
+    timeseries(
         "Sign-ins", "Sign-ins to the page within the hour, by the role they gave; refused: a wrong token.",
         Query("sum by (role) (increase(tapewatch_sign_ins_total[1h]))", "{{role}}"), unit="short",
     ),
