@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import shutil
+import subprocess
 import sys
 import uuid
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -297,6 +299,78 @@ def main() -> None:
 
 async def _run(bench: _EngineBench) -> None:
     await child(bench.build())
+
+
+def counting() -> list[Stage]:
+    return [Counting()]
+
+
+def feed(start: int, stop: int) -> list[Output]:
+    return [Output(DOCUMENTS, f"k{number % 7}", str(number).encode()) for number in range(start, stop)]
+
+
+def expected(count: int) -> dict[str, tuple[int, int]]:
+    return {f"k{key}": summary(n for n in range(count) if n % 7 == key) for key in range(min(7, count))}
+
+
+def last(records: Sequence[Record]) -> dict[str, tuple[int, int]]:
+    """By key, what was said of it last."""
+    return {record.key: tuple(json.loads(record.value)[1:]) for record in records}
+
+
+def handed_again(records: Sequence[Record]) -> int:
+    return sum({record.key: json.loads(record.value)[0] for record in records}.values())
+
+
+class Child:
+    """A process that appends what it is told, and can be killed."""
+
+    def __init__(self, arguments: Sequence[str], log: Path) -> None:
+        with log.open("ab") as err:
+            self.process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=err)
+        self._log = log
+        assert self.read() == b"ready\n", log.read_text()[-2000:]
+
+    def read(self) -> bytes:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline()
+
+    def append(self, pairs: list[tuple[str, int]]) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(pairs).encode() + b"\n")
+        self.process.stdin.flush()
+
+    def acknowledged(self, batch: list[tuple[str, int]]) -> set[int]:
+        """The numbers that were acknowledged up to those of ``batch``, for which it waits."""
+        found: set[int] = set()
+        while batch[-1][1] not in found:
+            found.update(number for _, number in json.loads(self.read()))
+        return found
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._close()
+
+    def end(self) -> None:
+        """Lets it drain and end by itself."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        assert self.process.wait(2 * PATIENCE) == 0, self._log.read_text()[-3000:]
+        self._close()
+
+    def _close(self) -> None:
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+
+def numbers() -> Iterator[list[tuple[str, int]]]:
+    place = 0
+    while True:
+        yield [(f"k{number % 7}", number) for number in range(place, place + 20)]
+        place += 20
 
 
 if __name__ == "__main__":

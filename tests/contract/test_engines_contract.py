@@ -4,11 +4,9 @@ restart, kill -9, poison, redelivery, drain; and the production stages say the s
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import random
-import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +40,18 @@ from tests.contract.crisis_bench import decided, documents, named, reasons, stag
 from tests.contract.engine_bench import (
     PATIENCE,
     Bench,
+    Child,
     Counting,
     EmbeddedBench,
     KafkaBench,
     MemoryBench,
     command,
+    counting,
+    expected,
+    feed,
+    handed_again,
+    last,
+    numbers,
     summary,
 )
 
@@ -78,27 +83,6 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     yield start
     for one in started:
         await one.stop()
-
-
-def counting() -> list[Stage]:
-    return [Counting()]
-
-
-def feed(start: int, stop: int) -> list[Output]:
-    return [Output(DOCUMENTS, f"k{number % 7}", str(number).encode()) for number in range(start, stop)]
-
-
-def expected(count: int) -> dict[str, tuple[int, int]]:
-    return {f"k{key}": summary(n for n in range(count) if n % 7 == key) for key in range(min(7, count))}
-
-
-def last(records: Sequence[Record]) -> dict[str, tuple[int, int]]:
-    """By key, what was said of it last."""
-    return {record.key: tuple(json.loads(record.value)[1:]) for record in records}
-
-
-def handed_again(records: Sequence[Record]) -> int:
-    return sum({record.key: json.loads(record.value)[0] for record in records}.values())
 
 
 @pytest.mark.parametrize("kind", ENGINES)
@@ -248,57 +232,6 @@ async def test_what_a_failed_unit_changed_in_place_is_forgotten(tmp_path: Path) 
 
 
 # -- kill -9 ----------------------------------------------------------------------------------------------
-
-
-class Child:
-    """A process that appends what it is told, and can be killed."""
-
-    def __init__(self, arguments: Sequence[str], log: Path) -> None:
-        with log.open("ab") as err:
-            self.process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=err)
-        self._log = log
-        assert self.read() == b"ready\n", log.read_text()[-2000:]
-
-    def read(self) -> bytes:
-        assert self.process.stdout is not None
-        return self.process.stdout.readline()
-
-    def append(self, pairs: list[tuple[str, int]]) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(pairs).encode() + b"\n")
-        self.process.stdin.flush()
-
-    def acknowledged(self, batch: list[tuple[str, int]]) -> set[int]:
-        """The numbers that were acknowledged up to those of ``batch``, for which it waits."""
-        found: set[int] = set()
-        while batch[-1][1] not in found:
-            found.update(number for _, number in json.loads(self.read()))
-        return found
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        self._close()
-
-    def end(self) -> None:
-        """Lets it drain and end by itself."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        assert self.process.wait(2 * PATIENCE) == 0, self._log.read_text()[-3000:]
-        self._close()
-
-    def _close(self) -> None:
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
-
-
-def numbers() -> Iterator[list[tuple[str, int]]]:
-    place = 0
-    while True:
-        yield [(f"k{number % 7}", number) for number in range(place, place + 20)]
-        place += 20
 
 
 @pytest.mark.parametrize("kind", DURABLE)
