@@ -19,59 +19,45 @@ import contextlib
 import json
 import os
 import random
-import shutil
-import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 from prometheus_client import REGISTRY
 
-from benchmarks import engine
-from benchmarks.kafka_rig import PATIENCE, Figures, Rig, metric, pace, rig, rss_of, size_of, table
-from models.card import folder_of
+from benchmarks import engine_rig, webhooks
+from benchmarks.kafka_keys import keys, recovery
+from benchmarks.kafka_rig import (
+    COUNTED,
+    EVERY,
+    PARTITIONS,
+    PATIENCE,
+    STATE,
+    WATCHED,
+    Figures,
+    Rig,
+    metric,
+    pace,
+    rig,
+    table,
+)
 from models.classifier import Classifier, load
 from monitor import log as logs
 from monitor.app import PARTS, Daemon
-from monitor.assembly import assemble
-from monitor.model_use import facts_on_card
 from monitor.settings import load as load_settings
-from pipelines.documents import Evidence, Watermark, encode, iso
-from pipelines.signatures import signature
-from pipelines.streams.base import EVIDENCE, SCORES, TOPICS, WATERMARK, Output
+from pipelines.streams.base import EVIDENCE, SCORES, TOPICS, Output
 from pipelines.streams.store import Store
-from pipelines.watch import MARKET
 from tests.daemon_bench import Daemon as Process
 from tests.daemon_bench import wait_for
 from tests.kafka_cluster import missing
 
-COUNTED = "tapewatch_counted_evidence_total"
-
-PARTITIONS = 6
-"""As many as the settings give by default."""
-
-WATCHED = 0.2
-"""Share of the documents that are about a watched company."""
-
-STATE = "aggregate-state"
-"""The topic of the aggregate stage's tables."""
-
 POST = 500
 """Documents of one POST."""
 
-FULL = 6_000
-"""Documents of 80,000 seconds that fill a key's memory of stories as far as its bounds allow."""
-
-EVERY = 0.5
-"""Seconds between two looks at a process's metrics, which cost it some milliseconds each."""
-
 LAST = 30.0
 """Seconds that the last webhooks are waited for."""
-
-LIVE = 2_000
-"""Evidence a second that the aggregate stage is made to believe in: a watermark comes with every quarter of it."""
 
 
 # -- engines ----------------------------------------------------------------------------------------------------------
@@ -79,20 +65,20 @@ LIVE = 2_000
 
 def engines(count: int) -> Figures:
     """Documents a second: the classifier alone, each engine in one process, and Kafka with a process for each part."""
-    titles = list(engine.texts(count, random.Random(1), watched=WATCHED))
+    titles = list(engine_rig.texts(count, random.Random(1), watched=WATCHED))
     classifier = load("default")
-    asked = engine.questions(titles, classifier)
-    first = engine.alone(classifier, asked)
+    asked = engine_rig.questions(titles, classifier)
+    first = engine_rig.alone(classifier, asked)
     before = _counted()
     embedded = asyncio.run(_embedded(titles, classifier))
     evidence = _counted() - before
-    with rig(engine.watch_list(), partitions=PARTITIONS) as kafka:
+    with rig(engine_rig.watch_list(), partitions=PARTITIONS) as kafka:
         together = asyncio.run(_in_one_process(kafka, titles, classifier))
     if _counted() - before != 2 * evidence:
         raise SystemExit(f"Kafka counted {_counted() - before - evidence} pieces of evidence, not {evidence}")
-    bare = first.mean(engine.alone(classifier, asked))
+    bare = first.mean(engine_rig.alone(classifier, asked))
     classifier.close()
-    with rig(engine.watch_list(), partitions=PARTITIONS) as kafka:
+    with rig(engine_rig.watch_list(), partitions=PARTITIONS) as kafka:
         intake, scored, whole, rest = _apart(kafka, titles, evidence)
         kept = {topic: round(kafka.stored(topic) / count) for topic in (*TOPICS, STATE) if kafka.stored(topic) > count}
     rows = [
@@ -118,7 +104,7 @@ def engines(count: int) -> Figures:
             "rest": rest, "kept": kept, "intake_per_second": intake["per_second"]}  # fmt: skip
 
 
-def _row(what: str, rate: float, cpu: float, bare: engine.Passage, count: int) -> Figures:
+def _row(what: str, rate: float, cpu: float, bare: engine_rig.Passage, count: int) -> Figures:
     """A rate, and CPU seconds a document, beside those of the bare classifier."""
     return {
         "what": what,
@@ -133,19 +119,19 @@ def _counted() -> int:
     return int(REGISTRY.get_sample_value(COUNTED) or 0)
 
 
-async def _embedded(titles: Sequence[str], classifier: Classifier) -> engine.Passage:
+async def _embedded(titles: Sequence[str], classifier: Classifier) -> engine_rig.Passage:
     with tempfile.TemporaryDirectory() as folder:
-        daemon = Daemon(engine.settings(Path(folder)), classifier=classifier)
-        engine.fill(daemon, titles)
-        passed = await engine.through(daemon)
+        daemon = Daemon(engine_rig.settings(Path(folder)), classifier=classifier)
+        engine_rig.fill(daemon, titles)
+        passed = await engine_rig.through(daemon)
         await daemon.stop()
     return passed
 
 
-async def _in_one_process(kafka: Rig, titles: Sequence[str], classifier: Classifier) -> engine.Passage:
+async def _in_one_process(kafka: Rig, titles: Sequence[str], classifier: Classifier) -> engine_rig.Passage:
     await kafka.publish(_documents(titles))
     daemon = Daemon(load_settings(kafka.fleet.daemon("whole", "").config, {}), classifier=classifier)
-    passed = await engine.through(daemon)
+    passed = await engine_rig.through(daemon)
     await daemon.stop()
     return passed
 
@@ -153,7 +139,7 @@ async def _in_one_process(kafka: Rig, titles: Sequence[str], classifier: Classif
 def _documents(titles: Sequence[str]) -> Iterator[Output]:
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder) / "ids.db", now=time.time)
-        for outputs in engine.documents(titles, store):
+        for outputs in engine_rig.documents(titles, store):
             yield from outputs
         store.close()
 
@@ -193,11 +179,11 @@ def _post(ingest: Process, bodies: Sequence[str]) -> Iterator[int]:
 def scorers(count: int) -> Figures:
     """Documents a second of one score worker with one thread, of two, and of one with two threads; nothing else runs
     but the broker."""
-    titles = list(engine.texts(count, random.Random(2), watched=WATCHED))
+    titles = list(engine_rig.texts(count, random.Random(2), watched=WATCHED))
     documents = list(_documents(titles))
     rows = []
     for workers, threads in ((1, 1), (2, 1), (1, 2), (1, 1)):
-        with rig(engine.watch_list() + f"[model]\nthreads = {threads}\n", partitions=PARTITIONS) as kafka:
+        with rig(engine_rig.watch_list() + f"[model]\nthreads = {threads}\n", partitions=PARTITIONS) as kafka:
             names = [f"score-{number}" for number in range(1, workers + 1)]
             kafka.start(*["score"] * workers, names=names)
             asyncio.run(kafka.publish(documents))
@@ -213,132 +199,24 @@ def scorers(count: int) -> Figures:
     return {"documents": count, "rows": rows, "two_against_one": round(rows[1]["per_second"] / one, 2)}
 
 
-# -- keys -------------------------------------------------------------------------------------------------------------
-
-
-def keys(sizes: Sequence[int], count: int) -> Figures:
-    """Evidence a second of one aggregate process that watches so many keys, of which each has said something before;
-    its memory, and bytes a key. Nothing else runs but the broker."""
-    rows = []
-    for size in sizes:
-        with _watching(size) as (kafka, names):
-            first = _learn(kafka, names)
-            kafka.stop("aggregate")
-            log, rows_before = kafka.stored(STATE), kafka.written(STATE)
-            rng = random.Random(3)
-            live = ((rng.choice(names), time.time() - 60 + number / LIVE) for number in range(count))
-            asyncio.run(kafka.publish(_evidence(live, rng)))
-            (aggregate,) = kafka.begin("aggregate")
-            looks = {"counted": partial(metric, aggregate, COUNTED)}
-            samples = kafka.follow(looks, {"counted": count}, every=EVERY)
-            found = pace(samples, "counted", count, rest=kafka.rest(looks, EVERY))
-            rows.append({
-                "keys": len(names), "first_per_second": first["per_second"], "per_second": found["per_second"],
-                **{f"us_{name}": used for name, used in found["microseconds"].items()},
-                "rss_mb": rss_of(aggregate),
-                "store_bytes_a_key": round(size_of(_tables(aggregate)) / len(names)),
-                "log_bytes_a_key": round(log / len(names)),
-                "log_bytes_a_piece": round((kafka.stored(STATE) - log) / count),
-                "log_rows_a_piece": round((kafka.written(STATE) - rows_before) / count, 2),
-            })  # fmt: skip
-    table(f"{count} pieces of evidence; CPU in µs a piece", rows)
-    return {"evidence": count, "rows": rows}
-
-
-@contextlib.contextmanager
-def _watching(size: int) -> Iterator[tuple[Rig, list[str]]]:
-    """A rig whose settings watch some ``size`` keys, and these: companies with each of the topics; of 1 the market."""
-    facts = facts_on_card(folder_of("default"))
-    topics = facts.topics
-    companies = [f"Company {number} Works" for number in range(max(1, size // (len(topics) + 1)))]
-    text = engine.watch_list("", companies).replace("entities", f"topics = {json.dumps(list(topics))}\nentities", 1)
-    with tempfile.TemporaryDirectory() as folder:
-        watch = assemble(engine.settings(Path(folder), text), topics, facts.risks).watch
-    with rig(text, partitions=PARTITIONS) as kafka:
-        yield kafka, list(watch.keys) if size > 1 else [MARKET]
-
-
-def _learn(kafka: Rig, names: Sequence[str]) -> Figures:
-    """Lets an aggregate process count what each key said yesterday; of one key alone, enough to fill its memory."""
-    day, rng = time.time() - 86_400, random.Random(4)
-    said = list(names) if len(names) > 1 else names * FULL
-    past = ((name, day + 80_000 * number / len(said)) for number, name in enumerate(said))
-    asyncio.run(kafka.publish(_evidence(past, rng)))
-    (aggregate,) = kafka.begin("aggregate")
-    samples = kafka.follow({"counted": partial(metric, aggregate, COUNTED)}, {"counted": len(said)}, every=EVERY)
-    return pace(samples, "counted", len(said))
-
-
-def _evidence(said: Iterable[tuple[str, float]], rng: random.Random) -> Iterator[Output]:
-    """Evidence about keys at times, one in eight of it bad news, with the watermarks that come with it."""
-    titles = engine.texts(10_000_000, rng, watched=WATCHED)
-    for number, ((key, at), title) in enumerate(zip(said, titles, strict=False)):
-        negative = rng.uniform(0.6, 0.95) if rng.random() < 0.125 else rng.uniform(0.0, 0.2)
-        when = iso(at)
-        yield Output(EVIDENCE, key, encode(Evidence(
-            id=f"{rng.getrandbits(96):024x}", key=key, class_="news", at=when, b=negative, relevance=1.0,
-            signature=signature(title, ""), source=f"s{number % 5}", publisher=f"p{number % 9}",
-            by=f"Paper {number % 9}", title=title, url=f"https://example.org/{number}", published=when, fetched=when,
-            scored=when, negative=negative, neutral=round(0.9 - 0.9 * negative, 6), positive=0.1,
-        )))  # fmt: skip
-        if number % (LIVE // 4) == 0:
-            for origin in range(PARTITIONS):
-                yield Output(EVIDENCE, WATERMARK, encode(Watermark(at=when)), origin)
-
-
-def _tables(aggregate: Process) -> Path:
-    """The folder of its tables on its own disk."""
-    return aggregate.folder / "tapewatch-data" / "aggregate"
-
-
-# -- recovery ---------------------------------------------------------------------------------------------------------
-
-
-def recovery(size: int) -> Figures:
-    """Seconds from the start of an aggregate process to the first fresh piece of evidence that it counts: after a
-    SIGTERM and a SIGKILL, with its tables as they were and with an empty folder."""
-    rows = []
-    with _watching(size) as (kafka, names):
-        _learn(kafka, names)
-        aggregate = kafka.fleet["aggregate"]
-        for end in (signal.SIGTERM, signal.SIGKILL):
-            for kept in (True, False):
-                aggregate.stop(end)
-                if not kept:
-                    shutil.rmtree(_tables(aggregate))
-                began, before = time.monotonic(), kafka.cpu()
-                aggregate.start(ready=False)
-                asyncio.run(kafka.publish(_evidence([(names[0], time.time())], random.Random())))
-                wait_for(partial(metric, aggregate, COUNTED), "fresh evidence counted", PATIENCE)
-                seconds, used = time.monotonic() - began, kafka.cpu()
-                rows.append({
-                    "ended_by": end.name, "tables": "kept" if kept else "lost", "seconds": round(seconds, 1),
-                    "cpu_seconds": round(used["aggregate"], 1),
-                    "broker_cpu_seconds": round(used["broker"] - before["broker"], 1), "rss_mb": rss_of(aggregate),
-                })  # fmt: skip
-        log = {"rows": kafka.written(STATE), "megabytes": round(kafka.stored(STATE) / 1e6, 1)}
-    table(f"{len(names)} keys, {log['rows']} rows in the changelog, {log['megabytes']} MB", rows)
-    return {"keys": len(names), "changelog": log, "rows": rows}
-
-
 # -- latency ----------------------------------------------------------------------------------------------------------
 
 
 async def latency(seconds: float) -> Figures:
     """Seconds from the POST of a company's bad stories to its webhook over five processes, at 20 documents a second."""
-    names = engine.companies(int(seconds * 4))
-    async with engine.hooks() as (address, arrived):
-        with rig(engine.watch_list(address, names), partitions=PARTITIONS) as kafka:
+    names = engine_rig.companies(int(seconds * 4))
+    async with webhooks.hooks() as (address, arrived):
+        with rig(engine_rig.watch_list(address, names), partitions=PARTITIONS) as kafka:
             await asyncio.to_thread(kafka.start, *PARTS)
             await _backfill(kafka, names)
             before, began = kafka.cpu(), time.monotonic()
-            posted = await engine.post(kafka.fleet["ingest"].url, names)
+            posted = await webhooks.post(kafka.fleet["ingest"].url, names)
             used, took = kafka.cpu(), time.monotonic() - began
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LAST):
-                    while len(engine.waits(posted, arrived)) < len(names):
+                    while len(webhooks.waits(posted, arrived)) < len(names):
                         await asyncio.sleep(0.2)
-    found = engine.quantiles(engine.waits(posted, arrived), len(names))
+    found = webhooks.quantiles(webhooks.waits(posted, arrived), len(names))
     table("from POST to webhook", [found])
     cores = {name: round((used[name] - before[name]) / took, 3) for name in before}
     table("cores in use meanwhile", [cores])
@@ -348,7 +226,7 @@ async def latency(seconds: float) -> Figures:
 async def _backfill(kafka: Rig, names: Sequence[str]) -> None:
     """Fills the baselines with quiet headlines, as ``tapewatch backfill`` does, and waits until they are counted."""
     process = kafka.fleet.daemon("history", "")
-    file = engine.history(process.folder, names)
+    file = engine_rig.history(process.folder, names)
     daemon = Daemon(load_settings(process.config, {}), only=("ingest",))
     await daemon.open()
     taken, _ = await daemon.intake.backfill([file])
@@ -366,7 +244,7 @@ def idle(partitions: Sequence[int], seconds: float) -> Figures:
     """CPU in percent of one core by process while no document comes, and the watermarks that are written meanwhile."""
     rows = []
     for number in partitions:
-        with rig(engine.watch_list(), partitions=number) as kafka:
+        with rig(engine_rig.watch_list(), partitions=number) as kafka:
             kafka.start(*PARTS)
             time.sleep(3.0)
             before, began = kafka.cpu(), time.monotonic()

@@ -33,6 +33,20 @@ TICKS = os.sysconf("SC_CLK_TCK")
 REST = 8.0
 """Seconds for which processes are watched that have nothing to do."""
 
+COUNTED = "tapewatch_counted_evidence_total"
+
+PARTITIONS = 6
+"""As many as the settings give by default."""
+
+WATCHED = 0.2
+"""Share of the documents that are about a watched company."""
+
+STATE = "aggregate-state"
+"""The topic of the aggregate stage's tables."""
+
+EVERY = 0.5
+"""Seconds between two looks at a process's metrics, which cost it some milliseconds each."""
+
 Figures = dict[str, Any]
 
 
