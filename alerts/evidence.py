@@ -57,6 +57,7 @@ __all__ = [
 
 Language = Literal["en", "zh"]
 
+SUMMARY = 480
 NAMES = 5
 STALE = 10
 MERGED = 8
@@ -122,15 +123,9 @@ def build_alert(
     """
     episode = episode_id(rule, event.key, event.opened_by)
     kind, called = kind_of(rule)
-    shown, cuts = _subject(event.key, subject)
-    if len(coverage.stale) > STALE:
-        cuts.append("stale")
-    if len(merged) > MERGED:
-        cuts.append("merged")
+    shown = _subject(event.key, subject)
     data = AlertData(
-        summary=plain(
-            _summary(language, kind, called, event, named(shown), exhibits, len(merged), follows is not None), 480
-        ),
+        summary=_summary(language, kind, called, event, named(shown), exhibits, len(merged), follows is not None),
         id=event_id(episode, event.kind, event.sequence),
         dedupe_key=dedupe_key(rule, event.key),
         episode=EpisodeIdentity(id=episode, number=event.episode, opened=iso(event.opened_at), sequence=event.sequence),
@@ -144,7 +139,7 @@ def build_alert(
         coverage=_coverage(coverage),
         provenance=provenance,
         links=_links(event, episode, external_url, grafana_url, settings),
-        truncated=tuple(cuts),
+        truncated=_cuts(subject, coverage, merged),
         merged=Merged(total=len(merged), keys=tuple(_held(one) for one in merged[:MERGED])),
         follows=follows,
     )
@@ -178,7 +173,7 @@ def build_operation(
     family = "ops.source" if kind.startswith("ops.source") else kind.removesuffix("_resolved")
     kept = dict(sorted((details or {}).items())[:DETAILS])
     data = OperationData(
-        summary=plain(summary_text, 480),
+        summary=plain(summary_text, SUMMARY),
         id=hashlib.sha256(f"{kind}\x00{subject}\x00{iso(at)}".encode()).hexdigest()[:32],
         dedupe_key=dedupe_key(family, subject),
         severity=severity,
@@ -216,10 +211,12 @@ def _summary(
 ) -> str:
     zh = language == "zh"
     if kind == "flash":
-        return (chinese.flash if zh else wording.flash)(event, subject, rule)
-    if kind == "silence":
-        return (chinese.silence if zh else wording.silence)(event, subject)
-    return (chinese.summary if zh else wording.summary)(event, subject, mostly(exhibits), others, follows=follows)
+        said = (chinese.flash if zh else wording.flash)(event, subject, rule)
+    elif kind == "silence":
+        said = (chinese.silence if zh else wording.silence)(event, subject)
+    else:
+        said = (chinese.summary if zh else wording.summary)(event, subject, mostly(exhibits), others, follows=follows)
+    return plain(said, SUMMARY)
 
 
 def _detail(value: object) -> Detail:
@@ -228,20 +225,25 @@ def _detail(value: object) -> Detail:
     return plain(str(value), HEADLINE)
 
 
-def _subject(key: str, subject: Subject) -> tuple[SubjectData, list[Cut]]:
-    cuts: list[Cut] = []
-    if len(subject.entities) > NAMES:
-        cuts.append("entities")
-    if len(subject.watchlists) > NAMES:
-        cuts.append("watchlists")
-    shown = SubjectData(
+def _subject(key: str, subject: Subject) -> SubjectData:
+    return SubjectData(
         key=key,
         name=plain(subject.name, HEADLINE),
         entities=tuple(_entity(entity) for entity in subject.entities[:NAMES]),
         topic=name(subject.topic),
         watchlists=tuple(plain(name, NAME) for name in subject.watchlists[:NAMES]),
     )
-    return shown, cuts
+
+
+def _cuts(subject: Subject, coverage: CoverageFacts, merged: Sequence[Held]) -> tuple[Cut, ...]:
+    """What is longer than an alert shows it."""
+    lengths: tuple[tuple[Cut, int, int], ...] = (
+        ("entities", len(subject.entities), NAMES),
+        ("watchlists", len(subject.watchlists), NAMES),
+        ("stale", len(coverage.stale), STALE),
+        ("merged", len(merged), MERGED),
+    )
+    return tuple(cut for cut, length, most in lengths if length > most)
 
 
 def _held(one: Held) -> Held:

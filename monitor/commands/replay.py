@@ -17,7 +17,7 @@ import typer
 from models.classifier import Classifier, load
 from monitor import __version__
 from monitor import log as logs
-from monitor.assembly import assemble
+from monitor.assembly import Parts, assemble
 from monitor.commands.detect import time_option
 from monitor.history import BadLines
 from monitor.model_choice import choice
@@ -25,13 +25,13 @@ from monitor.model_choice import others as other_models
 from monitor.replay.compare import Side, compared
 from monitor.replay.curve import BUDGETS, Curve
 from monitor.replay.evidence import Episodes, Near
-from monitor.replay.figures import learning, outcomes, points, span_of
+from monitor.replay.figures import Outcomes, Span, learning, outcomes, points, span_of
 from monitor.replay.folder import Folder
 from monitor.replay.inputs import from_files, told
-from monitor.replay.labels import about_events, read_labels
+from monitor.replay.labels import Told, about_events, read_labels
 from monitor.replay.log import Log
 from monitor.replay.page import render
-from monitor.replay.player import SOURCE, Fed, Player, Taker
+from monitor.replay.player import SOURCE, Fed, Player
 from monitor.replay.progress import shown
 from monitor.replay.report import BESIDE, build
 from monitor.replay.scores import Scores
@@ -94,36 +94,28 @@ def run_replay(
     """Writes alerts.jsonl, summary.json and the report into ``out``. Without ``inputs`` the daemon's own log is
     replayed. ``compare``: other settings, and what would be different with them. ``beside``: who else is shown what
     the detector is."""
-    if class_ not in (None, "news", "filing", "social"):
-        raise typer.BadParameter("--class is news, filing or social")
-    if budget is not None and not 0 < budget <= MOST_ALARMS:
-        raise typer.BadParameter(f"--budget {budget:g}: is above 0, and at most {MOST_ALARMS:g}, as in the settings")
+    asked = _asked(inputs, start, end, class_, rescore=rescore)
     logs.configure("console", "warning")
     settings = _with(load_settings(config), budget)
     other = load_settings(compare) if compare is not None else None
-    asked = Asked(inputs, time_option("--from", start), time_option("--to", end), class_, rescore)
-    if asked.first is not None and asked.last is not None and asked.first >= asked.last:
-        raise typer.BadParameter(f"--from {start}: is not before --to {end}; nothing could ring between them")
     with ExitStack() as stack:
         models = Models(stack)
         judges = models.of(settings)
         parts = assemble(settings, judges.classifier.topics, judges.classifier.risks)
-        told = read_labels(events, parts) if events is not None else None
-        labels = told.labels if told is not None else None
+        labels = read_labels(events, parts) if events is not None else None
         log = None if inputs else Log(settings, time.time())
         scores = log.scores if log is not None else Scores()
         stack.callback(log.close if log is not None else scores.close)
-        near, episodes = Near(labels or ()), Episodes()
-        known = scores.known(judges.names) if log is not None and not rescore else None
-        takers: list[Taker] = [near.take] if other is None else [near.take, scores.take]
+        happened = labels.labels if labels is not None else ()
+        near, episodes = Near(happened), Episodes()
         player = Player(
             settings,
             parts,
             judges.classifier,
             asked.first,
             others=judges.others,
-            known=known,
-            takers=takers,
+            known=scores.known(judges.names) if log is not None and not rescore else None,
+            takers=[near.take] if other is None else [near.take, scores.take],
             budgets=BUDGETS,
             beside=beside,
         )
@@ -132,35 +124,66 @@ def run_replay(
         folder = Folder(out)
         stack.callback(folder.drop)
         with folder.open("alerts.jsonl") as target:
-            for alert in _played(player, feed, asked):
-                if episodes.take(alert):
-                    target.write(bytes(alert.body) + b"\n")
-        speed, reused = _speed(player, time.perf_counter() - began), scores.reused
+            alerts = _played(player, feed, asked)
+            target.writelines(bytes(alert.body) + b"\n" for alert in alerts if episodes.take(alert))
+        speed = _speed(player, time.perf_counter() - began)
         span = span_of(player, asked.first)
-        outcome = outcomes(player, parts, labels, span, episodes)
-        unlearned = learning(span, own_log=log is not None)
-        outcome.notes[:0] = [
-            *feed.notes,
-            *([unlearned] if unlearned is not None else []),
-            *(about_events(told) if told is not None else ()),
-        ]
-        outcome.summary |= {"bad_lines": feed.bad_lines, "reused_scores": reused}
-        curve, alone = points(player.curve, parts, labels, span, told=outcome.told)
-        outcome.summary |= {"curve": curve, "bursts_alone": alone}
-        about: dict[str, Any] = {"version": __version__, "model": " + ".join(dict.fromkeys(judges.names.values()))}
-        about |= {"budget": settings.detection.false_alarms_per_key_month, "configuration": settings.sha256()[:12]}
-        report = about | build(outcome, labels or (), near, episodes.all(), player.timeline, parts.watch, span)
+        outcome = _outcome(player, parts, labels, span, episodes, feed, log)
+        about = _about(settings, judges)
+        report = about | build(outcome, happened, near, episodes.all(), player.timeline, parts.watch, span)
+        summary = about | outcome.summary | {"speed": speed}
         if other is not None:
             side = Side(settings, parts.watch, episodes.all(), player.timeline)
             report["compare"] = compared(side, _again(other, models.of(other), asked, log, scores))
-        summary = about | outcome.summary | {"speed": speed}
-        if other is not None:
             summary["compare"] = {name: value for name, value in report["compare"].items() if name != "changes"}
-        folder.write("report.json", _json(report))
-        folder.write("report.html", render(report).encode())
-        folder.write("summary.json", _json(summary | {"notes": outcome.notes}))
-        folder.keep()
-    for note in outcome.notes:
+        _write(folder, report, summary | {"notes": outcome.notes})
+    _tell(summary, outcome.notes, out)
+
+
+def _asked(inputs: Sequence[Path], start: str | None, end: str | None, class_: str | None, *, rescore: bool) -> Asked:
+    if class_ not in (None, "news", "filing", "social"):
+        raise typer.BadParameter("--class is news, filing or social")
+    asked = Asked(inputs, time_option("--from", start), time_option("--to", end), class_, rescore)
+    if asked.first is not None and asked.last is not None and asked.first >= asked.last:
+        raise typer.BadParameter(f"--from {start}: is not before --to {end}; nothing could ring between them")
+    return asked
+
+
+def _outcome(
+    player: Player, parts: Parts, events: Told | None, span: Span, episodes: Episodes, feed: Feed, log: Log | None
+) -> Outcomes:
+    labels = events.labels if events is not None else None
+    outcome = outcomes(player, parts, labels, span, episodes)
+    unlearned = learning(span, own_log=log is not None)
+    outcome.notes[:0] = [
+        *feed.notes,
+        *([unlearned] if unlearned is not None else []),
+        *(about_events(events) if events is not None else ()),
+    ]
+    curve, alone = points(player.curve, parts, labels, span, told=outcome.told)
+    reused = log.scores.reused if log is not None else 0
+    outcome.summary |= {"bad_lines": feed.bad_lines, "reused_scores": reused, "curve": curve, "bursts_alone": alone}
+    return outcome
+
+
+def _about(settings: Settings, judges: Judges) -> dict[str, Any]:
+    return {
+        "version": __version__,
+        "model": " + ".join(dict.fromkeys(judges.names.values())),
+        "budget": settings.detection.false_alarms_per_key_month,
+        "configuration": settings.sha256()[:12],
+    }
+
+
+def _write(folder: Folder, report: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
+    folder.write("report.json", _json(report))
+    folder.write("report.html", render(report).encode())
+    folder.write("summary.json", _json(summary))
+    folder.keep()
+
+
+def _tell(summary: Mapping[str, Any], notes: Sequence[str], out: Path) -> None:
+    for note in notes:
         typer.echo(note, err=True)
     if sys.stdout.isatty():
         sys.stdout.writelines(f"{line}\n" for line in sentences(summary, out))
@@ -216,6 +239,8 @@ def of_files(
 def _with(settings: Settings, budget: float | None) -> Settings:
     if budget is None:
         return settings
+    if not 0 < budget <= MOST_ALARMS:
+        raise typer.BadParameter(f"--budget {budget:g}: is above 0, and at most {MOST_ALARMS:g}, as in the settings")
     detection = settings.detection.model_copy(update={"false_alarms_per_key_month": budget})
     return settings.model_copy(update={"detection": detection})
 

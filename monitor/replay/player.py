@@ -120,37 +120,11 @@ class Player:
         rest = {"min_open": detection.min_open, "lateness": detection.lateness}
         self._clock = ManualClock()
         self._watches = [Stopwatch(classifier), *(Stopwatch(one) for one in (others or {}).values())]
-        first, judging = self._watches[0], dict(zip(others or {}, self._watches[1:], strict=True))
+        judging = dict(zip(others or {}, self._watches[1:], strict=True))
         self.timeline, self.curve = Timeline(), Curve(budgets, **rest)
-        stages: list[Stage] = [
-            Score(
-                first,
-                parts.entities,
-                parts.watch,
-                clock=self._clock,
-                others=judging,
-                known=known,
-                rules=parts.rules.flash,
-            ),
-            Aggregate(
-                Noting(self.timeline, self.curve, beside, budget=detection.false_alarms_per_key_month, **rest),
-                parts.watch,
-                clock=self._clock,
-                model=" + ".join(dict.fromkeys(one.name for one in self._watches)),
-                start=start,
-                provisional=False,
-                rules=parts.rules,
-            ),
-            Notify(
-                parts.watch,
-                context=alert_context(settings, page=True),
-                routes=parts.routes,
-                channels=[channel.name for channel in settings.channels] or [PAGE],
-                silences=parts.silences,
-                clock=self._clock,
-                explainer=Explainer({one.name: _opener(one) for one in self._watches}, within=None),
-            ),
-        ]
+        detector = Noting(self.timeline, self.curve, beside, budget=detection.false_alarms_per_key_month, **rest)
+        score, aggregate = self._score(parts, judging, known), self._aggregate(parts, detector, start)
+        stages: list[Stage] = [score, aggregate, self._notify(parts, settings)]
         self._engine = MemoryEngine(stages, batch=CHUNK)
         self._takers = takers
         self._ids = MemoryState(Tables())  # type: ignore[arg-type]  # ingest is no stage; only its tables are used
@@ -166,6 +140,39 @@ class Player:
         """Time of the first that may ring: the daemon did not take it in as history."""
         self.last = ""
         """The latest time of one."""
+
+    def _score(self, parts: Parts, others: Mapping[str, Classifier], known: Known | None) -> Score:
+        return Score(
+            self._watches[0],
+            parts.entities,
+            parts.watch,
+            clock=self._clock,
+            others=others,
+            known=known,
+            rules=parts.rules.flash,
+        )
+
+    def _aggregate(self, parts: Parts, detector: Noting, start: float | None) -> Aggregate:
+        return Aggregate(
+            detector,
+            parts.watch,
+            clock=self._clock,
+            model=" + ".join(dict.fromkeys(one.name for one in self._watches)),
+            start=start,
+            provisional=False,
+            rules=parts.rules,
+        )
+
+    def _notify(self, parts: Parts, settings: Settings) -> Notify:
+        return Notify(
+            parts.watch,
+            context=alert_context(settings, page=True),
+            routes=parts.routes,
+            channels=[channel.name for channel in settings.channels] or [PAGE],
+            silences=parts.silences,
+            clock=self._clock,
+            explainer=Explainer({one.name: _opener(one) for one in self._watches}, within=None),
+        )
 
     @property
     def model_seconds(self) -> float:
