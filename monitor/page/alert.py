@@ -68,7 +68,7 @@ def _hushed(answers: Answers, key: str, now: float) -> dict[str, Any] | None:
 def _events(answers: Answers, name: str) -> list[dict[str, Any]]:
     events = answers.alert(name)
     if not events or not events[0]["alert"]:
-        raise Problem(404, "No such alert", f"{name[:100]!r}")
+        raise Problem(404, "No such alert", f"none has the id {name[:100]!r}; /alerts lists what rang")
     return events
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from importlib.resources import files
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 import msgspec
 import structlog
@@ -20,7 +20,7 @@ from monitor.page.forms import Forms
 from monitor.page.frame import YEAR, Visit, health, visit
 from monitor.page.render import render
 from monitor.power import WAITING, Busy
-from monitor.problems import Handler, Problem
+from monitor.problems import Handler, Problem, body_of
 from pipelines.answers import Answers
 
 log = structlog.get_logger(__name__)
@@ -33,6 +33,10 @@ MOST = 1_000
 Question = Callable[[Answers, Visit], dict[str, Any]]
 """A view: what the read model tells, for whom."""
 
+
+FORM = "application/x-www-form-urlencoded"
+FIELDS = 50
+"""Of a form at most; none of the page has more than five."""
 
 Filled = Mapping[str, str]
 Done = Callable[[web.Request, Filled], Awaitable[None]]
@@ -293,7 +297,7 @@ class Site:
         key = request.query.get("key", "")
         found = await asyncio.to_thread(self._daemon.read_model.alerts, key=key, merged=True, limit=1)
         if not found:
-            raise Problem(404, "No alert", f"none is known of key {key[:200]!r}")
+            raise Problem(404, "No alert", f"none is known of key {key[:200]!r}; /alerts lists what rang")
         name = found[0].get("merged_into") or found[0]["alert"]
         return web.Response(status=302, headers={"location": f"/alerts/{name}"})
 
@@ -335,7 +339,15 @@ class Site:
 
 
 async def _filled(request: web.Request) -> Filled:
-    return {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+    """A form's fields, the first of each name. Raises Problem."""
+    body = await body_of(request)
+    if body and request.content_type != FORM:
+        raise Problem(415, "Not a form", f"it is sent as {request.content_type[:100]}; this address takes {FORM}")
+    try:
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=FIELDS)
+    except ValueError as error:
+        raise Problem(400, "Unreadable form", f"{error}; at most {FIELDS} fields in UTF-8 are read"[:300]) from None
+    return dict(reversed(pairs))
 
 
 def _file(body: bytes, kind: str, name: str) -> web.Response:

@@ -337,7 +337,7 @@ def parse_body(body: bytes, content_type: str, fetched: float) -> tuple[list[Raw
     if listed:
         try:
             lines = [bytes(entry) for entry in msgspec.json.decode(stripped, type=list[msgspec.Raw])]
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return [], [LineError(1, f"no JSON list: {error}"[:200], stripped[:2000])]
     else:
         lines = [stripped] if _is_one_object(stripped) else stripped.split(b"\n")
@@ -351,5 +351,5 @@ def parse_body(body: bytes, content_type: str, fetched: float) -> tuple[list[Raw
 def _is_one_object(body: bytes) -> bool:
     try:
         return isinstance(msgspec.json.decode(body), dict)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False

@@ -201,6 +201,39 @@ def test_whatever_is_asked_is_no_defect_and_breaks_no_later_answer(daemon: Daemo
     assert daemon.get("silences")["silences"] == []
 
 
+FORM = "application/x-www-form-urlencoded"
+UNREADABLE = (
+    (FORM, b"token=\xff&verdict=true", 400),
+    (FORM, b"&".join(b"token=%d" % number for number in range(1_000)), 400),
+    ("multipart/form-data; boundary=x", b"--x\r\nbroken", 415),
+    ("multipart/form-data", b"--x\r\nbroken", 415),
+    ("text/plain; charset=nosuch", b"token=a", 415),
+)
+
+
+@pytest.mark.parametrize(("kind", "body", "expected"), UNREADABLE, ids=["bytes", "many", "torn", "bare", "other"])
+def test_a_form_that_is_none_is_refused_with_what_is_taken(
+    daemon: Daemon, kind: str, body: bytes, expected: int
+) -> None:
+    paths = ("/alerts/nosuch/verdict", "/alerts/nosuch/silence", "/deliveries/x/retry", "/silences/x/end", "/sign-in")
+    for path in paths:
+        headers = daemon.headers | {"content-type": kind}
+        status, told, text = request(daemon.url + path, body, headers=headers)
+        problem = json.loads(text)
+        assert (status, told["content-type"]) == (expected, "application/problem+json"), (path, text)
+        assert (FORM if expected == 415 else "UTF-8") in problem["detail"], path
+        status, told, text = request(daemon.url + path, body, headers=headers | {"accept": "text/html"})
+        assert (status, told["content-type"][:9]) == (expected, "text/html") and b"<h1>" in text, path
+
+
+def test_documents_that_are_no_utf8_cost_themselves(daemon: Daemon) -> None:
+    for body in (b'{"title": "\xff\xfe"}', b'[{"title": "\xff\xfe"}]'):
+        status, told = daemon.post("documents", body)
+        assert status == 422 and told["invalid"][0]["line"] == 1, (body, told)
+    status, told = daemon.post("documents", b'{"title": "\xff"}\n{"title": "Harbour lock 9 opens to barges"}')
+    assert status == 202 and told["accepted"] == 1 and [one["line"] for one in told["invalid"]] == [1], told
+
+
 def test_a_body_that_unpacks_to_more_than_a_body_may_be_is_refused_and_stays_small(
     daemon: Daemon, counted: Callable[..., None]
 ) -> None:
