@@ -218,5 +218,10 @@ def asked_of(answers: Answers, visit: Visit) -> tuple[Wanted, dict[str, str]]:
 
 
 def name_of(one: WatchedKey, words: Words) -> str:
-    """A key's name, which the catalogue has for those that the page names itself."""
-    return words("key.market") if one.key == "market" else one.name
+    """A key's name, of which the catalogue has what is neither a company's nor a user's own."""
+    if one.key == "market":
+        return words("key.market")
+    if one.key.startswith("list:"):
+        return words("key.list", names=", ".join(one.watchlists))
+    topic = words.topic(one.topic or "")
+    return f"{one.entities[0].name} ({topic})" if one.entities and topic else topic or one.name

@@ -35,6 +35,10 @@ class Words:
         plain = kind.replace("_", " ")
         return EVENTS.get(kind, plain) if self.language == "zh" else plain
 
+    def topic(self, name: str) -> str:
+        """What a topic is called; one of a user's own as it is."""
+        return self.known(f"topic.{name}", name)
+
     def keys(self) -> set[str]:
         return set(self._texts)
 

@@ -8,11 +8,15 @@ from xml.etree import ElementTree
 import pytest
 
 import monitor.page
+from models.labels import TOPICS
 from monitor.page import charts
 from monitor.page.frame import health
+from monitor.page.now import name_of
 from monitor.page.render import signed
 from monitor.page.words import LANGUAGES, preferred, words
 from pipelines.histories import Bucket
+from pipelines.universe import Entity
+from pipelines.watch import WatchedKey
 
 FOLDER = Path(monitor.page.__file__).parent
 TEMPLATES = sorted((FOLDER / "templates").glob("*.html"))
@@ -44,6 +48,22 @@ def test_every_text_that_a_template_names_is_in_the_catalogue() -> None:
     for template in TEMPLATES:
         for key in re.findall(r"""\bt\(["']([a-z0-9_.]+)["'][,)]""", template.read_text()):
             assert key in known or f"{key}.other" in known, (template.name, key)
+
+
+def test_topics_and_their_keys_have_chinese_names_and_a_users_own_stays() -> None:
+    chinese = words("zh")
+    assert all(chinese.topic(topic) != topic and words("en").topic(topic) == topic for topic in TOPICS)
+    assert chinese.topic("Fleet") == "Fleet"
+    acme = Entity(id="acme", name="Acme")
+    for key, name in (
+        (WatchedKey(key="topic:earnings", topic="Earnings"), "业绩财报"),
+        (WatchedKey(key="entity:acme|topic:earnings", entities=(acme,), topic="Earnings"), "Acme (业绩财报)"),
+        (WatchedKey(key="entity:acme", entities=(acme,)), "Acme"),
+        (WatchedKey(key="list:mine", watchlists=("mine",)), "名单 mine"),
+        (WatchedKey(key="market"), chinese("key.market")),
+    ):
+        assert name_of(key, chinese) == name
+        assert name_of(key, words("en")) == key.name
 
 
 @pytest.mark.parametrize(
