@@ -98,14 +98,9 @@ def finetune(monkeypatch: pytest.MonkeyPatch, capsys: Any, *arguments: object) -
     return int(ended.value.code or 0), out, err
 
 
-@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # of peft's own making
-def test_from_a_file_to_a_model_that_knows_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    from models import card as cards
+def learns_within_a_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In greater steps, of fewer texts."""
     from models import data as texts
-    from models import fitting, golden, reference
-    from models.classifier import load
     from models.finetune import adapt, targets
 
     methods = {name: one._replace(rate=1e-2, heads=1.0) for name, one in adapt.METHODS.items()}
@@ -114,6 +109,42 @@ def test_from_a_file_to_a_model_that_knows_it(
     monkeypatch.setattr(adapt, "REPLAY", 0.2)
     monkeypatch.setattr(targets, "REPLAYED", 200)
     monkeypatch.setattr(texts, "events", functools.cache(texts.events))
+
+
+def learned_what_it_was_told(answer: dict[str, Any], told: str) -> None:
+    figures, events = answer["compared"], answer["sets"]["events_own"]
+    assert figures["sentiment_own"]["accuracy"]["after"] >= 0.9 > figures["sentiment_own"]["accuracy"]["before"]
+    assert figures["topic_own"]["accuracy"]["after"] >= 0.9
+    assert figures["entity_sentiment_own"]["accuracy"]["after"] >= 0.9
+    assert events["any"]["auc"] >= 0.9 and events["per_kind"]["flood"]["average_precision"] >= 0.9
+    assert "sentiment_own" in told and "events by hand" in told
+
+
+def named_on_its_card(out: Path, parent: Path) -> Any:
+    """The card of a model with its own topic and kind of event, which judges as it did when it was written."""
+    from models import card as cards
+    from models import golden
+    from models.classifier import load
+
+    card = cards.verify(out)
+    assert (card.name, card.parent["sha256"]) == ("tiny-own", cards.read(parent).digest())
+    assert card.topic.labels[-1] == "Weather" and card.risk is not None and card.risk.labels[-1] == "flood"
+    assert card.training["own"]["labels"]["topic"]["Weather"] == {"train": 42, "valid": 12}
+    assert "acme slump" not in (out / cards.CARD).read_text(), "texts of the user's in the card"
+    model = load(str(out))
+    assert golden.difference(model, golden.read(out, card), half=False).probability < 1e-9
+    model.close()
+    return card
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # of peft's own making
+def test_from_a_file_to_a_model_that_knows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from models import card as cards
+    from models import fitting, reference
+
+    learns_within_a_test(monkeypatch)
     parent = untrained(tmp_path / "tiny", tmp_path, smooth=True)
     same = {mood: mood for mood in MOODS}
     data, out = own(tmp_path / "own.csv", same), tmp_path / "out"
@@ -136,22 +167,8 @@ def test_from_a_file_to_a_model_that_knows_it(
     assert passes == ["epoch 1", "epoch 2", "epoch 2", "epoch 3"]
     assert sorted(path.name for path in (out / "run").iterdir()) == ["tensorboard"]
 
-    answer = json.loads(printed)
-    figures, events = answer["compared"], answer["sets"]["events_own"]
-    assert figures["sentiment_own"]["accuracy"]["after"] >= 0.9 > figures["sentiment_own"]["accuracy"]["before"]
-    assert figures["topic_own"]["accuracy"]["after"] >= 0.9
-    assert figures["entity_sentiment_own"]["accuracy"]["after"] >= 0.9
-    assert events["any"]["auc"] >= 0.9 and events["per_kind"]["flood"]["average_precision"] >= 0.9
-    assert "sentiment_own" in told and "events by hand" in told
-
-    card = cards.verify(out)
-    assert (card.name, card.parent["sha256"]) == ("tiny-own", cards.read(parent).digest())
-    assert card.topic.labels[-1] == "Weather" and card.risk is not None and card.risk.labels[-1] == "flood"
-    assert card.training["own"]["labels"]["topic"]["Weather"] == {"train": 42, "valid": 12}
-    assert "acme slump" not in (out / cards.CARD).read_text(), "texts of the user's in the card"
-    model = load(str(out))
-    assert golden.difference(model, golden.read(out, card), half=False).probability < 1e-9
-    model.close()
+    learned_what_it_was_told(json.loads(printed), told)
+    card = named_on_its_card(out, parent)
 
     # What live texts are compared with is there, as the command for it makes it of the same texts.
     assert card.reference is not None and card.reference.parts["own"]["language"] == (27, 0)
