@@ -4,9 +4,9 @@ Records that go through the log are told as they are there (``pipelines.document
 deliveries and silences are seconds since 1970, all others ISO 8601 in UTC. ``next`` of a list is the cursor to what
 follows, null at its end.
 
-A type stands here only where its answer is no record as it is: documents are told without their text, their signature and
-what the log alone needs, and with the keys that they count for; events with a body that is typed (the record's is raw
-bytes); deliveries without the body; dead letters with their number.
+A type stands here only where its answer is no record as it is: documents are told without their text, their signature
+and what the log alone needs, and with the keys that they count for; events with a body that is typed (the record's is
+raw bytes); deliveries without the body; dead letters with their number.
 """
 
 from __future__ import annotations
