@@ -348,6 +348,23 @@ BAD = {
 }
 
 
+async def test_an_alert_is_explained_and_copied_also_without_a_clipboard(served: tuple[Daemon, Web]) -> None:
+    _, web = served
+    await post(web.address, *bad_news())
+    alert = await rung(web.address)
+    async with browsed() as (page, wrong):
+        # What browsers do over plain http beyond this machine.
+        await page.add_init_script("Object.defineProperty(Navigator.prototype, 'clipboard', {get: () => undefined})")
+        await page.goto(f"{web.address}/alerts/{alert}")
+        told = await page.inner_text("section[aria-labelledby=h-stories]")
+        assert "how much it speaks for a burst" in told and "Against it nothing was found" in told
+        await page.click("[data-copy]")
+        await page.wait_for_selector("[data-copy]:text-is('Copied')")
+        selected = await page.evaluate("getSelection().toString()")
+        assert "Acme ledger shows fraud" in selected and "since" in selected
+        assert not wrong, wrong
+
+
 async def test_what_is_wrong_is_said_on_a_page(served: tuple[Daemon, Web]) -> None:
     _, web = served
     await post(web.address, *bad_news())

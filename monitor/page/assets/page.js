@@ -128,11 +128,23 @@ for (const button of document.querySelectorAll("[data-pause]")) {
 
 /* -- what a click copies or prints ------------------------------------------------------------------------- */
 
+/* Browsers give the clipboard to https and this machine alone: elsewhere the text is shown and selected, to be copied. */
+async function copy(node) {
+  try {
+    await navigator.clipboard.writeText(node.textContent.trim());
+    return true;
+  } catch {
+    const around = node.closest("details");
+    if (around) around.open = true;
+    getSelection().selectAllChildren(node);
+    return document.execCommand("copy");
+  }
+}
+
 for (const button of document.querySelectorAll("[data-copy]")) {
   button.hidden = false;
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent.trim());
-    button.textContent = document.body.dataset.copied;
+    if (await copy(document.getElementById(button.dataset.copy))) button.textContent = document.body.dataset.copied;
   });
 }
 for (const button of document.querySelectorAll("[data-print]")) {
