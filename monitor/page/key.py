@@ -39,7 +39,8 @@ def view(answers: Answers, visit: Visit, key: str, now: float) -> dict[str, Any]
     """What is known of a watched key in the range that the address asks for."""
     watched = answers.watch.keys.get(key)
     if watched is None:
-        raise Problem(404, "No such key", f"{plain(key, 200)!r} is not watched")
+        hint = "keys are written as entity:JPM, topic:earnings, list:banks or market; / shows them all"
+        raise Problem(404, "No such key", f"{plain(key, 200)!r} is not watched; {hint}")
     since, until, chosen = _range(visit, now)
     count = max(6, min(STRETCHES, int((until - since) / BLOCK)))
     past = histories.buckets(answers, key, since, until, count)

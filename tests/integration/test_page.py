@@ -376,6 +376,8 @@ async def test_what_is_wrong_is_said_on_a_page(served: tuple[Daemon, Web]) -> No
                 text = await answer.text()
             assert (answer.status, answer.content_type) == (status, "text/html"), path
             assert 'href="/"' in text and "Traceback" not in text and "<h1>" in text, path
+        async with session.get(f"{web.address}/keys/acme") as answer:
+            assert answer.status == 404 and "written as entity:JPM" in await answer.text()
         for asked, says in (("acme", "did you mean entity:acme-corp?"), ("zzz", "written as entity:JPM")):
             async with session.get(f"{web.address}/search?key={asked}") as answer:
                 assert answer.status == 400 and says in await answer.text()
