@@ -362,6 +362,9 @@ async def test_an_alert_is_explained_and_copied_also_without_a_clipboard(served:
         await page.wait_for_selector("[data-copy]:text-is('Copied')")
         selected = await page.evaluate("getSelection().toString()")
         assert "Acme ledger shows fraud" in selected and "since" in selected
+        assert await page.is_visible("#h-do")
+        await page.emulate_media(media="print")
+        assert await page.is_visible("#h-stories") and not await page.is_visible("#h-do")
         assert not wrong, wrong
 
 
