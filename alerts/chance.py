@@ -3,7 +3,8 @@
 A key's history has bursts that were nothing. Of each class the detector counts how often the evidence rose past a
 level, and how far beyond it: above a high level the excess of peaks is nearly exponential, so that a rate and a slope
 say how often any height is reached. Both start from what keys of this rate usually show, and a key's own peaks
-outweigh that with time. Peaks that chance hardly brings are likely to be real, and must not make a key deaf.
+outweigh that with time. Peaks that chance hardly brings are likely to be real, and must not make a key deaf: twice as
+many of them count as chance would bring, and one.
 
 Sources: peaks over threshold, Pickands 1975, Davison and Smith 1990, on streams Siffer et al. 2017; the estimate with
 a Gamma prior and censored peaks is the conjugate one of exponential life times. Pure; times in seconds since 1970.
@@ -19,8 +20,10 @@ from alerts.baseline import MONTH, ClassSettings
 
 RARE = 20.0
 """Months: a peak that chance brings once in so many may be no chance. It counts as that high at least."""
+MOST, SPARE = 2.0, 1.0
+"""How many times as many of those as chance brings are counted, and how many besides: who has more has crises."""
 REAL = 240.0
-"""Months: one that it brings once in so many is none. It does not count among the times either."""
+"""Months: one that it brings once in so many is none, and does not count."""
 
 TIMES_WEIGHT = 8.0
 """Weight of the usual rate of passages, in passages."""
@@ -69,14 +72,15 @@ def settle(tail: Tail, t: float, settings: ClassSettings) -> None:
     """Takes down a passage that is over: the evidence has been below its level for long enough."""
     if tail.peak == 0.0 or t - tail.last <= settings.apart:
         return
-    rare = (log(RARE) + tail.offset) / tail.slope
-    if tail.peak < rare:
+    months = tail.slope * tail.peak - tail.offset  # the log of those in which chance brings it once
+    doubtful = tail.times / (RARE * exp(tail.offset - tail.slope * settings.level))
+    if months < log(RARE):
         tail.ended += 1.0
         tail.above += tail.peak - settings.level
+    elif months < log(REAL) and tail.times - tail.ended <= MOST * doubtful + SPARE:
+        tail.above += max(0.0, (log(RARE) + tail.offset) / tail.slope - settings.level)
     else:
-        tail.above += max(0.0, rare - settings.level)
-        if tail.slope * tail.peak - tail.offset > log(REAL):
-            tail.times -= 1.0
+        tail.times -= 1.0
     tail.peak = 0.0
     if tail.times > REMEMBERED:
         tail.times, tail.usual, tail.ended, tail.above = (

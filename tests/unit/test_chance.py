@@ -66,11 +66,12 @@ def test_a_keys_own_peaks_say_how_often_chance_reaches_a_height(
 
 
 @pytest.mark.parametrize("settings", [NEWS, SOCIAL], ids=lambda one: str(one.name))
-def test_crises_do_not_make_a_key_deaf(settings: ClassSettings) -> None:
+@pytest.mark.parametrize("crises", [5, 60])
+def test_crises_do_not_make_a_key_deaf(settings: ClassSettings, crises: int) -> None:
     rate, slope = usual_times(BAD[settings.name], settings), usual_slope(BAD[settings.name], settings)
     calm, struck = fresh(settings), fresh(settings)
     live(calm, 100.0 / rate, rate, slope, settings)
-    live(struck, 100.0 / rate, rate, slope, settings, crises=5)
+    live(struck, 100.0 / rate, rate, slope, settings, crises=crises)
     height = settings.level + math.log(rate / 0.05) / slope
     assert times_a_month(struck, height, settings) < 2.0 * times_a_month(calm, height, settings)
 
@@ -87,9 +88,20 @@ def test_a_passage_is_one_until_the_evidence_was_low_for_long_enough() -> None:
 def test_what_chance_hardly_brings_counts_as_that_high_at_least() -> None:
     tail = fresh(NEWS)
     rare = (math.log(RARE) + tail.offset) / tail.slope
-    note(tail, DAY, 99.0, NEWS)
-    note(tail, 9 * DAY, 5.0, NEWS)
-    assert (tail.times, tail.ended, tail.above) == (1.0, 0.0, pytest.approx(rare - NEWS.level))
+    note(tail, DAY, rare + 0.1, NEWS)
+    note(tail, 9 * DAY, 99.0, NEWS)
+    assert (tail.times, tail.ended, tail.above) == (2.0, 0.0, pytest.approx(rare - NEWS.level))
+    note(tail, 18 * DAY, 5.0, NEWS)
+    assert (tail.times, tail.above) == (2.0, pytest.approx(rare - NEWS.level)), "99 nats are no chance"
+
+
+@pytest.mark.parametrize("settings", [NEWS, SOCIAL], ids=lambda one: str(one.name))
+def test_a_tail_much_heavier_than_is_usual_is_learned_all_the_same(settings: ClassSettings) -> None:
+    """Many peaks look like crises at first: those that count until more of them came are enough."""
+    tail = fresh(settings)
+    rate, slope = usual_times(BAD[settings.name], settings), 0.5 * usual_slope(BAD[settings.name], settings)
+    live(tail, 600.0 / rate, rate / (1.0 - rate * settings.apart / MONTH), slope, settings)
+    assert times_a_month(tail, settings.level + math.log(rate / 0.05) / slope, settings) > 0.035
 
 
 def test_nothing_is_concluded_while_the_evidence_is_high() -> None:
