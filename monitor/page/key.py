@@ -17,7 +17,6 @@ from monitor.page.words import Words
 from monitor.problems import Problem
 from pipelines import histories
 from pipelines.answers import Answers
-from pipelines.documents import iso
 from pipelines.finding import Wanted
 from pipelines.histories import Bucket
 from pipelines.watch import WatchedKey
@@ -31,6 +30,8 @@ LEARNED = 28
 """Days whose expectation is told in words: four of each weekday."""
 READ = 1_000
 """Documents that topics and publishers are counted over at most."""
+RANG = 500
+"""Alerts at most, of a range the latest."""
 SHOWN = 40
 TOP = 8
 
@@ -44,7 +45,7 @@ def view(answers: Answers, visit: Visit, key: str, now: float) -> dict[str, Any]
     since, until, chosen = _range(visit, now)
     count = max(6, min(STRETCHES, int((until - since) / BLOCK)))
     past = histories.buckets(answers, key, since, until, count)
-    rang = [one for one in answers.alerts(key=key, since=since, merged=True, limit=500) if one["at"] < iso(until)]
+    rang = answers.heads(key=key, since=since, until=until, merged=True, limit=RANG).entries
     found = answers.tape(Wanted(key=key, since=since, until=until), READ).entries
     stories = answers.tape(Wanted(key=key, since=since, until=until, folded=True), SHOWN).entries
     words, name = visit.words, name_of(watched, visit.words)

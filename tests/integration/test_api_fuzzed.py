@@ -35,11 +35,13 @@ def test_what_is_described_is_what_is_served(tmp_path: Path) -> None:
             daemon.ring()
             alert = wait_for(lambda: daemon.get("alerts")["alerts"], "an alert")[0]["alert"]
             daemon.post(f"alerts/{alert}/feedback", {"verdict": "true"})
+            # One worker: Python 3.11 counts the depth of syntax trees for all threads together, and two that parse at once
+            # (Hypothesis reads the source of filters) may end with "AST constructor recursion depth mismatch".
             command = [
                 str(Path(sys.executable).parent / "schemathesis"), "run", f"{daemon.url}/openapi.json",
                 "--exclude-path", "/api/v1/stream", "--header", f"Authorization: Bearer {TOKEN}",
                 "--exclude-checks", ",".join(CHECKS), "--max-examples", "8", "--max-time", "35", "--seed", "7",
-                "--workers", "2", "--no-color", "--suppress-health-check", "all",
+                "--workers", "1", "--no-color", "--suppress-health-check", "all",
             ]  # fmt: skip
             done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
             assert done.returncode == 0, done.stdout[-12_000:] + done.stderr[-2_000:]
