@@ -16,6 +16,7 @@ from tests.podman import Container, limits, podman, volume
 pytestmark = pytest.mark.image
 
 TOKEN = "a-token-of-these-tests"
+SIGNED_IN = {"authorization": f"Bearer {TOKEN}"}
 BUDGET = 30
 """Seconds that compose.yaml, the unit and the manifests give a stop."""
 PATIENCE = 120.0
@@ -55,7 +56,7 @@ class Running(Container):
         wait_for(asked, "readiness", PATIENCE)
 
     def titles(self) -> list[str]:
-        listed = json.loads(request(f"http://127.0.0.1:{self.web}/api/v1/documents?limit=100")[2])
+        listed = json.loads(request(f"http://127.0.0.1:{self.web}/api/v1/documents?limit=100", headers=SIGNED_IN)[2])
         return [one["title"] for one in listed["documents"]]
 
 
@@ -89,7 +90,7 @@ def test_it_runs_without_rights_and_keeps_its_state(image: str, state: str, tmp_
         url = f"http://127.0.0.1:{container.web}/api/v1/documents"
         assert request(url, {"title": TITLE})[0] == 401
         for title in (TITLE, FOREIGN):
-            assert request(url, {"title": title}, headers={"authorization": f"Bearer {TOKEN}"})[0] == 202
+            assert request(url, {"title": title}, headers=SIGNED_IN)[0] == 202
         wait_for(lambda: {TITLE, FOREIGN} <= set(container.titles()), "the judged documents", PATIENCE)
 
         begun = time.monotonic()

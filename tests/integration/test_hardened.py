@@ -162,7 +162,9 @@ def test_the_image_runs_without_rights_on_a_root_that_can_not_be_written(cell: H
         title = "Acme shares plunge after a profit warning"
         url = f"http://127.0.0.1:{cell.port}/api/v1"
         assert request(f"{url}/documents", {"title": title}, headers=sign_in)[0] == 202
-        wait_for(lambda: title.encode() in request(f"{url}/documents?limit=10")[2], "the judged document")
+        wait_for(
+            lambda: title.encode() in request(f"{url}/documents?limit=10", headers=sign_in)[2], "the judged document"
+        )
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 0
         assert cell.health() == 1

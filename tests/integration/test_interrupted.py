@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ def test_an_interrupt_while_the_command_is_loaded_is_one_line(tmp_path: Path) ->
     told = []
     with subprocess.Popen(loading, stderr=subprocess.PIPE, cwd=tmp_path, text=True) as process:
         assert process.stderr is not None
+        fcntl.fcntl(process.stderr, fcntl.F_SETPIPE_SZ, 4_096)  # what nobody reads holds it up: it can't be through
         for line in process.stderr:
             if not line.startswith("import time:"):
                 told.append(line)

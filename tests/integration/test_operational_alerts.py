@@ -223,8 +223,10 @@ async def test_a_receiver_that_is_gone_disables_its_channel_and_the_other_one_is
         assert len(told(hooks, "ops.channel_disabled")) == 1
         failed = daemon.daemon.read_model.deliveries("failed")
         assert failed and {one["channel"] for one in failed} == {"desk"}
+        # A stage may seem behind besides: the clock leaps, and on a busy machine it is.
         settled = await daemon.until(
-            lambda: daemon.daemon.read_model.deliveries("delivered"), "record of what was told"
+            lambda: [one for one in daemon.daemon.read_model.deliveries("delivered") if one["key"] != "score"],
+            "record of what was told",
         )
         assert [(one["key"], one["summary"]) for one in settled] == [("desk", disabled["summary"])]
         await daemon.daemon.operators.command("retry_delivery", failed[0]["id"])
