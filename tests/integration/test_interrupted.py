@@ -10,7 +10,8 @@ from pathlib import Path
 
 
 def test_an_interrupt_while_the_command_is_loaded_is_one_line(tmp_path: Path) -> None:
-    loading = [sys.executable, "-X", "importtime", "-m", "monitor", "run"]
+    # What a shell starts in the background ignores interrupts, and so does all that it starts.
+    loading = ["env", "--default-signal=INT", sys.executable, "-X", "importtime", "-m", "monitor", "run"]
     told = []
     with subprocess.Popen(loading, stderr=subprocess.PIPE, cwd=tmp_path, text=True) as process:
         assert process.stderr is not None
