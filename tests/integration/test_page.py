@@ -140,8 +140,8 @@ async def rung(address: str) -> str:
 CARD = "article.alert:has(h3:has-text('Acme Corp'))"
 
 
-async def test_a_crisis_appears_while_the_page_is_open_and_is_judged(served: tuple[Daemon, Web]) -> None:
-    daemon, web = served
+async def test_a_crisis_appears_while_the_page_is_open(served: tuple[Daemon, Web]) -> None:
+    _, web = served
     async with browsed(color_scheme="dark", timezone_id="Asia/Tokyo") as (page, wrong):
         page.on("request", lambda request: None if request.url.startswith(web.address) else wrong.append(request.url))
         received: list[int] = []
@@ -198,12 +198,19 @@ async def test_a_crisis_appears_while_the_page_is_open_and_is_judged(served: tup
             assert await page.locator(part).count() == 1, part
         assert await page.locator("figure svg[role=img][aria-label]").count() == 2
         assert await page.locator("details.behind table tbody tr").count() > 5
+        assert wrong == []
 
+
+async def test_an_alert_is_judged_and_silenced_on_its_page(served: tuple[Daemon, Web]) -> None:
+    daemon, web = served
+    await post(web.address, *bad_news())
+    alert = await rung(web.address)
+    async with browsed() as (page, wrong):
+        await page.goto(f"{web.address}/alerts/{alert}")
         await page.fill("#verdict [name=note]", "seen by eye")
         await page.click("#verdict button[value=true]")
         await page.wait_for_selector("#verdict .done")
         assert "seen by eye" in await page.inner_text("#verdict")
-        alert = page.url.split("/alerts/")[1].split("?")[0]
         assert [one.verdict for one in daemon.read_model.verdicts(alert)] == ["true"]
         await page.select_option("#silence [name=for]", "1d")
         await page.click("#silence button")
@@ -225,8 +232,13 @@ async def test_a_crisis_appears_while_the_page_is_open_and_is_judged(served: tup
         ]  # fmt: skip
         assert wrong == []
 
+
+async def test_a_page_that_lost_the_daemon_shows_what_came_meanwhile(served: tuple[Daemon, Web]) -> None:
+    daemon, web = served
+    async with browsed() as (page, _):
         await page.goto(web.address)
         await page.wait_for_selector("#link.live")
+        await page.evaluate("window.stays = true")
         await web.stop()
         await page.wait_for_selector("#link.lost")
         listen = {"listen": web.address.removeprefix("http://")}
@@ -237,6 +249,8 @@ async def test_a_crisis_appears_while_the_page_is_open_and_is_judged(served: tup
         try:
             await page.wait_for_selector("#link.live")
             await page.wait_for_selector("#tape-rows li:has-text('nobody looks')")
+            assert await page.locator("#tape-rows li:has-text('nobody looks')").count() == 1
+            assert await page.evaluate("window.stays"), "it came without a reload"
         finally:
             await again.stop()
 
